@@ -3,7 +3,7 @@ use std::io;
 
 use rustix::io::Errno;
 
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum RootError {
     #[error("cannot {action} {path}: {}", errno_text(*.errno))]
     Call {
@@ -40,7 +40,7 @@ pub enum RootError {
     Untrusted(Box<Untrusted>),
 }
 
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[error("cannot {action} {path}: {flagged} {flag}; chattr -{letter} takes that away")]
 pub struct FlaggedObject {
     pub action: &'static str,

@@ -123,7 +123,7 @@ pub fn with_signals<T>(work: impl FnOnce(&(dyn Fn() -> Option<i32> + Sync)) -> T
     for signal in SIGNALS {
         let number = usize::try_from(signal)?;
         signal_hook::flag::register_usize(signal, caught.clone(), number)?;
-        signal_hook::flag::register(signal, ending())?;
+        signal_hook::flag::register_usize(signal, ending(), number)?;
     }
     Ok(work(&|| match caught.load(Ordering::Relaxed) {
         0 => None,
@@ -147,7 +147,7 @@ pub fn with_counted_signals<T>(
     for signal in SIGNALS {
         let number = usize::try_from(signal)?;
         signal_hook::flag::register_usize(signal, caught.clone(), number)?;
-        signal_hook::flag::register(signal, ending())?;
+        signal_hook::flag::register_usize(signal, ending(), number)?;
     }
     let (first, count) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let take = || {

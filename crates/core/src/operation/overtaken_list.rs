@@ -8,7 +8,8 @@ use super::failure::Failure;
 use patchadm_inputs::database::{RecordView, marker};
 use patchadm_inputs::format::overtaken::{OvertakenPatch, OvertakenPatches, OvertakenState};
 use patchadm_inputs::native::{
-    FixedIn, NativeChange, NativeIndex, NativeManager, NativeOrigin, NativeRegistration, native_changes,
+    FixedIn, NativeChange, NativeIndex, NativeManager, NativeOrigin, NativeReader, NativeRegistration,
+    native_changes,
 };
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::{Params, PkgInst};
@@ -49,11 +50,11 @@ pub(super) fn ended_in_root<'p>(
     separator: &str,
 ) -> EndedPatches {
     let list = list_of(root, list_text(root).unwrap_or_default());
-    let index = OnceCell::new();
-    EndedPatches::of(root, &list, packages.clone(), separator, || {
+    let (native, index) = (NativeReader::of(root), OnceCell::new());
+    EndedPatches::of(&native, &list, packages.clone(), separator, || {
         let params: Vec<_> = packages.collect();
-        let index = || index.get_or_init(|| NativeIndex::read(root));
-        native_changes(root, params.iter().copied(), index).changes
+        let index = || index.get_or_init(|| NativeIndex::read(&native));
+        native_changes(&native, params.iter().copied(), index).changes
     })
 }
 
@@ -66,7 +67,7 @@ pub(super) fn list_of(root: &Root, text: Option<Vec<u8>>) -> OvertakenPatches {
 impl EndedPatches {
     /// Also considers packages that are not adopted. Calls `changes` only if a patch ended.
     pub(super) fn of<'p>(
-        root: &Root,
+        native: &NativeReader,
         list: &OvertakenPatches,
         packages: impl Iterator<Item = (&'p PkgInst, &'p Params)>,
         separator: &str,
@@ -83,7 +84,7 @@ impl EndedPatches {
             let names = claims.iter().filter(|one| one.manager == manager).map(|one| one.name);
             let unadopted: BTreeSet<&str> =
                 names.filter(|name| !versions.contains_key(&(manager, (*name).to_owned()))).collect();
-            let found = manager.installed_versions_of(root, &unadopted).into_iter();
+            let found = native.installed_versions_of(manager, &unadopted).into_iter();
             versions.extend(
                 found.map(|(name, versions)| ((manager, name), versions.into_iter().map(Some).collect())),
             );
@@ -192,7 +193,7 @@ mod tests {
         let params = packages.iter().map(|(name, params, _)| (name, params));
         let dir = tempfile::tempdir().unwrap();
         let root = Root::open(dir.path()).unwrap();
-        let ended = EndedPatches::of(&root, &list, params, "-", || changes.collect());
+        let ended = EndedPatches::of(&NativeReader::of(&root), &list, params, "-", || changes.collect());
         let EndedPatches { contained, lost } = ended;
         let contained = contained.into_iter().map(|one| format!("{} in {}", one.id, one.by));
         contained.chain(lost.into_iter().map(|id| format!("{id} lost"))).collect::<Vec<_>>().join(", ")

@@ -20,8 +20,8 @@ use patchadm_inputs::database::{
 };
 use patchadm_inputs::inventory::{Installed, Inventory, KeptLibraries, Touched, is_kept_package};
 use patchadm_inputs::native::{
-    NativeChange, NativeChanges, NativeIndex, NativeManager, NativeOrigin, NativeRegistration, dpkg,
-    native_changes,
+    NativeChange, NativeChanges, NativeIndex, NativeManager, NativeOrigin, NativeReader, NativeRegistration,
+    dpkg, native_changes,
 };
 use patchadm_inputs::policy::Policy;
 use patchadm_planning::plan::patch::overtaken::{is_as_left, is_undone_in_place};
@@ -52,12 +52,14 @@ pub struct RootAndPolicy {
     pub outside: OutsideRules,
     /// The user and group for whom changes are planned if the caller may not make them.
     for_owner: Option<(u32, u32)>,
+    /// Reads the records of native packages, which are constant while a command holds the managers' locks or only shows a
+    /// plan.
+    native: Mutex<Arc<NativeReader>>,
     /// Cache of packages that were looked up.
     native_changes: Mutex<BTreeMap<PkgInst, Option<NativeChange>>>,
     /// Cache of packages that only need a new stamp; their patches are intact.
     renewed: Mutex<BTreeMap<PkgInst, String>>,
-    /// Paths of native packages, read on demand. Constant during a command, which holds the managers' locks or only
-    /// shows a plan.
+    /// Paths of native packages, read on demand.
     native_index: Arc<OnceLock<NativeIndex>>,
     /// Plans before the patches of a command; packages and surveys show the state after them.
     prepared: Vec<Plan>,
@@ -101,6 +103,7 @@ impl RootAndPolicy {
 
     pub(super) fn new(root: Root, host: Root, policy: Policy, outside: OutsideRules) -> Self {
         Self {
+            native: Mutex::new(Arc::new(NativeReader::of(&root))),
             root,
             host,
             policy,
@@ -122,6 +125,7 @@ impl RootAndPolicy {
             bounds: self.bounds.clone(),
             ignored_depot: self.ignored_depot.clone(),
             for_owner: self.for_owner,
+            native: Mutex::new(self.native()),
             native_index: Arc::clone(&self.native_index),
             ..Self::new(root.clone(), self.host.clone(), self.policy.clone(), self.outside.clone())
         }
@@ -156,6 +160,7 @@ impl RootAndPolicy {
             ignored_depot: self.ignored_depot.clone(),
             outside: self.outside.clone(),
             for_owner: self.for_owner,
+            native: Mutex::new(self.native()),
             native_changes: Mutex::new(native_changes),
             renewed: Mutex::new(renewed),
             native_index: Arc::clone(&self.native_index),
@@ -170,6 +175,8 @@ impl RootAndPolicy {
 
     /// Call this after the root has changed.
     pub(in crate::operation) fn forget_native_changes(&self) {
+        let native = Arc::new(NativeReader::of(&self.root));
+        *self.native.lock().unwrap_or_else(PoisonError::into_inner) = native;
         self.renewed.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.native_changes.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
@@ -247,7 +254,9 @@ impl RootAndPolicy {
         let text = prepared.or_else(|| list_text(&self.root).ok().flatten());
         let list = list_of(&self.root, text);
         let params = packages.iter().map(|(package, installed)| (package, &installed.params));
-        EndedPatches::of(&self.root, &list, params, &self.policy.separator, || self.native_changes(packages))
+        EndedPatches::of(&self.native(), &list, params, &self.policy.separator, || {
+            self.native_changes(packages)
+        })
     }
 
     /// For plans that are made as if no libraries were kept, and resolved later.
@@ -300,7 +309,7 @@ impl RootAndPolicy {
         if !new.is_empty() {
             let params = new.iter().map(|(package, installed)| (*package, &installed.params));
             let NativeChanges { mut changes, same_records } =
-                native_changes(&self.root, params, || self.native_index());
+                native_changes(&self.native(), params, || self.native_index());
             let view = RecordView::live(&self.root);
             let reader = self.undo_data(&view, None);
             let is_left = |package: &PkgInst| {
@@ -411,8 +420,12 @@ impl RootAndPolicy {
         Ok(undone)
     }
 
+    pub(in crate::operation) fn native(&self) -> Arc<NativeReader> {
+        self.native.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     pub(in crate::operation) fn native_index(&self) -> &NativeIndex {
-        self.native_index.get_or_init(|| NativeIndex::read(&self.root))
+        self.native_index.get_or_init(|| NativeIndex::read(&self.native()))
     }
 
     /// Adds other recorded spellings: `/lib/x` for `/usr/lib/x`, if `/lib` is a link.

@@ -315,6 +315,8 @@ impl<'a> Session<'a> {
         may_begin(root, caller)?;
         let locks = lock_root(root, &caller.name_for_lock(), managers, caller.wait);
         let locks = locks.map_err(|held| not_taken(held, (caller.interrupt)()))?;
+        // Their managers may have changed packages before.
+        ground.forget_native_changes();
         let history = HistoryWatch::begin(root, caller.told);
         Self::recovered(ground, caller, locks, history)
     }

@@ -12,24 +12,26 @@ use patchadm_changeset::transaction::PackageManagers;
 use patchadm_inputs::database::RecordView;
 use patchadm_inputs::database::all::params_of;
 use patchadm_inputs::native::{
-    FileSum, NativeChange, NativeIndex, NativeOrigin, NativeOwner, NativePackage, native_changes,
+    FileSum, NativeChange, NativeIndex, NativeOwner, NativeReader, RegisteredPackage, native_changes,
 };
 use patchadm_rootfs::{FileType, Interrupt, Resolver, Root, side_by_side};
-use patchadm_svr4::package::ObjectPath;
+use patchadm_svr4::package::{ObjectPath, PkgInst};
 
 pub(super) struct SystemManagers<'a> {
     root: &'a Root,
+    native: NativeReader,
     index: OnceCell<NativeIndex>,
-    packages: RefCell<BTreeMap<NativeOrigin, Option<NativePackage>>>,
+    /// Native names of packages that their manager removed.
+    removed: RefCell<BTreeMap<PkgInst, Option<String>>>,
 }
 
 impl<'a> SystemManagers<'a> {
     pub(super) fn of(root: &'a Root) -> Self {
-        Self { root, index: OnceCell::new(), packages: RefCell::default() }
+        Self { root, native: NativeReader::of(root), index: OnceCell::new(), removed: RefCell::default() }
     }
 
     fn index(&self) -> &NativeIndex {
-        self.index.get_or_init(|| NativeIndex::read(self.root))
+        self.index.get_or_init(|| NativeIndex::read(&self.native))
     }
 
     fn owners(&self, path: &ObjectPath) -> Vec<NativeOwner> {
@@ -39,11 +41,10 @@ impl<'a> SystemManagers<'a> {
 
     /// True if the package delivers the path and was installed after `since`, in seconds.
     fn has_written(&self, owner: &NativeOwner, path: &ObjectPath, since: i64) -> bool {
-        let mut packages = self.packages.borrow_mut();
-        let package = packages.entry(owner.origin.clone()).or_insert_with(|| {
-            let origin = &owner.origin;
-            origin.manager.package(self.root, &origin.queried()).ok()
-        });
+        let NativeOwner { origin, version } = owner;
+        let registered =
+            RegisteredPackage { origin, version, arch: origin.arch.as_deref().unwrap_or_default() };
+        let package = self.native.registered(&[registered]).pop().and_then(Result::ok);
         let resolver = self.root.resolver();
         let is_it = |listed: &ObjectPath| {
             listed == path
@@ -60,6 +61,18 @@ impl<'a> SystemManagers<'a> {
                 })
             },
         )
+    }
+
+    fn removed_name(&self, view: &RecordView<'_>, package: &PkgInst) -> Option<String> {
+        let find = || {
+            let params = params_of(view, package).ok()??;
+            let changes = native_changes(&self.native, [(package, &params)].into_iter(), || self.index());
+            match changes.changes.into_values().next() {
+                Some(NativeChange::Removed { origin, .. }) => Some(origin.name),
+                _ => None,
+            }
+        };
+        self.removed.borrow_mut().entry(package.clone()).or_insert_with(find).clone()
     }
 }
 
@@ -81,12 +94,7 @@ impl PackageManagers for SystemManagers<'_> {
         let (_, line) = lines.iter().flatten().next()?;
         let mut removed = None;
         for owner in &line.owners {
-            let params = params_of(&view, &owner.package).ok()??;
-            let changes = native_changes(self.root, [(&owner.package, &params)].into_iter(), || self.index());
-            match changes.changes.into_values().next() {
-                Some(NativeChange::Removed { origin, .. }) => removed = Some(origin.name),
-                _ => return None,
-            }
+            removed = Some(self.removed_name(&view, &owner.package)?);
         }
         removed
     }

@@ -2,14 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 
-use super::dpkg::DpkgRecords;
-use super::rpm::RpmRecords;
 use super::{
-    NativeError, NativeIndex, NativeManager, NativeOrigin, NativePackage, NativePresence, NativeRecords,
+    NativeError, NativeIndex, NativeManager, NativeOrigin, NativePackage, NativePresence, NativeReader,
     NativeRegistration, RegisteredPackage, UnfinishedChange,
 };
-use patchadm_rootfs::Root;
 use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
 
 /// Since adoption or the last refresh.
@@ -119,19 +117,19 @@ pub struct NativeChanges {
 
 /// Reads nothing if no package was adopted. `index` has the paths of all native packages.
 pub fn native_changes<'p>(
-    root: &Root,
+    reader: &NativeReader,
     packages: impl Iterator<Item = (&'p PkgInst, &'p Params)>,
     index: impl FnOnce() -> &'p NativeIndex,
 ) -> NativeChanges {
     let mut found = NativeChanges::default();
-    let all = presences(root, packages);
+    let all = presences(reader, packages);
     if all.is_empty() {
         return found;
     }
     let diverted = index().diverted_by_package();
     for (adopted, answer) in all {
-        let (records, presences) = match answer {
-            Ok(answer) => answer,
+        let presences = match answer {
+            Ok(presences) => presences,
             Err(error) => {
                 let reason = error.to_string();
                 found.changes.extend(adopted.into_iter().map(|Adopted { package, origin, .. }| {
@@ -151,7 +149,7 @@ pub fn native_changes<'p>(
             .zip(presences)
             .map(|(one, presence)| (has_other_diversions(&one), one, presence))
             .collect();
-        let same = with_same_records(&records, &seen);
+        let same = with_same_records(reader, &seen);
         for (has_other_diversions, one, presence) in seen {
             let package = one.package;
             let is_diverted = has_other_diversions && !same.contains(package);
@@ -173,7 +171,7 @@ pub fn native_changes<'p>(
 type Seen<'p> = (bool, Adopted<'p>, Result<NativePresence, NativeError>);
 
 /// Packages whose records equal the registered ones, although stamp or diversions differ.
-fn with_same_records<'p>(records: &NativeRecords<'_>, seen: &[Seen<'p>]) -> BTreeSet<&'p PkgInst> {
+fn with_same_records<'p>(reader: &NativeReader, seen: &[Seen<'p>]) -> BTreeSet<&'p PkgInst> {
     let is_doubtful = |(has_other_diversions, one, presence): &&Seen<'p>| match presence {
         Ok(NativePresence::Installed { version, stamp, .. }) => {
             let Adopted { registration, .. } = one;
@@ -184,22 +182,23 @@ fn with_same_records<'p>(records: &NativeRecords<'_>, seen: &[Seen<'p>]) -> BTre
     };
     let doubtful: Vec<&Adopted<'p>> = seen.iter().filter(is_doubtful).map(|(_, one, _)| one).collect();
     let registered: Vec<RegisteredPackage<'_>> = doubtful.iter().map(|one| one.registered()).collect();
-    let natives = records.registered(&registered);
-    let is_same = |(one, now): &(&Adopted<'p>, Result<NativePackage, NativeError>)| {
-        let known = one.registration.digest.as_ref();
-        now.as_ref().is_ok_and(|now| known.is_some() && now.registration().digest.as_ref() == known)
+    let natives = reader.registered(&registered);
+    let mut digests: BTreeMap<*const NativePackage, Option<String>> = BTreeMap::new();
+    let is_same = |(one, now): &(&Adopted<'p>, Result<Arc<NativePackage>, NativeError>)| {
+        let (Some(known), Ok(now)) = (&one.registration.digest, now) else { return false };
+        // The reader holds the packages, and several registrations may name one.
+        let digest = digests.entry(Arc::as_ptr(now)).or_insert_with(|| now.registration().digest);
+        digest.as_ref() == Some(known)
     };
     doubtful.into_iter().zip(natives).filter(is_same).map(|(one, _)| one.package).collect()
 }
 
-type ManagerAnswer<'r> = (NativeRecords<'r>, Vec<Result<NativePresence, NativeError>>);
+type Presences<'p> = Vec<(Vec<Adopted<'p>>, Result<Vec<Result<NativePresence, NativeError>>, NativeError>)>;
 
-type Presences<'p, 'r> = Vec<(Vec<Adopted<'p>>, Result<ManagerAnswer<'r>, NativeError>)>;
-
-fn presences<'p, 'r>(
-    root: &'r Root,
+fn presences<'p>(
+    reader: &NativeReader,
     packages: impl Iterator<Item = (&'p PkgInst, &'p Params)>,
-) -> Presences<'p, 'r> {
+) -> Presences<'p> {
     let mut adopted: BTreeMap<NativeManager, Vec<Adopted<'p>>> = BTreeMap::new();
     for (package, params) in packages {
         if let Some(origin) = NativeOrigin::of(params) {
@@ -210,14 +209,7 @@ fn presences<'p, 'r>(
     }
     let ask = |(manager, adopted): (NativeManager, Vec<Adopted<'p>>)| {
         let registered: Vec<RegisteredPackage<'_>> = adopted.iter().map(Adopted::registered).collect();
-        let records = match manager {
-            NativeManager::Dpkg => DpkgRecords::of(root).map(NativeRecords::Dpkg),
-            NativeManager::Rpm => RpmRecords::of(root).map(NativeRecords::Rpm),
-        };
-        let answer = records.and_then(|records| {
-            let presences = records.presences(&registered)?;
-            Ok((records, presences))
-        });
+        let answer = reader.presences(manager, &registered);
         (adopted, answer)
     };
     adopted.into_iter().map(ask).collect()
@@ -239,10 +231,10 @@ struct NativeClaim {
 
 impl NativeClaims {
     /// Asks package managers about adopted packages. If a package is gone or unknown, its registration counts.
-    pub fn of<'p>(root: &Root, packages: impl Iterator<Item = (&'p PkgInst, &'p Params)>) -> Self {
+    pub fn of<'p>(reader: &NativeReader, packages: impl Iterator<Item = (&'p PkgInst, &'p Params)>) -> Self {
         let mut claims = Vec::new();
-        for (adopted, presences) in presences(root, packages) {
-            let mut presences = presences.map(|(_, presences)| presences).unwrap_or_default().into_iter();
+        for (adopted, presences) in presences(reader, packages) {
+            let mut presences = presences.unwrap_or_default().into_iter();
             for one in adopted {
                 let (version, arch) = match presences.next() {
                     Some(Ok(NativePresence::Installed { version, arch, .. })) => (version, arch),

@@ -13,8 +13,7 @@ use std::ops::Range;
 
 use super::dpkg::{DivertedPath, Diverting, DpkgLists};
 use super::package::differing_text;
-use super::rpm::RpmRecords;
-use super::{NativeManager, NativeOrigin, NativeOwner};
+use super::{NativeManager, NativeOrigin, NativeOwner, NativeReader};
 use patchadm_rootfs::{Inode, Live, Resolver, Root, RootError};
 use patchadm_svr4::package::{ObjectPath, last_component};
 
@@ -43,16 +42,15 @@ struct Entry {
 }
 
 impl NativeIndex {
-    pub fn read(root: &Root) -> Self {
+    pub fn read(reader: &NativeReader) -> Self {
         let mut index = Self::default();
-        match DpkgLists::read(root) {
+        match DpkgLists::read(reader.root()) {
             Ok(Some(lists)) => index.add_dpkg(lists),
             Ok(None) => {}
             Err(error) => index.unreadable.push(format!("the records of dpkg cannot be read: {error}")),
         }
-        match RpmRecords::find(root).and_then(|found| found.map(|records| records.owned()).transpose()) {
-            Ok(Some(owned)) => index.add_rpm(owned),
-            Ok(None) => {}
+        match reader.owned_by_rpm() {
+            Ok(owned) => index.add_rpm(owned),
             Err(error) => index.unreadable.push(format!("the records of rpm cannot be read: {error}")),
         }
         index.entries.sort_unstable_by_key(|entry| entry.name);

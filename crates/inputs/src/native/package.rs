@@ -462,7 +462,7 @@ fn bytes_of<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
     Some(sum)
 }
 
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum NativeError {
     #[error(transparent)]
     Root(#[from] RootError),

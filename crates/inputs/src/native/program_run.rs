@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use rustix::io::Errno;
 /// The search path of a program that is called with an environment of its own.
 pub(super) const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
-static ENDING: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
+static ENDING: LazyLock<Arc<AtomicUsize>> = LazyLock::new(Arc::default);
 
 /// Time that remains for a program after a signal: a run that can no longer be rolled back still needs its answers.
 const AFTER_SIGNAL: Duration = Duration::from_secs(5);
@@ -23,9 +23,15 @@ const AFTER_SIGNAL: Duration = Duration::from_secs(5);
 /// Between two looks at the time.
 const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
-/// Returns the flag to set when a signal asks this process to end: other programs then get little more time.
-pub fn ending() -> Arc<AtomicBool> {
+/// Returns the place for the signal that asks this process to end: other programs, and the reading of native records,
+/// then get little more time.
+pub fn ending() -> Arc<AtomicUsize> {
     ENDING.clone()
+}
+
+/// Returns the signal in [`ending`], if one came: the interrupt of work whose caller has none of its own.
+pub fn ending_signal() -> Option<i32> {
+    i32::try_from(ENDING.load(Ordering::Relaxed)).ok().filter(|signal| *signal != 0)
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -46,19 +52,19 @@ impl Drop for RunningProgram {
     }
 }
 
-struct Deadline {
+pub(super) struct Deadline {
     limit: Duration,
     until: Instant,
     is_ending: bool,
 }
 
 impl Deadline {
-    fn after(limit: Duration) -> Self {
+    pub(super) fn after(limit: Duration) -> Self {
         Self { limit, until: Instant::now() + limit, is_ending: false }
     }
 
-    fn check(&mut self, name: &str) -> Result<(), String> {
-        if !self.is_ending && ENDING.load(Ordering::Relaxed) {
+    pub(super) fn check(&mut self, name: &str) -> Result<(), String> {
+        if !self.is_ending && ending_signal().is_some() {
             self.is_ending = true;
             self.until = self.until.min(Instant::now() + AFTER_SIGNAL);
         }

@@ -11,6 +11,7 @@ mod software;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::operation::content::NoContent;
 use crate::operation::failure::Failure;
@@ -27,7 +28,7 @@ use patchadm_inputs::database::RecordView;
 use patchadm_inputs::database::contents::lines_of_package;
 use patchadm_inputs::inventory::{Installed, Inventory, Touched};
 use patchadm_inputs::native::{
-    NATIVE_DIFFERING, NATIVE_EDITED, NATIVE_STAMP, NativeManager, NativeOrigin, NativePackage, NativeRecords,
+    NATIVE_DIFFERING, NATIVE_EDITED, NATIVE_STAMP, NativeManager, NativeOrigin, NativePackage,
     differing_text, edited_text,
 };
 use patchadm_planning::plan::Plan;
@@ -339,11 +340,11 @@ fn planned(
     adopter: &AdoptionPlanner<'_>,
     request: &AdoptAllRequest,
 ) -> Result<(AdoptAllReport, Option<Plan>), Failure> {
-    let root = &adopter.ground.root;
+    let reader = adopter.ground.native();
     let mut all = AllPackages::of(adopter, request)?;
     let mut is_there = false;
     for manager in NativeManager::ALL {
-        let Some(records) = NativeRecords::find(root, manager)? else { continue };
+        let Some(records) = reader.records(manager)? else { continue };
         is_there = true;
         for native in records.packages()? {
             Failure::unless_interrupted(adopter.caller.interrupt)?;
@@ -373,7 +374,7 @@ struct AllPackages<'a> {
 impl<'a> AllPackages<'a> {
     fn of(adopter: &'a AdoptionPlanner<'a>, request: &'a AdoptAllRequest) -> Result<Self, Failure> {
         let packages = adopter.ground.packages()?;
-        let registrations = Registrations::of(&adopter.ground.root, &packages);
+        let registrations = Registrations::of(&adopter.ground.native(), &packages);
         Ok(Self {
             adopter,
             request,
@@ -497,9 +498,9 @@ pub(super) fn native_reason(ground: &RootAndPolicy, offered: &[OfferedPackage]) 
 
 /// Native packages that are not registered, each with its registration's name if it differs.
 struct Unregistered {
-    packages: Vec<(Option<String>, NativePackage)>,
+    packages: Vec<(Option<String>, Arc<NativePackage>)>,
     /// Have the name of a package of a patch, and another version or architecture.
-    others: Vec<NativePackage>,
+    others: Vec<Arc<NativePackage>>,
     registrations: Registrations,
 }
 
@@ -523,11 +524,12 @@ fn unregistered(ground: &RootAndPolicy, offered: &[OfferedPackage]) -> Result<Op
     if missing.is_empty() {
         return Ok(None);
     }
-    let registrations = Registrations::of(&ground.root, &installed);
-    let mut packages: Vec<(Option<String>, NativePackage)> = Vec::new();
+    let reader = ground.native();
+    let registrations = Registrations::of(&reader, &installed);
+    let mut packages: Vec<(Option<String>, Arc<NativePackage>)> = Vec::new();
     let mut others = Vec::new();
     for manager in NativeManager::ALL {
-        let Some(records) = NativeRecords::find(&ground.root, manager)? else { continue };
+        let Some(records) = reader.records(manager)? else { continue };
         let names = records.names()?;
         let pkgs: BTreeSet<&str> =
             missing.iter().filter(|one| is_of(one, manager)).map(|one| one.pkg.as_str()).collect();
@@ -538,7 +540,7 @@ fn unregistered(ground: &RootAndPolicy, offered: &[OfferedPackage]) -> Result<Op
                 let fits = |one: &&OfferedPackage| {
                     (one.pkg.as_str(), &one.version, &one.arch) == (pkg, &native.version, &native.arch)
                 };
-                let is_again = |(_, known): &(Option<String>, NativePackage)| {
+                let is_again = |(_, known): &(Option<String>, Arc<NativePackage>)| {
                     (&known.origin, &known.version, &known.arch)
                         == (&native.origin, &native.version, &native.arch)
                 };

@@ -15,7 +15,7 @@ use patchadm_inputs::input_file::read_start;
 use patchadm_inputs::inventory::Installed;
 use patchadm_inputs::native::dpkg::paths_of;
 use patchadm_inputs::native::{
-    ADOPTED, FileSum, LONGEST_PKG, NativeClaims, NativeManager, NativeOrigin, NativePackage,
+    ADOPTED, FileSum, LONGEST_PKG, NativeClaims, NativeManager, NativeOrigin, NativePackage, NativeReader,
     NativeRegistration,
 };
 use patchadm_inputs::path_glob::PathGlob;
@@ -146,9 +146,10 @@ impl ListedSoftware {
             AdoptSource::Tree(top) => listed(root, top, &request.wishes.basedir)?,
             AdoptSource::Paths(file) => paths_in(file)?,
             AdoptSource::Native(manager, name) => {
-                let native = manager.package(root, name)?;
+                let reader = ground.native();
+                let native = reader.package(*manager, name)?;
                 let packages = packages_beside(ground, &possible_names(&native, &request.wishes))?;
-                let list = Registrations::of(root, &packages).software(&native);
+                let list = Registrations::of(&reader, &packages).software(&native);
                 let listed = Self::wished(list, &request.wishes)?;
                 return listed.over_damaged(ground, caller);
             }
@@ -307,9 +308,9 @@ pub(super) struct Registrations {
 }
 
 impl Registrations {
-    pub(super) fn of(root: &Root, packages: &BTreeMap<PkgInst, Installed>) -> Self {
+    pub(super) fn of(reader: &NativeReader, packages: &BTreeMap<PkgInst, Installed>) -> Self {
         let params = packages.iter().map(|(package, installed)| (package, &installed.params));
-        Self { claims: NativeClaims::of(root, params), taken: packages.keys().cloned().collect() }
+        Self { claims: NativeClaims::of(reader, params), taken: packages.keys().cloned().collect() }
     }
 
     pub(super) fn holder(&self, native: &NativePackage) -> Option<&PkgInst> {

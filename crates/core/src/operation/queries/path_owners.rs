@@ -3,6 +3,7 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use chrono::{DateTime, FixedOffset};
 
@@ -24,7 +25,8 @@ use patchadm_changeset::format::undo_sidecars::{PathDigest, UndoPaths};
 use patchadm_inputs::database::{DatabaseError, RecordView, contents, marker, read_consistently, saves};
 use patchadm_inputs::format::overtaken::{LostPath, OvertakenPatch, OvertakenState};
 use patchadm_inputs::native::{
-    DivertedPath, NativeIndex, NativeOrigin, NativeOwner, VerifiedPath, VerifierReport,
+    DivertedPath, NativeIndex, NativeOrigin, NativeOwner, NativeReader, RegisteredPackage, VerifiedPath,
+    VerifierReport,
 };
 use patchadm_inputs::policy::Policy;
 use patchadm_rootfs::Root;
@@ -76,11 +78,12 @@ pub struct PatchOfPath {
 pub fn path_owners(root: &Root, paths: &[ObjectPath]) -> Result<Vec<PathOwners>, Failure> {
     must_have_database(root)?;
     let (policy, ground) = RootAndPolicy::as_far_as_known(root)?;
+    let native = ground.as_ref().map_or_else(|| Arc::new(NativeReader::of(root)), RootAndPolicy::native);
     let read;
     let index = if let Some(ground) = &ground {
         ground.native_index()
     } else {
-        read = NativeIndex::read(root);
+        read = NativeIndex::read(&native);
         &read
     };
     read_consistently(root, |view| {
@@ -106,7 +109,7 @@ pub fn path_owners(root: &Root, paths: &[ObjectPath]) -> Result<Vec<PathOwners>,
             let params = patched.flat_map(|patch| &patch.packages).filter_map(|package| params.get(package));
             let origins: Vec<NativeOrigin> = params.filter_map(NativeOrigin::of).collect();
             found.differences = differences(view, ground.as_ref(), &found);
-            found.verifiers = verifiers(root, &path, &found.patches, &origins)?;
+            found.verifiers = verifiers((root, &native), &path, &found.patches, &origins)?;
             let is_there = root.resolver().locate_object(&found.path).is_ok_and(|place| place == path.place);
             if let (false, Some(named)) = (is_there, path.spellings.first()) {
                 // Records have the path before its diversion.
@@ -148,7 +151,7 @@ fn differences(
 
 /// Verifiers of native packages report patched paths; the first of them found it as delivered.
 fn verifiers(
-    root: &Root,
+    (root, native): (&Root, &NativeReader),
     path: &RecordedPath,
     patches: &[PatchOfPath],
     patched: &[NativeOrigin],
@@ -156,12 +159,14 @@ fn verifiers(
     let Some(delivered) = patches.last().and_then(|first| first.was.as_ref()) else { return Ok(Vec::new()) };
     let now = root.live_at(&path.place)?.as_ref().map(RecordedState::of);
     let mut reports = Vec::new();
-    for NativeListing { owner: NativeOwner { origin, .. }, listed, lies_at } in &path.native {
+    for NativeListing { owner: NativeOwner { origin, version }, listed, lies_at } in &path.native {
         if !patched.iter().any(|own| own.is_instance_of(origin)) {
             continue;
         }
         // A package with unreadable records has no report.
-        let Ok(package) = origin.manager.package(root, &origin.queried()) else { continue };
+        let arch = origin.arch.as_deref().unwrap_or_default();
+        let mut read = native.registered(&[RegisteredPackage { origin, version, arch }]);
+        let Some(Ok(package)) = read.pop() else { continue };
         let Some(recorded) = package.paths.get(lies_at).copied() else { continue };
         let is_diverted = listed != lies_at;
         let verified =

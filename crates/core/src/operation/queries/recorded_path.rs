@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use crate::operation::failure::Failure;
 use patchadm_inputs::database::contents::{self, ContentsLines};
 use patchadm_inputs::database::{DatabaseError, RecordView};
-use patchadm_inputs::native::{DivertedPath, NativeIndex, NativeOrigin, NativeOwner};
+use patchadm_inputs::native::{DivertedPath, NativeIndex, NativeOrigin, NativeOwner, NativeReader};
 use patchadm_rootfs::{Resolver, Root};
 use patchadm_svr4::format::contents::key_of;
 use patchadm_svr4::package::{ObjectPath, Params, last_component};
@@ -74,7 +74,8 @@ pub fn recorded_lines(view: &RecordView<'_>, paths: &[ObjectPath]) -> Result<Vec
 
 /// True at or below a named place; always true if none is named.
 pub fn is_within<'a>(root: &'a Root, named: &'a [ObjectPath]) -> impl Fn(&ObjectPath) -> bool + 'a {
-    let index = if named.is_empty() { NativeIndex::default() } else { NativeIndex::read(root) };
+    let index =
+        if named.is_empty() { NativeIndex::default() } else { NativeIndex::read(&NativeReader::of(root)) };
     move |path| named.is_empty() || PathFinder::new(root, &index).is_within(path, named)
 }
 

@@ -8,7 +8,13 @@ pub mod version;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::slice;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
+use super::package_cache::{MOST_PACKAGES, MOST_PATHS, PackageCache};
+use super::program_run::Deadline;
+use super::successors::Successors;
 use super::{
     FileSum, NativeError, NativeManager, NativeOrigin, NativeOwner, NativePackage, NativePath,
     NativePresence, RegisteredPackage, UnfinishedChange,
@@ -28,8 +34,11 @@ const LARGEST_LISTS: u64 = 256 << 20;
 /// dpkg merges hundreds of them, with a few KiB each, into `status`.
 const LARGEST_UPDATES: u64 = 64 << 20;
 
-/// In all lists of `info`. A full system has fewer than a million.
-const MOST_PATHS: usize = 8_000_000;
+/// For the files of `info`, on any file system.
+const LONGEST: Duration = Duration::from_secs(600);
+
+/// For messages.
+const FILES: &str = "the file system with the records of dpkg";
 
 /// `PATH_MAX`, without the NUL.
 const LONGEST_LINE: usize = 4095;
@@ -45,58 +54,77 @@ pub const RECORDS: &str = "/var/lib/dpkg";
 /// dpkg, apt and their front ends hold it while they change packages.
 pub const FRONTEND_LOCK: &str = "/var/lib/dpkg/lock-frontend";
 
-pub struct DpkgRecords<'a> {
-    root: &'a Root,
+pub struct DpkgRecords {
     status: Vec<u8>,
+    entries: BTreeMap<String, Vec<DpkgStatus>>,
     /// Changes that are not in `status` yet: dpkg is running, or was interrupted.
     unfinished: BTreeSet<String>,
+    info: Option<Dir>,
+    diversions: Result<Diversions, String>,
+    packages: Mutex<PackageCache>,
+    budget: ReadBudget,
+    successors: OnceLock<Result<Successors, NativeError>>,
 }
 
-impl<'a> DpkgRecords<'a> {
-    /// Reads `status` and the names in `updates`; `None` if the root has no `status`.
-    pub fn find(root: &'a Root) -> Result<Option<Self>, NativeError> {
+impl DpkgRecords {
+    /// Reads everything but the lists of packages; `None` if the root has no `status`.
+    pub fn find(root: &Root) -> Result<Option<Self>, NativeError> {
         let Some(status) = record(root, "status")? else { return Ok(None) };
         if status.last().is_some_and(|&last| last != b'\n') {
             return Err(records("the file status of dpkg ends in the middle of a line".to_owned()));
         }
-        Ok(Some(Self { root, status, unfinished: unfinished(root)? }))
+        let physical = root.resolver().locate_dir(&path_of("info")?)?;
+        Ok(Some(Self {
+            entries: entries(&status)?,
+            status,
+            unfinished: unfinished(root)?,
+            info: root.dir_if_there(&physical)?,
+            diversions: diversions(root)
+                .map_err(|error| error.to_string())
+                .and_then(|read| read.map_err(|reason| format!("diversions: {reason}"))),
+            packages: Mutex::default(),
+            budget: ReadBudget::of(LARGEST_SUM),
+            successors: OnceLock::new(),
+        }))
     }
 
-    pub fn of(root: &'a Root) -> Result<Self, NativeError> {
-        Self::find(root)?.ok_or_else(|| {
-            let place = ObjectPath::new(RECORDS.as_bytes()).map(|path| root.show(&path)).unwrap_or_default();
-            records(format!("there are no records of dpkg in {place}"))
-        })
+    pub(super) fn missing(root: &Root) -> NativeError {
+        let place = ObjectPath::new(RECORDS.as_bytes()).map(|path| root.show(&path)).unwrap_or_default();
+        records(format!("there are no records of dpkg in {place}"))
     }
 
-    pub fn presences(
+    fn of_name(&self, name: &str) -> &[DpkgStatus] {
+        self.entries.get(name).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    pub(super) fn presences(
         &self,
         packages: &[RegisteredPackage<'_>],
-    ) -> Result<Vec<Result<NativePresence, NativeError>>, NativeError> {
+    ) -> Vec<Result<NativePresence, NativeError>> {
         let origins = || packages.iter().map(|package| package.origin);
-        let names: BTreeMap<&str, &str> =
-            origins().map(|origin| (origin.name.as_str(), origin.name.as_str())).collect();
-        let entries = status::entries(&self.status, |name| names.get(name).copied());
-        let info = self.info()?;
+        let registered: BTreeSet<(&str, &str)> =
+            origins().filter_map(|origin| Some((origin.name.as_str(), origin.arch.as_deref()?))).collect();
+        let mut time = Deadline::after(LONGEST);
         let presence = |origin: &NativeOrigin| {
+            time.check(FILES).map_err(records)?;
             if self.unfinished.contains(&origin.name) {
                 return Ok(NativePresence::Busy(UnfinishedChange::Configure));
             }
-            let of_name = entries.get(origin.name.as_str()).map(Vec::as_slice).unwrap_or_default();
-            let registered = origins().filter(|other| other.name == origin.name && *other != origin);
-            let archs: Vec<&str> = registered.filter_map(|other| other.arch.as_deref()).collect();
-            Self::presence(origin, of_name, &archs, info.as_ref())
+            let is_of_another = |arch: &str| {
+                origin.arch.as_deref() != Some(arch) && registered.contains(&(origin.name.as_str(), arch))
+            };
+            self.presence(origin, is_of_another)
         };
-        Ok(origins().map(presence).collect())
+        origins().map(presence).collect()
     }
 
-    /// `others` are the other architectures for which the package is registered.
+    /// `is_of_another` is true for the other architectures for which the package is registered.
     fn presence(
+        &self,
         origin: &NativeOrigin,
-        entries: &[DpkgStatus],
-        others: &[&str],
-        info: Option<&Dir>,
+        is_of_another: impl Fn(&str) -> bool,
     ) -> Result<NativePresence, NativeError> {
+        let (entries, info) = (self.of_name(&origin.name), self.info.as_ref());
         let named: Vec<&DpkgStatus> = of_arch(entries, origin.arch.as_deref()).collect();
         let one = match present_one(entries, origin.arch.as_deref()) {
             Some(Ok(one)) => one,
@@ -108,7 +136,7 @@ impl<'a> DpkgRecords<'a> {
             }
             None => return Ok(NativePresence::Gone),
         };
-        if others.contains(&one.arch.as_str()) {
+        if is_of_another(&one.arch) {
             return Ok(NativePresence::Gone);
         }
         let (version, arch) = (one.version.clone(), one.arch.clone());
@@ -125,63 +153,42 @@ impl<'a> DpkgRecords<'a> {
         }
     }
 
-    pub(super) fn registered_package(&self, origin: &NativeOrigin) -> Result<NativePackage, NativeError> {
-        let name = origin.name.as_str();
-        let entries = status::entries(&self.status, |one| (one == name).then_some(name)).remove(name);
-        let arch = match present_one(&entries.unwrap_or_default(), origin.arch.as_deref()) {
-            Some(Ok(one)) => Some(one.arch.clone()),
-            _ => origin.arch.clone(),
-        };
-        self.package(&arch.map_or_else(|| name.to_owned(), |arch| format!("{name}:{arch}")))
-    }
-
-    pub(super) fn registered_packages(
+    pub(super) fn registered(
         &self,
         packages: &[RegisteredPackage<'_>],
-    ) -> Vec<Result<NativePackage, NativeError>> {
-        let names: BTreeMap<&str, &str> =
-            packages.iter().map(|one| (one.origin.name.as_str(), one.origin.name.as_str())).collect();
-        let entries = status::entries(&self.status, |name| names.get(name).copied());
-        let diversions = self.diversions();
-        let info = self.info();
-        let budget = ReadBudget::of(LARGEST_SUM);
-        let read = |origin: &NativeOrigin| {
-            let name = origin.name.as_str();
-            let of_name = entries.get(name).map(Vec::as_slice).unwrap_or_default();
-            let Some(Ok(found)) = present_one(of_name, origin.arch.as_deref()) else {
-                return Err(bad(name, "dpkg has not installed it".to_owned()));
+    ) -> Vec<Result<Arc<NativePackage>, NativeError>> {
+        let mut time = Deadline::after(LONGEST);
+        let read = |one: &RegisteredPackage<'_>| {
+            time.check(FILES).map_err(records)?;
+            let (name, arch) = (one.origin.name.as_str(), one.origin.arch.as_deref());
+            let arch = match present_one(self.of_name(name), arch) {
+                Some(Ok(present)) => Some(present.arch.as_str()),
+                _ => arch,
             };
-            self.must_be_finished(name)?;
-            let diversions = diversions.as_ref().map_err(|reason| bad(name, reason.clone()))?;
-            let info = info.as_ref().map_err(|error| records(error.to_string()))?;
-            Self::read_in((info.as_ref(), &budget), name, found.clone(), diversions)
+            self.package(&arch.map_or_else(|| name.to_owned(), |arch| format!("{name}:{arch}")))
         };
-        packages.iter().map(|one| read(one.origin)).collect()
-    }
-
-    fn info(&self) -> Result<Option<Dir>, NativeError> {
-        let path = path_of("info")?;
-        let physical = self.root.resolver().locate_dir(&path)?;
-        Ok(self.root.dir_if_there(&physical)?)
+        packages.iter().map(read).collect()
     }
 
     /// Reads everything about a package: `NAME` or `NAME:ARCH`.
-    pub fn package(&self, package: &str) -> Result<NativePackage, NativeError> {
+    pub fn package(&self, package: &str) -> Result<Arc<NativePackage>, NativeError> {
         let bad = |reason: String| bad(package, reason);
         let (name, arch) = package.split_once(':').map_or((package, None), |(name, arch)| (name, Some(arch)));
         if !is_word(name) || !arch.is_none_or(is_word) {
             return Err(bad("that is not a valid package name".to_owned()));
         }
-        let entries = status::entries(&self.status, |one| (one == name).then_some(name)).remove(name);
-        let found = the_one(entries.unwrap_or_default(), arch).map_err(&bad)?;
+        let found = the_one(self.of_name(name), arch).map_err(bad)?;
         self.must_be_finished(name)?;
-        let budget = ReadBudget::of(LARGEST_SUM);
-        self.read(name, found, &self.diversions().map_err(bad)?, &budget)
+        let mut packages = self.packages.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = packages.get(name, &found.arch, &found.version) {
+            return Ok(known);
+        }
+        packages.add(self.read(name, found, &self.budget)?).map_err(bad)
     }
 
     /// Reads every installed or half-installed package, one at a time, in the order of `status`.
     pub fn packages(&self) -> impl Iterator<Item = Result<NativePackage, NativeError>> {
-        let (diversions, budget) = (self.diversions(), ReadBudget::of(LARGEST_SUM));
+        let budget = ReadBudget::of(LARGEST_SUM);
         let mut counts: BTreeMap<(String, String), usize> = BTreeMap::new();
         for (name, arch, _) in self.names() {
             *counts.entry((name, arch)).or_default() += 1;
@@ -189,15 +196,14 @@ impl<'a> DpkgRecords<'a> {
         status::present(&self.status).filter_map(move |(name, found)| {
             // Several equal entries count once.
             let count = counts.insert((name.clone(), found.arch.clone()), 0).filter(|&count| count > 0)?;
-            Some(self.counted((name.as_str(), found), count, diversions.as_ref(), &budget))
+            Some(self.counted((name.as_str(), &found), count, &budget))
         })
     }
 
     fn counted(
         &self,
-        (name, found): (&str, DpkgStatus),
+        (name, found): (&str, &DpkgStatus),
         count: usize,
-        diversions: Result<&Diversions, &String>,
         budget: &ReadBudget,
     ) -> Result<NativePackage, NativeError> {
         let bad = |reason: &str| bad(name, reason.to_owned());
@@ -207,27 +213,34 @@ impl<'a> DpkgRecords<'a> {
         if count > 1 {
             return Err(bad(SEVERAL_TIMES));
         }
-        let found = the_one(vec![found], None).map_err(|reason| bad(&reason))?;
+        the_one(slice::from_ref(found), None).map_err(|reason| bad(&reason))?;
         self.must_be_finished(name)?;
-        self.read(name, found, diversions.map_err(|reason| bad(reason))?, budget)
+        self.read(name, found, budget)
     }
 
-    pub(super) fn successors(&self, name: &str) -> Vec<NativeOwner> {
-        let found = status::successors(&self.status, name).into_iter();
-        let owner = |(name, DpkgStatus { arch, version, .. })| NativeOwner {
-            origin: NativeOrigin { manager: NativeManager::Dpkg, name, arch: Some(arch), version: None },
-            version,
+    pub(super) fn successors(&self) -> Result<&Successors, NativeError> {
+        let find = || {
+            let mut successors = Successors::default();
+            status::each_replacement(&self.status, |name, DpkgStatus { arch, version, .. }, relations| {
+                let origin =
+                    NativeOrigin { manager: NativeManager::Dpkg, name, arch: Some(arch), version: None };
+                successors.begin(NativeOwner { origin, version });
+                relations.iter().try_for_each(|relation| successors.add(&relation.name))
+            })
+            .map_err(|reason| records(format!("the file status of dpkg: {reason}")))?;
+            Ok(successors)
         };
-        found.map(owner).collect()
+        self.successors.get_or_init(find).as_ref().map_err(Clone::clone)
     }
 
     pub(super) fn installed_versions(&self, names: &BTreeSet<&str>) -> BTreeMap<String, Vec<String>> {
         let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for (name, entries) in status::entries(&self.status, |name| names.get(name).copied()) {
-            let installed = entries.into_iter().filter(|one| one.standing() == DpkgStanding::Installed);
-            let versions: Vec<String> = installed.map(|one| one.version).collect();
-            if !versions.is_empty() && !self.unfinished.contains(name) {
-                found.insert(name.to_owned(), versions);
+        for name in names.iter().filter(|name| !self.unfinished.contains(**name)) {
+            let entries = self.of_name(name).iter();
+            let installed = entries.filter(|one| one.standing() == DpkgStanding::Installed);
+            let versions: Vec<String> = installed.map(|one| one.version.clone()).collect();
+            if !versions.is_empty() {
+                found.insert((*name).to_owned(), versions);
             }
         }
         found
@@ -248,29 +261,15 @@ impl<'a> DpkgRecords<'a> {
         })
     }
 
-    fn diversions(&self) -> Result<Diversions, String> {
-        diversions(self.root)
-            .map_err(|error| error.to_string())?
-            .map_err(|reason| format!("diversions: {reason}"))
-    }
-
     fn read(
         &self,
         name: &str,
-        found: DpkgStatus,
-        diversions: &Diversions,
+        found: &DpkgStatus,
         budget: &ReadBudget,
     ) -> Result<NativePackage, NativeError> {
-        Self::read_in((self.info()?.as_ref(), budget), name, found, diversions)
-    }
-
-    fn read_in(
-        (info, budget): (Option<&Dir>, &ReadBudget),
-        name: &str,
-        found: DpkgStatus,
-        diversions: &Diversions,
-    ) -> Result<NativePackage, NativeError> {
+        let info = self.info.as_ref();
         let bad = |reason: String| bad(name, reason);
+        let diversions = self.diversions.as_ref().map_err(|reason| bad(reason.clone()))?;
         let both = format!("{name}:{}", found.arch);
         let of = |suffix: &str| -> Result<Option<Vec<u8>>, NativeError> {
             let Some(info) = info else { return Ok(None) };
@@ -289,7 +288,8 @@ impl<'a> DpkgRecords<'a> {
         let diverted = listed.iter().filter_map(is_diverted).collect();
         let mut paths: BTreeMap<ObjectPath, NativePath> =
             listed.into_iter().map(|path| (place(path), none)).collect();
-        for (path, sum) in md5sums(&of("md5sums")?.unwrap_or_default()) {
+        let sums = of("md5sums")?.unwrap_or_default();
+        for (path, sum) in md5sums(&sums) {
             if let Some(native) = paths.get_mut(&place(path)) {
                 native.sum = Some(sum);
             }
@@ -307,8 +307,16 @@ impl<'a> DpkgRecords<'a> {
             arch: Some(found.arch.clone()),
             version: None,
         };
-        let DpkgStatus { arch, version, title, .. } = found;
-        Ok(NativePackage { origin, version, stamp, arch, title, has_other_versions: false, paths, diverted })
+        Ok(NativePackage {
+            origin,
+            version: found.version.clone(),
+            stamp,
+            arch: found.arch.clone(),
+            title: found.title.clone(),
+            has_other_versions: false,
+            paths,
+            diverted,
+        })
     }
 }
 
@@ -373,6 +381,12 @@ fn unfinished(root: &Root) -> Result<BTreeSet<String>, NativeError> {
             let path = path_of(&format!("updates/{file}"))?;
             let text = budget.read(LARGEST_RECORD, |limit| root.read(&path, limit))?.unwrap_or_default();
             names.extend(status::names(&text).filter(|name| is_word(name)).map(str::to_owned));
+            if names.len() > MOST_PACKAGES {
+                return Err(records(format!(
+                    "with updates/{file} of dpkg, its updates name more than {MOST_PACKAGES} packages; \
+                     check them in {RECORDS}"
+                )));
+            }
         }
     }
     Ok(names)
@@ -396,7 +410,23 @@ fn record(root: &Root, name: &str) -> Result<Option<Vec<u8>>, NativeError> {
     if text.as_ref().is_some_and(|text| text.len() as u64 > LARGEST_RECORD) {
         return Err(records(format!("the file {name} of dpkg is larger than 256 MiB")));
     }
+    if text.as_ref().is_some_and(|text| has_more_lines(text, MOST_PATHS)) {
+        return Err(records(format!(
+            "the file {name} of dpkg has more than {MOST_PATHS} lines; check it in {RECORDS}"
+        )));
+    }
     Ok(text)
+}
+
+fn has_more_lines(text: &[u8], most: usize) -> bool {
+    text.iter().filter(|&&byte| byte == b'\n').nth(most).is_some()
+}
+
+fn entries(status: &[u8]) -> Result<BTreeMap<String, Vec<DpkgStatus>>, NativeError> {
+    let refused = |reason: String| {
+        records(format!("the file status of dpkg is not read: {reason}; check it in {RECORDS}"))
+    };
+    status::entries(status).map_err(refused)
 }
 
 fn of_arch<'e>(entries: &'e [DpkgStatus], arch: Option<&str>) -> impl Iterator<Item = &'e DpkgStatus> {
@@ -417,10 +447,10 @@ fn present_one<'e>(entries: &'e [DpkgStatus], arch: Option<&str>) -> Option<Resu
 }
 
 /// A package with several architectures must be named with one.
-fn the_one(entries: Vec<DpkgStatus>, arch: Option<&str>) -> Result<DpkgStatus, String> {
+fn the_one<'e>(entries: &'e [DpkgStatus], arch: Option<&str>) -> Result<&'e DpkgStatus, String> {
     let is_it =
-        |one: &DpkgStatus| arch.is_none_or(|arch| one.arch == arch) && one.standing() != DpkgStanding::Gone;
-    let mut found: Vec<DpkgStatus> = entries.into_iter().filter(is_it).collect();
+        |one: &&DpkgStatus| arch.is_none_or(|arch| one.arch == arch) && one.standing() != DpkgStanding::Gone;
+    let mut found: Vec<&DpkgStatus> = entries.iter().filter(is_it).collect();
     match (found.pop(), found.is_empty()) {
         (None, _) => Err("dpkg has not installed it".to_owned()),
         (Some(one), true) if one.standing() != DpkgStanding::Installed => {
@@ -443,6 +473,9 @@ fn the_one(entries: Vec<DpkgStatus>, arch: Option<&str>) -> Result<DpkgStatus, S
 
 /// Returns the absolute paths in a text, one a line, without blank lines and the root directory.
 pub fn paths_of(text: &[u8]) -> Result<Vec<ObjectPath>, String> {
+    if has_more_lines(text, MOST_PATHS) {
+        return Err(format!("it has more than {MOST_PATHS} lines"));
+    }
     let lines = (1..).zip(text.split(|&byte| byte == b'\n')).filter(|(_, line)| !line.is_empty());
     let path =
         |(at, line): (usize, &[u8])| ObjectPath::new(line).map_err(|error| format!("line {at}: {error}"));
@@ -456,14 +489,14 @@ fn conffiles(text: &[u8]) -> impl Iterator<Item = ObjectPath> {
     lines.filter_map(|line| ObjectPath::new(line.trim_ascii_end()).ok())
 }
 
-fn md5sums(text: &[u8]) -> Vec<(ObjectPath, FileSum)> {
+fn md5sums(text: &[u8]) -> impl Iterator<Item = (ObjectPath, FileSum)> {
     let lines = text.split(|&byte| byte == b'\n');
     let read = |line: &[u8]| {
         let (sum, path) = line.split_at_checked(32)?;
         let path = [b"/", path.strip_prefix(b"  ")?].concat();
         Some((ObjectPath::new(&path).ok()?, FileSum::parse(sum)?))
     };
-    lines.filter_map(read).collect()
+    lines.filter_map(read)
 }
 
 // Unpacked, half-installed and removed packages with remaining configuration own the paths in their lists, too.
@@ -526,24 +559,25 @@ impl DpkgLists {
             multi_arch: BTreeSet::new(),
             unreadable: Vec::new(),
         };
-        let status = record(root, "status")?.unwrap_or_default();
-        for (name, found) in status::known(&status).filter(|(name, _)| is_word(name)) {
-            if found.is_same {
+        let known = entries(&record(root, "status")?.unwrap_or_default())?.into_iter();
+        for (name, found) in known.filter(|(name, _)| is_word(name)) {
+            if found.iter().any(|one| one.is_same) {
                 lists.multi_arch.insert(name.clone());
             }
-            lists.versions.insert((name, found.arch), found.version);
+            lists.versions.extend(found.into_iter().map(|one| ((name.clone(), one.arch), one.version)));
         }
         match Diversions::parse(&record(root, "diversions")?.unwrap_or_default()) {
             Ok(diversions) => lists.diversions = diversions,
             Err(reason) => lists.unreadable.push(format!("the diversions of dpkg cannot be read: {reason}")),
         }
-        lists.read_all(&info, &ReadBudget::of(LARGEST_LISTS))?;
+        lists.read_all(&info, &ReadBudget::of(LARGEST_LISTS), MOST_PATHS)?;
         Ok(Some(lists))
     }
 
-    fn read_all(&mut self, info: &Dir, budget: &ReadBudget) -> Result<(), NativeError> {
-        let mut entries = MOST_PATHS;
+    fn read_all(&mut self, info: &Dir, budget: &ReadBudget, most: usize) -> Result<(), NativeError> {
+        let (mut left, mut time) = (most, Deadline::after(LONGEST));
         for file in info.names()? {
+            time.check(FILES).map_err(records)?;
             let Some(origin) = file.strip_suffix(b".list").and_then(origin_of) else { continue };
             let list = match info.read_within(&file, LARGEST_RECORD, budget) {
                 Ok(Some(text)) => PackageList { origin, text },
@@ -559,9 +593,11 @@ impl DpkgLists {
                 self.unreadable.push(format!("info/{name} of dpkg has a line that is too long for a path"));
                 continue;
             }
-            entries = entries.checked_sub(list.lines().count()).ok_or_else(|| {
+            // An empty list counts, too.
+            left = left.checked_sub(list.lines().count().max(1)).ok_or_else(|| {
                 records(format!(
-                    "with info/{} of dpkg, its lists have more than {MOST_PATHS} paths",
+                    "with info/{} of dpkg, its lists have more than {most} paths, and a whole system has about \
+                     1000000; check them in {RECORDS}",
                     file.escape_ascii()
                 ))
             })?;
@@ -623,14 +659,14 @@ mod tests {
     fn one_of_two_architectures_has_to_be_named_and_what_is_in_between_is_told() {
         let ok = "install ok installed";
         let both = || vec![entry("amd64", ok), entry("i386", ok)];
-        assert_eq!(the_one(both(), Some("i386")).unwrap().arch, "i386");
-        assert!(the_one(both(), None).unwrap_err().contains("amd64 i386"));
+        assert_eq!(the_one(&both(), Some("i386")).unwrap().arch, "i386");
+        assert!(the_one(&both(), None).unwrap_err().contains("amd64 i386"));
         let twice = vec![entry("amd64", ok), entry("amd64", ok)];
-        assert_eq!(the_one(twice, None).unwrap_err(), "status has it several times");
+        assert_eq!(the_one(&twice, None).unwrap_err(), "status has it several times");
         let half = vec![entry("amd64", "install reinstreq half-installed")];
-        assert!(the_one(half, None).unwrap_err().contains("has not finished with it"));
+        assert!(the_one(&half, None).unwrap_err().contains("has not finished with it"));
         let gone = vec![entry("amd64", "deinstall ok config-files")];
-        assert_eq!(the_one(gone, None).unwrap_err(), "dpkg has not installed it");
+        assert_eq!(the_one(&gone, None).unwrap_err(), "dpkg has not installed it");
     }
 
     #[test]
@@ -669,11 +705,11 @@ mod tests {
         std::fs::write(dir.path().join("var/lib/dpkg/updates/0001"), "Package: busy\n").unwrap();
         let root = Root::open(dir.path()).unwrap();
         let names = BTreeSet::from(["busy", "gone", "web"]);
-        let found = NativeManager::Dpkg.installed_versions_of(&root, &names);
-        assert_eq!(found, BTreeMap::from([("web".to_owned(), vec!["1".to_owned(), "2".to_owned()])]));
+        let found = DpkgRecords::find(&root).unwrap().unwrap().installed_versions(&names);
+        assert_eq!(found, BTreeMap::from([("web".to_owned(), vec!["2".to_owned(), "1".to_owned()])]));
     }
 
-    fn lists(info: &Dir, limit: u64) -> Result<DpkgLists, NativeError> {
+    fn lists(info: &Dir, limit: u64, most: usize) -> Result<DpkgLists, NativeError> {
         let mut lists = DpkgLists {
             lists: Vec::new(),
             diversions: Diversions::default(),
@@ -681,7 +717,7 @@ mod tests {
             multi_arch: BTreeSet::new(),
             unreadable: Vec::new(),
         };
-        lists.read_all(info, &ReadBudget::of(limit))?;
+        lists.read_all(info, &ReadBudget::of(limit), most)?;
         Ok(lists)
     }
 
@@ -691,16 +727,52 @@ mod tests {
         std::fs::write(dir.path().join("a.list"), "/usr\n").unwrap();
         std::fs::hard_link(dir.path().join("a.list"), dir.path().join("b:amd64.list")).unwrap();
         let info = Dir::of_host(dir.path()).unwrap();
-        assert_eq!(lists(&info, 10).unwrap().lists.len(), 2);
-        let error = lists(&info, 9).unwrap_err().to_string();
+        assert_eq!(lists(&info, 10, MOST_PATHS).unwrap().lists.len(), 2);
+        let error = lists(&info, 9, MOST_PATHS).unwrap_err().to_string();
         assert!(error.contains("b:amd64.list is not read: "), "{error}");
 
         let holes = std::fs::File::create(dir.path().join("holes.list")).unwrap();
         holes.set_len(LONGEST_LINE as u64 + 1).unwrap();
         std::fs::write(dir.path().join("no name.list"), "/usr\n").unwrap();
-        let read = lists(&info, LARGEST_LISTS).unwrap();
+        let read = lists(&info, LARGEST_LISTS, MOST_PATHS).unwrap();
         assert_eq!(read.lists.len(), 2);
         assert_eq!(read.unreadable, ["info/holes.list of dpkg has a line that is too long for a path"]);
+    }
+
+    #[test]
+    fn lists_with_more_entries_than_any_system_has_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("a.list"), "/usr\n/usr/bin\n").unwrap();
+        std::fs::write(dir.path().join("b.list"), "").unwrap();
+        let info = Dir::of_host(dir.path()).unwrap();
+        assert_eq!(lists(&info, LARGEST_LISTS, 3).unwrap().lists.len(), 2);
+        let error = lists(&info, LARGEST_LISTS, 2).unwrap_err().to_string();
+        assert!(error.contains("have more than 2 paths"), "{error}");
+        assert!(error.ends_with("check them in /var/lib/dpkg"), "{error}");
+
+        let lines = vec![b'\n'; MOST_PATHS + 1];
+        assert_eq!(paths_of(&lines).unwrap_err(), "it has more than 4000000 lines");
+        std::fs::create_dir_all(dir.path().join("var/lib/dpkg")).unwrap();
+        std::fs::write(dir.path().join("var/lib/dpkg/status"), lines).unwrap();
+        let error = DpkgRecords::find(&Root::open(dir.path()).unwrap()).err().unwrap().to_string();
+        assert!(error.contains("the file status of dpkg has more than 4000000 lines"), "{error}");
+    }
+
+    #[test]
+    fn each_architecture_is_followed_unless_another_registration_has_it() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("var/lib/dpkg/info")).unwrap();
+        let status = "Package: web\nStatus: install ok installed\nArchitecture: amd64\nVersion: 1\n\n";
+        std::fs::write(dir.path().join("var/lib/dpkg/status"), status).unwrap();
+        let records = DpkgRecords::find(&Root::open(dir.path()).unwrap()).unwrap().unwrap();
+        let origins = ["dpkg web:i386", "dpkg web:amd64"].map(|text| NativeOrigin::parse(text).unwrap());
+        let all = origins.each_ref().map(|origin| RegisteredPackage { origin, version: "1", arch: "" });
+        let is_there = |packages: &[RegisteredPackage<'_>]| -> Vec<bool> {
+            let presences = records.presences(packages).into_iter();
+            presences.map(|one| matches!(one.unwrap(), NativePresence::Installed { .. })).collect()
+        };
+        assert_eq!(is_there(&all), [false, true]);
+        assert_eq!(is_there(&all[..1]), [true]);
     }
 
     #[test]
@@ -734,7 +806,7 @@ mod tests {
     fn sums_and_conffiles_are_those_of_whole_lines() {
         let text =
             b"d41d8cd98f00b204e9800998ecf8427e  usr/empty\nshort  x\nzz1d8cd98f00b204e9800998ecf8427e  y\n";
-        let sums = md5sums(text);
+        let sums: Vec<_> = md5sums(text).collect();
         assert_eq!(sums.len(), 1);
         assert_eq!(sums[0].0, at("/usr/empty"));
         let files: Vec<ObjectPath> = conffiles(b"/etc/a\nremove-on-upgrade /etc/b\n\n").collect();

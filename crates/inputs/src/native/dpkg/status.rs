@@ -1,11 +1,14 @@
-//! The file `status` of dpkg (deb822(5), dpkg-query(1)). It has hundreds of thousands of lines, so only requested
-//! packages are parsed beyond their names.
+//! The file `status` of dpkg (deb822(5), dpkg-query(1)), which has hundreds of thousands of lines.
 
 use std::collections::BTreeMap;
 
-use super::deb_file::parse_relations;
+use super::deb_file::{DebRelation, parse_relations};
+use crate::native::package_cache::{MOST_OF_NAME, MOST_PACKAGES};
 use crate::native::{FileSum, UnfinishedChange};
 use patchadm_svr4::package::ObjectPath;
+
+/// The largest of Debian have 50 KB.
+const LARGEST_STANZA: usize = 1 << 20;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct DpkgStatus {
@@ -80,39 +83,55 @@ fn conffile(line: &[u8]) -> Option<(ObjectPath, FileSum)> {
     Some((ObjectPath::new(path.trim_ascii()).ok()?, FileSum::parse(sum.get(1..)?)?))
 }
 
-pub(super) fn entries<'n>(
-    text: &[u8],
-    is_wanted: impl Fn(&str) -> Option<&'n str>,
-) -> BTreeMap<&'n str, Vec<DpkgStatus>> {
-    let mut found: BTreeMap<&str, Vec<DpkgStatus>> = BTreeMap::new();
-    for stanza in stanzas(text) {
-        if let Some(name) = name_of(stanza).and_then(&is_wanted) {
-            found.entry(name).or_default().push(DpkgStatus::read(stanza));
+/// Entries by name, in the order of the file.
+pub(super) fn entries(text: &[u8]) -> Result<BTreeMap<String, Vec<DpkgStatus>>, String> {
+    let mut found: BTreeMap<String, Vec<DpkgStatus>> = BTreeMap::new();
+    for (at, stanza) in stanzas(text).enumerate() {
+        if at >= MOST_PACKAGES {
+            return Err(format!("it has more than {MOST_PACKAGES} entries"));
         }
+        let Some(name) = name_of(stanza) else { continue };
+        if stanza.len() > LARGEST_STANZA {
+            return Err(format!("the entry of {} is larger than 1 MiB", name.escape_debug()));
+        }
+        let of_name = found.entry(name.to_owned()).or_default();
+        if of_name.len() == MOST_OF_NAME {
+            return Err(format!("it has more than {MOST_OF_NAME} entries of {}", name.escape_debug()));
+        }
+        of_name.push(DpkgStatus::read(stanza));
     }
-    found
+    Ok(found)
 }
 
 pub(super) fn present(text: &[u8]) -> impl Iterator<Item = (String, DpkgStatus)> {
     known(text).filter(|(_, found)| found.standing() != DpkgStanding::Gone)
 }
 
-pub(super) fn known(text: &[u8]) -> impl Iterator<Item = (String, DpkgStatus)> {
+fn known(text: &[u8]) -> impl Iterator<Item = (String, DpkgStatus)> {
     let named = stanzas(text).filter_map(|stanza| Some((name_of(stanza)?, stanza)));
     named.map(|(name, stanza)| (name.to_owned(), DpkgStatus::read(stanza)))
 }
 
-pub(super) fn successors(text: &[u8], name: &str) -> Vec<(String, DpkgStatus)> {
+/// Calls `visit` for each installed package, with the names that it replaces or provides.
+pub(super) fn each_replacement(
+    text: &[u8],
+    mut visit: impl FnMut(String, DpkgStatus, Vec<DebRelation>) -> Result<(), String>,
+) -> Result<(), String> {
     let is_relation = |line: &&[u8]| line.starts_with(b"Replaces:") || line.starts_with(b"Provides:");
-    let names_it = |stanza: &[u8]| {
-        let mut fields = stanza.split(|&byte| byte == b'\n').filter(is_relation);
-        fields
-            .any(|field| parse_relations(&String::from_utf8_lossy(field)).iter().any(|one| one.name == name))
-    };
-    let named = stanzas(text).filter_map(|stanza| Some((name_of(stanza)?, stanza)));
-    let others = named.filter(|(other, stanza)| *other != name && names_it(stanza));
-    let read = others.map(|(other, stanza)| (other.to_owned(), DpkgStatus::read(stanza)));
-    read.filter(|(_, found)| found.standing() == DpkgStanding::Installed).collect()
+    for stanza in stanzas(text) {
+        let Some(name) = name_of(stanza) else { continue };
+        let fields = stanza.split(|&byte| byte == b'\n').filter(is_relation);
+        let relations: Vec<DebRelation> =
+            fields.flat_map(|field| parse_relations(&String::from_utf8_lossy(field))).collect();
+        if relations.is_empty() {
+            continue;
+        }
+        let found = DpkgStatus::read(stanza);
+        if found.standing() == DpkgStanding::Installed {
+            visit(name.to_owned(), found, relations)?;
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn names(text: &[u8]) -> impl Iterator<Item = &str> {
@@ -157,7 +176,7 @@ mod tests {
                           Package: gone\nStatus: deinstall ok config-files\nArchitecture: amd64\nVersion: 1\n";
 
     fn found(name: &str) -> Vec<DpkgStatus> {
-        entries(STATUS.as_bytes(), |one| (one == name).then_some("it")).remove("it").unwrap_or_default()
+        entries(STATUS.as_bytes()).unwrap().remove(name).unwrap_or_default()
     }
 
     #[test]
@@ -199,11 +218,30 @@ mod tests {
                     Package: other\nStatus: install ok installed\nVersion: 1\nProvides: libssl30, libx (= 1)\n\n\
                     Package: gone\nStatus: deinstall ok config-files\nVersion: 1\nProvides: libssl3\n";
         let names = |name: &str| -> Vec<String> {
-            successors(text.as_bytes(), name).into_iter().map(|(name, _)| name).collect()
+            let mut found = Vec::new();
+            let visit = |by: String, _: DpkgStatus, relations: Vec<DebRelation>| {
+                found.extend(relations.iter().any(|one| one.name == name).then_some(by));
+                Ok(())
+            };
+            each_replacement(text.as_bytes(), visit).unwrap();
+            found
         };
         assert_eq!(names("libssl3"), ["libssl3t64"]);
         assert_eq!(names("libx"), ["other"]);
         assert_eq!(names("libssl"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn entries_are_bounded_in_number_and_size() {
+        let many = "Package: web\n\n".repeat(MOST_OF_NAME + 1);
+        assert_eq!(entries(many.as_bytes()).unwrap_err(), "it has more than 1000 entries of web");
+        let large = format!("Package: web\nDescription: {}\n", "x".repeat(LARGEST_STANZA));
+        assert_eq!(entries(large.as_bytes()).unwrap_err(), "the entry of web is larger than 1 MiB");
+        let numbered = |number: usize| format!("Package: w{number}\n\n");
+        let all: String = (0..=MOST_PACKAGES).map(numbered).collect();
+        assert_eq!(entries(all.as_bytes()).unwrap_err(), "it has more than 200000 entries");
+        let fitting: String = (0..MOST_PACKAGES).map(numbered).collect();
+        assert_eq!(entries(fitting.as_bytes()).unwrap().len(), MOST_PACKAGES);
     }
 
     #[test]

@@ -11,13 +11,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use database_copy::{DatabaseCopy, is_empty, is_plain, of_system};
 use enclosed::{MOST_SECONDS, OWN_FAILURE, first_words};
 pub use enclosed::{RPM_PROCESS, become_rpm};
 
+use super::package_cache::{MOST_OF_NAME, MOST_PACKAGES, MOST_PATHS, PackageCache};
 use super::program_run::{PATH, ProgramLimits, output_of};
+use super::successors::Successors;
 use super::{
     FileSum, NativeError, NativeManager, NativeOrigin, NativeOwner, NativePackage, NativePath,
     NativePresence, RegisteredPackage,
@@ -36,8 +39,11 @@ const NORMAL: &[u8] = b"0";
 
 const LONGEST_ANSWER: usize = 256 << 20;
 
-/// For the database of the running system, on any machine.
+/// All runs for the database of the running system, on any machine.
 const LONGEST: Duration = Duration::from_secs(600);
+
+/// All runs for a copy, of which one may take [`MOST_SECONDS`]. Each takes about ten for a full system.
+const LONGEST_OF_COPY: Duration = Duration::from_secs(3 * MOST_SECONDS);
 
 /// Instead of a home directory, whose macros rpm would read.
 const NO_HOME: &str = "/dev/null";
@@ -50,6 +56,9 @@ pub(super) type OwnedPaths = (NativeOwner, Vec<Vec<u8>>);
 
 pub struct RpmRecords {
     database: DatabasePlace,
+    time: TimeInSum,
+    known: Mutex<KnownRpms>,
+    successors: OnceLock<Result<Successors, NativeError>>,
 }
 
 enum DatabasePlace {
@@ -60,15 +69,23 @@ enum DatabasePlace {
 }
 
 impl RpmRecords {
-    pub fn of(root: &Root) -> Result<Self, NativeError> {
-        Self::find(root)?.ok_or_else(|| records("there are no records of rpm in the root".to_owned()))
+    pub(super) fn missing() -> NativeError {
+        records("there are no records of rpm in the root".to_owned())
+    }
+
+    fn of(database: DatabasePlace) -> Self {
+        let limit = match database {
+            DatabasePlace::Copied(_) => LONGEST_OF_COPY,
+            DatabasePlace::Empty | DatabasePlace::OfSystem(_) => LONGEST,
+        };
+        Self { database, time: TimeInSum::of(limit), known: Mutex::default(), successors: OnceLock::new() }
     }
 
     /// Returns `None` if the root has none.
     pub fn find(root: &Root) -> Result<Option<Self>, NativeError> {
         let Some((place, physical)) = database(root)? else { return Ok(None) };
         if is_empty(&root.dir(&physical)?)? {
-            return Ok(Some(Self { database: DatabasePlace::Empty }));
+            return Ok(Some(Self::of(DatabasePlace::Empty)));
         }
         let path = match ObjectPath::new(place.as_bytes()) {
             Ok(place) => of_system(root, &place, &physical)?,
@@ -78,7 +95,7 @@ impl RpmRecords {
             Some(path) => DatabasePlace::OfSystem(path),
             None => DatabasePlace::Copied(Box::new(DatabaseCopy::of(root, &physical)?)),
         };
-        Ok(Some(Self { database }))
+        Ok(Some(Self::of(database)))
     }
 
     /// Skips packages without files.
@@ -89,124 +106,89 @@ impl RpmRecords {
     }
 
     /// Reads everything about a package: `NAME`, `NAME.ARCH`, or `NAME-[EPOCH:]VERSION-RELEASE[.ARCH]`.
-    pub fn package(&self, name: &str) -> Result<NativePackage, NativeError> {
-        let package = the_one(name, self.found(name)?)?;
+    pub fn package(&self, name: &str) -> Result<Arc<NativePackage>, NativeError> {
+        let mut known = self.known();
+        self.read(&mut known, &BTreeSet::from([name])).map_err(|reason| bad(name, reason))?;
+        let package = the_one(name, known.meant_by(name)?.to_vec())?;
         // Only a query for the name shows whether there are others.
-        let all = self.installed(&[&package.origin.name])?;
+        let own = package.origin.name.as_str();
+        self.ask(&mut known.installed, &BTreeSet::from([own]))?;
         let is_other = |one: &InstalledRpm| one.arch == package.arch && one.evr != package.version;
-        let has_other_versions = all.found.iter().any(is_other);
-        Ok(NativePackage { has_other_versions, ..package })
+        if !known.installed.of_name(own).iter().any(is_other) {
+            return Ok(package);
+        }
+        Ok(Arc::new(NativePackage { has_other_versions: true, ..NativePackage::clone(&package) }))
     }
 
-    /// At its current version.
-    pub(super) fn registered_package(
-        &self,
-        origin: &NativeOrigin,
-        version: &str,
-        arch: &str,
-    ) -> Result<NativePackage, NativeError> {
-        let name = origin.name.as_str();
-        let of_version = self.found(name)?.into_iter().filter(|one| one.version == version);
-        // With another version a package may have another architecture.
-        let (own, others): (Vec<_>, Vec<_>) = of_version.partition(|one| one.arch == arch);
-        the_one(name, if own.is_empty() { others } else { own })
-    }
-
-    pub(super) fn registered_packages(
+    pub(super) fn registered(
         &self,
         packages: &[RegisteredPackage<'_>],
-    ) -> Vec<Result<NativePackage, NativeError>> {
-        let mut names: Vec<&str> = packages.iter().map(|one| one.origin.name.as_str()).collect();
-        names.sort_unstable();
-        names.dedup();
-        if names.is_empty() {
-            return Vec::new();
-        }
-        let query = format!("{PACKAGE}{FILES}");
-        let answer = query_rpm(&self.database, &query, QueriedNames::These(&names));
-        // The answer has a line about each package that is not installed.
-        let found: Vec<NativePackage> = match &answer {
-            Ok((answer, _)) => pieces(answer).filter_map(|piece| parse(piece).ok()).collect(),
-            Err(_) => Vec::new(),
-        };
+    ) -> Vec<Result<Arc<NativePackage>, NativeError>> {
+        let names = packages.iter().map(|one| one.origin.name.as_str()).collect();
+        let mut known = self.known();
+        let read = self.read(&mut known, &names);
         let of = |one: &RegisteredPackage<'_>| {
             let name = one.origin.name.as_str();
-            if let Err(reason) = &answer {
-                return Err(bad(name, reason.clone()));
-            }
-            let is_it = |found: &&NativePackage| found.origin.name == name && found.version == one.version;
-            let of_version = found.iter().filter(is_it).cloned();
+            read.as_ref().map_err(|reason| bad(name, reason.clone()))?;
+            let is_it =
+                |found: &&Arc<NativePackage>| found.origin.name == name && found.version == one.version;
+            let of_version = known.meant_by(name)?.iter().filter(is_it).cloned();
+            // With another version a package may have another architecture.
             let (own, others): (Vec<_>, Vec<_>) = of_version.partition(|found| found.arch == one.arch);
             the_one(name, if own.is_empty() { others } else { own })
         };
         packages.iter().map(of).collect()
     }
 
-    fn found(&self, name: &str) -> Result<Vec<NativePackage>, NativeError> {
-        let bad = |reason: String| bad(name, reason);
-        if !is_name(name) {
-            return Err(bad("that is not a valid package name".to_owned()));
-        }
-        let query = format!("{PACKAGE}{FILES}");
-        let (answer, is_whole) =
-            query_rpm(&self.database, &query, QueriedNames::These(&[name])).map_err(&bad)?;
-        if !is_whole {
-            return Err(bad(NOT_INSTALLED.to_owned()));
-        }
-        pieces(&answer).map(|piece| parse(piece).map_err(&bad)).collect()
+    fn known(&self) -> MutexGuard<'_, KnownRpms> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn successors(&self, name: &str) -> Result<Vec<NativeOwner>, NativeError> {
-        let answer = self.all(&format!(r"{PACKAGE}[O\t%{{OBSOLETES}}\n][O\t%{{PROVIDES}}\n]"))?;
-        let (mut found, mut last): (Vec<NativeOwner>, Option<NativeOwner>) = (Vec::new(), None);
-        for line in answer.split(|&byte| byte == b'\n') {
-            let line = String::from_utf8_lossy(line);
-            if let Some(line) = line.strip_prefix("P\t").and_then(RpmLine::parse) {
-                last = Some(line.owner()).filter(|owner| owner.origin.name != name);
-            } else if line.strip_prefix("O\t") == Some(name) {
-                found.extend(last.take());
-            }
+    /// Reads the packages of names that were not read before. A single name may be anything that rpm takes for one.
+    fn read(&self, known: &mut KnownRpms, names: &BTreeSet<&str>) -> Result<(), String> {
+        let is_new = |name: &&str| is_name(name) && !known.meant.contains_key(*name);
+        let new: Vec<&str> = names.iter().copied().filter(is_new).collect();
+        if new.is_empty() {
+            return Ok(());
         }
-        Ok(found)
+        let (answer, _) = self.query(&format!("{PACKAGE}{FILES}"), QueriedNames::These(&new))?;
+        known.add(&answer, &new)
+    }
+
+    pub(super) fn successors(&self) -> Result<&Successors, NativeError> {
+        let find = || {
+            let answer = self.all(&format!(r"{PACKAGE}[O\t%{{OBSOLETES}}\n][O\t%{{PROVIDES}}\n]"))?;
+            let mut successors = Successors::default();
+            for line in answer.split(|&byte| byte == b'\n') {
+                let line = String::from_utf8_lossy(line);
+                if let Some(line) = line.strip_prefix("P\t").and_then(RpmLine::parse) {
+                    successors.begin(line.owner());
+                } else if let Some(name) = line.strip_prefix("O\t").filter(|name| is_name(name)) {
+                    successors.add(name).map_err(|reason| too_large(&reason))?;
+                }
+            }
+            Ok(successors)
+        };
+        self.successors.get_or_init(find).as_ref().map_err(Clone::clone)
     }
 
     pub(super) fn installed_versions(
         &self,
         names: &BTreeSet<&str>,
     ) -> Result<BTreeMap<String, Vec<String>>, NativeError> {
-        let words: Vec<&str> = names.iter().copied().filter(|name| is_name(name)).collect();
-        let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        if words.is_empty() {
-            return Ok(found);
-        }
-        for one in self.installed(&words)?.found {
-            // rpm also takes a name with its version.
-            if names.contains(one.name.as_str()) {
-                found.entry(one.name).or_default().push(one.evr);
-            }
-        }
-        Ok(found)
+        let names: BTreeSet<&str> = names.iter().copied().filter(|name| is_name(name)).collect();
+        let mut known = self.known();
+        self.ask(&mut known.installed, &names)?;
+        let versions = |name: &str| -> Vec<String> {
+            known.installed.of_name(name).iter().map(|one| one.evr.clone()).collect()
+        };
+        let found = names.into_iter().map(|name| (name.to_owned(), versions(name)));
+        Ok(found.filter(|(_, versions)| !versions.is_empty()).collect())
     }
 
     /// Without files that were replaced, left out, or of another color.
     pub(super) fn owned(&self) -> Result<Vec<OwnedPaths>, NativeError> {
-        let answer = self.all(&format!("{PACKAGE}{STATES}"))?;
-        let mut owned: Vec<OwnedPaths> = Vec::new();
-        for line in answer.split(|&byte| byte == b'\n') {
-            if let Some(words) = line.strip_prefix(b"P\t") {
-                let words = String::from_utf8_lossy(words);
-                let Some(line) = RpmLine::parse(&words) else { continue };
-                owned.push((line.owner(), Vec::new()));
-            } else if let Some(rest) = line.strip_prefix(b"S\t") {
-                let mut words = rest.splitn(2, |&byte| byte == b'\t');
-                if words.next() == Some(NORMAL)
-                    && let (Some(path), Some((_, paths))) = (words.next(), owned.last_mut())
-                {
-                    paths.push(path.to_vec());
-                }
-            }
-        }
-        Ok(owned)
+        owned_paths(&self.all(&format!("{PACKAGE}{STATES}"))?, MOST_PATHS)
     }
 
     pub(super) fn names(&self) -> Result<Vec<(String, String, String)>, NativeError> {
@@ -221,47 +203,48 @@ impl RpmRecords {
     }
 
     fn all(&self, query: &str) -> Result<Vec<u8>, NativeError> {
-        let (answer, is_whole) = query_rpm(&self.database, query, QueriedNames::All).map_err(records)?;
+        let (answer, is_whole) = self.query(query, QueriedNames::All).map_err(records)?;
         if !is_whole {
             return Err(records("rpm cannot list its packages".to_owned()));
+        }
+        let lines = answer.split(|&byte| byte == b'\n');
+        if lines.filter(|line| line.starts_with(b"P\t")).nth(MOST_PACKAGES).is_some() {
+            return Err(too_large(&format!("it has more than {MOST_PACKAGES} packages")));
         }
         Ok(answer)
     }
 
-    fn installed(&self, names: &[&str]) -> Result<InstalledOfNames, NativeError> {
-        let (answer, _) = query_rpm(&self.database, PACKAGE, QueriedNames::These(names)).map_err(records)?;
-        let text = String::from_utf8_lossy(&answer);
-        let mut installed = InstalledOfNames::default();
-        for line in text.lines() {
-            if let Some(line) = line.strip_prefix("P\t").and_then(RpmLine::parse) {
-                installed.found.push(InstalledRpm {
-                    name: line.name.to_owned(),
-                    evr: line.evr(),
-                    arch: line.arch.to_owned(),
-                    stamp: line.stamp.to_owned(),
-                });
-            } else if let Some(name) =
-                line.strip_prefix("package ").and_then(|rest| rest.strip_suffix(" is not installed"))
-            {
-                installed.absent.push(name.to_owned());
-            }
-        }
-        Ok(installed)
+    fn query(&self, query: &str, names: QueriedNames<'_>) -> Result<(Vec<u8>, bool), String> {
+        self.time.spend(|left| query_rpm(&self.database, query, names, left))
     }
 
-    pub fn presences(
+    /// Asks for the installed packages of names that were not asked for before.
+    fn ask(&self, installed: &mut InstalledOfNames, names: &BTreeSet<&str>) -> Result<(), NativeError> {
+        let new: Vec<&str> = names.iter().copied().filter(|name| !installed.asked.contains(*name)).collect();
+        if new.is_empty() {
+            return Ok(());
+        }
+        let (answer, _) = self.query(PACKAGE, QueriedNames::These(&new)).map_err(records)?;
+        installed.add(&String::from_utf8_lossy(&answer)).map_err(|reason| too_large(&reason))?;
+        installed.asked.extend(new.into_iter().map(str::to_owned));
+        Ok(())
+    }
+
+    pub(super) fn presences(
         &self,
         packages: &[RegisteredPackage<'_>],
     ) -> Result<Vec<Result<NativePresence, NativeError>>, NativeError> {
-        let names: BTreeSet<&str> = packages.iter().map(|package| package.origin.name.as_str()).collect();
-        let installed = self.installed(&names.into_iter().collect::<Vec<_>>())?;
+        let mut known = self.known();
+        self.ask(&mut known.installed, &packages.iter().map(|one| one.origin.name.as_str()).collect())?;
+        let registered = RegisteredRpms::of(packages);
         let presence = |package: &RegisteredPackage<'_>| {
             let name = &package.origin.name;
-            if installed.of_name(name).next().is_none() && !installed.absent.contains(name) {
+            let installed = known.installed.of_name(name);
+            if installed.is_empty() && !known.installed.absent.contains(name) {
                 return Err(bad(name, "rpm does not report it".to_owned()));
             }
-            Ok(match followed(package, packages, installed.of_name(name)) {
-                Some(InstalledRpm { evr, arch, stamp, .. }) => NativePresence::Installed {
+            Ok(match registered.followed(package, installed) {
+                Some(InstalledRpm { evr, arch, stamp }) => NativePresence::Installed {
                     version: evr.clone(),
                     arch: arch.clone(),
                     stamp: stamp.clone(),
@@ -273,12 +256,12 @@ impl RpmRecords {
     }
 }
 
-fn the_one(name: &str, mut found: Vec<NativePackage>) -> Result<NativePackage, NativeError> {
+fn the_one(name: &str, mut found: Vec<Arc<NativePackage>>) -> Result<Arc<NativePackage>, NativeError> {
     match (found.pop(), found.is_empty()) {
         (Some(one), true) => Ok(one),
         (Some(last), false) => {
             found.push(last);
-            let named = |one: &NativePackage| nevra(&one.origin.name, &one.version, &one.arch);
+            let named = |one: &Arc<NativePackage>| nevra(&one.origin.name, &one.version, &one.arch);
             let names: Vec<String> = found.iter().map(named).collect();
             Err(bad(name, format!("it is installed several times; name one of {}", names.join(", "))))
         }
@@ -322,6 +305,46 @@ fn records(reason: String) -> NativeError {
     NativeError::Records { manager: NativeManager::Rpm, reason }
 }
 
+fn too_large(reason: &str) -> NativeError {
+    records(format!("the database of rpm is not used: {reason}; check it with `rpmdb --verifydb`"))
+}
+
+/// The time for all runs of rpm for one command: each of them may take as long as a database lets it.
+struct TimeInSum {
+    limit: Duration,
+    left: Mutex<Duration>,
+}
+
+impl TimeInSum {
+    fn of(limit: Duration) -> Self {
+        Self { limit, left: Mutex::new(limit) }
+    }
+
+    fn left(&self) -> MutexGuard<'_, Duration> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// `run` gets the time that is left.
+    fn spend<T>(&self, run: impl FnOnce(Duration) -> Result<T, String>) -> Result<T, String> {
+        let spent = || {
+            format!(
+                "all runs of rpm for this command have taken the {} seconds that they may take together; \
+                 check the database with `rpmdb --verifydb`",
+                self.limit.as_secs()
+            )
+        };
+        let left = *self.left();
+        if left.is_zero() {
+            return Err(spent());
+        }
+        let began = Instant::now();
+        let done = run(left);
+        let mut left = self.left();
+        *left = left.saturating_sub(began.elapsed());
+        if left.is_zero() { done.map_err(|_| spent()) } else { done }
+    }
+}
+
 #[derive(Clone, Copy)]
 enum QueriedNames<'a> {
     All,
@@ -338,6 +361,7 @@ fn query_rpm(
     database: &DatabasePlace,
     query: &str,
     names: QueriedNames<'_>,
+    left: Duration,
 ) -> Result<(Vec<u8>, bool), String> {
     let program = || {
         let found = PATH.split(':').map(|place| Path::new(place).join("rpm")).find(|path| path.is_file());
@@ -345,11 +369,11 @@ fn query_rpm(
     };
     let (mut command, path, time) = match database {
         DatabasePlace::Empty => return Ok(answer_without_packages(names)),
-        DatabasePlace::OfSystem(path) => (Command::new(program()?), path.as_path(), LONGEST),
+        DatabasePlace::OfSystem(path) => (Command::new(program()?), path.as_path(), left),
         DatabasePlace::Copied(copy) => {
             let mut command = Command::new("/proc/self/exe");
             command.arg0("patchadm").arg(RPM_PROCESS).args(first_words(copy.user())).arg(program()?);
-            (command, copy.path(), Duration::from_secs(MOST_SECONDS))
+            (command, copy.path(), left.min(Duration::from_secs(MOST_SECONDS)))
         }
     };
     if !is_plain(path) {
@@ -455,14 +479,19 @@ fn pieces(answer: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 fn parse(answer: &[u8]) -> Result<NativePackage, String> {
     let wrong = || "the output of rpm is invalid".to_owned();
-    let mut lines = answer.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
+    let is_absent = |line: &[u8]| line.starts_with(b"package ") && line.ends_with(b" is not installed");
+    let lines = answer.split(|&byte| byte == b'\n');
+    let mut lines = lines.filter(|line| !line.is_empty() && !is_absent(line));
     let words = lines.next().and_then(|line| line.strip_prefix(b"P\t")).ok_or_else(wrong)?;
     let words = String::from_utf8_lossy(words);
     let line = RpmLine::parse(&words).ok_or_else(wrong)?;
     let mut paths = BTreeMap::new();
-    for line in lines {
-        let (path, native) = file(line).ok_or_else(wrong)?;
+    for listed in lines {
+        let (path, native) = file(listed).ok_or_else(wrong)?;
         paths.extend(native.map(|native| (path, native)));
+        if paths.len() > MOST_PATHS {
+            return Err(format!("{} has more than {MOST_PATHS} paths", line.name));
+        }
     }
     Ok(NativePackage {
         origin: NativeOrigin {
@@ -491,9 +520,84 @@ fn file(line: &[u8]) -> Option<(ObjectPath, Option<NativePath>)> {
     Some((path, is_delivered.then(|| NativePath { ftype, sum: FileSum::parse(sum) })))
 }
 
-#[derive(Debug)]
+fn owned_paths(answer: &[u8], most: usize) -> Result<Vec<OwnedPaths>, NativeError> {
+    let (mut owned, mut paths): (Vec<OwnedPaths>, usize) = (Vec::new(), 0);
+    for line in answer.split(|&byte| byte == b'\n') {
+        if let Some(words) = line.strip_prefix(b"P\t") {
+            let words = String::from_utf8_lossy(words);
+            let Some(line) = RpmLine::parse(&words) else { continue };
+            owned.push((line.owner(), Vec::new()));
+        } else if let Some(rest) = line.strip_prefix(b"S\t") {
+            let mut words = rest.splitn(2, |&byte| byte == b'\t');
+            if words.next() == Some(NORMAL)
+                && let (Some(path), Some((_, of_package))) = (words.next(), owned.last_mut())
+            {
+                of_package.push(path.to_vec());
+                paths += 1;
+            }
+        }
+        if paths > most {
+            return Err(too_large(&format!("its packages have more than {most} paths")));
+        }
+    }
+    Ok(owned)
+}
+
+/// Answers of rpm.
+#[derive(Default)]
+struct KnownRpms {
+    installed: InstalledOfNames,
+    packages: PackageCache,
+    /// By name, or what rpm takes for one.
+    meant: BTreeMap<String, Result<Vec<Arc<NativePackage>>, String>>,
+}
+
+impl KnownRpms {
+    fn meant_by(&self, name: &str) -> Result<&[Arc<NativePackage>], NativeError> {
+        match self.meant.get(name) {
+            Some(Ok(found)) => Ok(found.as_slice()),
+            Some(Err(reason)) => Err(bad(name, reason.clone())),
+            None => Err(bad(name, "that is not a valid package name".to_owned())),
+        }
+    }
+
+    /// Adds the answer to a query for these names.
+    fn add(&mut self, answer: &[u8], names: &[&str]) -> Result<(), String> {
+        let mut meant: BTreeMap<&str, Result<Vec<Arc<NativePackage>>, String>> =
+            names.iter().map(|name| (*name, Ok(Vec::new()))).collect();
+        // The answer has a line about each package that is not installed.
+        for piece in pieces(answer).filter(|piece| piece.starts_with(b"P\t")) {
+            let parsed = parse(piece);
+            let own = match &parsed {
+                Ok(package) => package.origin.name.clone(),
+                Err(_) => {
+                    let words = piece.split(|&byte| byte == b'\t').nth(1);
+                    String::from_utf8_lossy(words.unwrap_or_default()).into_owned()
+                }
+            };
+            let name = if let [name] = names { *name } else { own.as_str() };
+            let Some(of) = meant.get_mut(name) else { continue };
+            let Ok(found) = of else { continue };
+            match parsed {
+                Err(reason) => *of = Err(reason),
+                Ok(_) if found.len() == MOST_OF_NAME => {
+                    *of = Err(format!("rpm has installed it more than {MOST_OF_NAME} times"));
+                }
+                Ok(package) => {
+                    let package = self.packages.add(package)?;
+                    if !found.iter().any(|known| Arc::ptr_eq(known, &package)) {
+                        found.push(package);
+                    }
+                }
+            }
+        }
+        self.meant.extend(meant.into_iter().map(|(name, found)| (name.to_owned(), found)));
+        Ok(())
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
 struct InstalledRpm {
-    name: String,
     evr: String,
     arch: String,
     stamp: String,
@@ -501,46 +605,98 @@ struct InstalledRpm {
 
 #[derive(Debug, Default)]
 struct InstalledOfNames {
-    found: Vec<InstalledRpm>,
-    absent: Vec<String>,
+    asked: BTreeSet<String>,
+    /// Also of other names: rpm takes a name with a version, too.
+    found: BTreeMap<String, Vec<InstalledRpm>>,
+    count: usize,
+    absent: BTreeSet<String>,
 }
 
 impl InstalledOfNames {
-    fn of_name<'i>(&'i self, name: &str) -> impl Iterator<Item = &'i InstalledRpm> {
-        self.found.iter().filter(move |one| one.name == name)
+    fn of_name(&self, name: &str) -> &[InstalledRpm] {
+        self.found.get(name).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    fn add(&mut self, answer: &str) -> Result<(), String> {
+        for line in answer.lines() {
+            if let Some(line) = line.strip_prefix("P\t").and_then(RpmLine::parse) {
+                let of_name = self.found.entry(line.name.to_owned()).or_default();
+                let (evr, arch, stamp) = (line.evr(), line.arch.to_owned(), line.stamp.to_owned());
+                let one = InstalledRpm { evr, arch, stamp };
+                if of_name.contains(&one) {
+                    continue;
+                }
+                of_name.push(one);
+                if of_name.len() > MOST_OF_NAME {
+                    return Err(format!(
+                        "it has more than {MOST_OF_NAME} packages of the name {}",
+                        line.name
+                    ));
+                }
+                self.count += 1;
+                if self.count > MOST_PACKAGES {
+                    return Err(format!("it has more than {MOST_PACKAGES} packages"));
+                }
+            } else if let Some(name) =
+                line.strip_prefix("package ").and_then(|rest| rest.strip_suffix(" is not installed"))
+            {
+                self.absent.insert(name.to_owned());
+            }
+        }
+        Ok(())
     }
 }
 
-/// Returns the package of a registration among those of its name; `None` if it is gone. This is the registered version,
-/// else the only one for the architecture without another registration, else the only one at all: an upgrade may change
-/// the architecture. If several are left, the registered one was removed.
-fn followed<'i>(
-    package: &RegisteredPackage<'_>,
-    all: &[RegisteredPackage<'_>],
-    installed: impl Iterator<Item = &'i InstalledRpm>,
-) -> Option<&'i InstalledRpm> {
-    let is_of = |origin: &NativeOrigin, one: &InstalledRpm| {
-        let has = |own: &Option<String>, value: &str| own.as_ref().is_none_or(|own| own == value);
-        has(&origin.arch, &one.arch) && has(&origin.version, &one.evr)
-    };
-    let named: Vec<&InstalledRpm> = installed.filter(|one| is_of(package.origin, one)).collect();
-    let registered = |one: &&&InstalledRpm| one.evr == package.version && one.arch == package.arch;
-    if let Some(one) = named.iter().find(registered) {
-        return Some(one);
+/// Registrations, by the installed packages that they name or had: name, architecture, and version.
+struct RegisteredRpms<'p>(BTreeMap<RpmOfName<'p>, BTreeSet<&'p NativeOrigin>>);
+
+type RpmOfName<'p> = (&'p str, &'p str, Option<&'p str>);
+
+impl<'p> RegisteredRpms<'p> {
+    fn of(packages: &'p [RegisteredPackage<'p>]) -> Self {
+        let mut registered: BTreeMap<RpmOfName<'p>, BTreeSet<&'p NativeOrigin>> = BTreeMap::new();
+        for RegisteredPackage { origin, version, arch } in packages {
+            let had = (origin.name.as_str(), *arch, Some(*version));
+            let named =
+                origin.arch.as_deref().map(|arch| (origin.name.as_str(), arch, origin.version.as_deref()));
+            for key in [had].into_iter().chain(named) {
+                registered.entry(key).or_default().insert(*origin);
+            }
+        }
+        Self(registered)
     }
-    let others = || all.iter().filter(|other| other.origin.name == package.origin.name);
-    let stands_for = |other: &RegisteredPackage<'_>, one: &InstalledRpm| {
-        let is_named = other.origin.arch.is_some() && is_of(other.origin, one);
-        is_named || other.version == one.evr && other.arch == one.arch
-    };
-    let is_free = |one: &&&InstalledRpm| {
-        !others().any(|other| other.origin != package.origin && stands_for(other, one))
-    };
-    let free: Vec<&InstalledRpm> = named.iter().filter(is_free).copied().collect();
-    let of_arch: Vec<&InstalledRpm> = free.iter().filter(|one| one.arch == package.arch).copied().collect();
-    match (of_arch.as_slice(), free.as_slice()) {
-        ([one], _) | ([], [one]) => Some(one),
-        _ => None,
+
+    /// Returns the package of a registration among those of its name; `None` if it is gone. This is the registered
+    /// version, else the only one for the architecture without another registration, else the only one at all: an
+    /// upgrade may change the architecture. If several are left, the registered one was removed.
+    fn followed<'i>(
+        &self,
+        package: &RegisteredPackage<'_>,
+        installed: &'i [InstalledRpm],
+    ) -> Option<&'i InstalledRpm> {
+        let origin = package.origin;
+        let has = |own: &Option<String>, value: &str| own.as_ref().is_none_or(|own| own == value);
+        let named =
+            installed.iter().filter(|one| has(&origin.arch, &one.arch) && has(&origin.version, &one.evr));
+        let named: Vec<&InstalledRpm> = named.collect();
+        let registered = |one: &&&InstalledRpm| one.evr == package.version && one.arch == package.arch;
+        if let Some(one) = named.iter().find(registered) {
+            return Some(one);
+        }
+        let free: Vec<&InstalledRpm> =
+            named.into_iter().filter(|one| !self.is_of_another(origin, one)).collect();
+        let of_arch: Vec<&InstalledRpm> =
+            free.iter().filter(|one| one.arch == package.arch).copied().collect();
+        match (of_arch.as_slice(), free.as_slice()) {
+            ([one], _) | ([], [one]) => Some(one),
+            _ => None,
+        }
+    }
+
+    fn is_of_another(&self, own: &NativeOrigin, one: &InstalledRpm) -> bool {
+        let key = |version| (own.name.as_str(), one.arch.as_str(), version);
+        let of = [key(None), key(Some(one.evr.as_str()))].into_iter().filter_map(|key| self.0.get(&key));
+        of.flatten().any(|origin| *origin != own)
     }
 }
 
@@ -583,7 +739,7 @@ mod tests {
     fn a_package_that_is_there_several_times_is_named_as_rpm_calls_each() {
         let line = |version: &str, arch: &str| format!("P\tweb\t1\t{version}\t{arch}\t1\tw\n");
         let answer = [line("2.0-1", "i686"), line("2.0-1", "x86_64")].concat();
-        let found = pieces(answer.as_bytes()).map(|piece| parse(piece).unwrap()).collect();
+        let found = pieces(answer.as_bytes()).map(|piece| Arc::new(parse(piece).unwrap())).collect();
         let error = the_one("web", found).unwrap_err().to_string();
         assert!(error.ends_with("name one of web-1:2.0-1.i686, web-1:2.0-1.x86_64"), "{error}");
     }
@@ -596,6 +752,58 @@ mod tests {
         {
             assert!(parse(rubbish.as_bytes()).unwrap_err().contains("is invalid"), "{rubbish:?}");
         }
+    }
+
+    #[test]
+    fn a_package_of_several_names_is_held_once_and_damage_concerns_its_own_name() {
+        let line = |name: &str| format!("P\t{name}\t(none)\t2.0-1\tnoarch\t1\t{name}\n");
+        let absent = "package gone is not installed\n";
+        let mut known = KnownRpms::default();
+        let web = [line("web"), FILES.to_owned(), absent.to_owned()].concat();
+        known
+            .add([web.clone(), line("lib") + "F\tx\n"].concat().as_bytes(), &["gone", "lib", "web"])
+            .unwrap();
+        known.add(web.as_bytes(), &["web-2.0"]).unwrap();
+        let first = |name: &str| known.meant_by(name).unwrap()[0].clone();
+        assert!(Arc::ptr_eq(&first("web"), &first("web-2.0")));
+        assert_eq!(first("web").paths.len(), 2);
+        assert!(known.meant_by("gone").unwrap().is_empty());
+        let error = known.meant_by("lib").unwrap_err().to_string();
+        assert_eq!(error, "rpm package lib: the output of rpm is invalid");
+        assert!(known.meant_by("-e").is_err());
+    }
+
+    #[test]
+    fn names_and_paths_beyond_those_of_any_system_are_refused() {
+        let line = |version: usize| format!("P\tweb\t(none)\t{version}\tnoarch\t1\tweb\n");
+        let many: String = (0..=MOST_OF_NAME).map(line).collect();
+        let mut installed = InstalledOfNames::default();
+        installed.add(&line(0)).unwrap();
+        let error = installed.add(&many).unwrap_err();
+        assert_eq!(error, "it has more than 1000 packages of the name web");
+
+        let states = format!("{}S\t0\t/a\nS\t1\t/replaced\nS\t0\t/b\n", line(1));
+        assert_eq!(owned_paths(states.as_bytes(), 2).unwrap()[0].1, [b"/a".to_vec(), b"/b".to_vec()]);
+        let error = owned_paths(states.as_bytes(), 1).unwrap_err().to_string();
+        let expected = "the database of rpm is not used: its packages have more than 1 paths; \
+                        check it with `rpmdb --verifydb`";
+        assert_eq!(error, expected);
+    }
+
+    #[test]
+    fn all_runs_of_a_command_have_one_time_limit() {
+        let time = TimeInSum::of(Duration::from_millis(50));
+        let run = |left: Duration| {
+            assert!(left <= Duration::from_millis(50));
+            std::thread::sleep(Duration::from_millis(60));
+            Ok(1)
+        };
+        assert_eq!(time.spend(run), Ok(1));
+        let error = time.spend(|_| -> Result<(), String> { panic!("no time is left") }).unwrap_err();
+        assert!(error.starts_with("all runs of rpm for this command have taken the 0 seconds"), "{error}");
+        let last = TimeInSum::of(Duration::from_nanos(1));
+        let error = last.spend(|_| Err::<(), _>("rpm did not answer".to_owned())).unwrap_err();
+        assert!(error.contains("may take together"), "{error}");
     }
 
     #[test]
@@ -632,13 +840,13 @@ mod tests {
         let installed: Vec<InstalledRpm> = installed
             .iter()
             .map(|(evr, arch)| InstalledRpm {
-                name: "web".to_owned(),
                 evr: (*evr).to_owned(),
                 arch: (*arch).to_owned(),
                 stamp: String::new(),
             })
             .collect();
-        let followed = packages.iter().map(|one| followed(one, &packages, installed.iter()));
+        let registered = RegisteredRpms::of(&packages);
+        let followed = packages.iter().map(|one| registered.followed(one, &installed));
         followed.map(|one| one.map_or("gone".to_owned(), |one| format!("{}.{}", one.evr, one.arch))).collect()
     }
 

@@ -1,22 +1,25 @@
 //! Facts for a refresh, and their consequences for undo data.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::request::{EndedRegistration, RefreshedRegistration, RegistrationRefreshReport, StandingPatch};
 use crate::operation::content::ArchiveSources;
 use crate::operation::failure::Failure;
 use crate::operation::patches::back_out::input::BackOutInput;
 use crate::operation::patches::back_out::undo::{UndoReading, VerifiedUndo, sources, wait_for};
+use crate::operation::session::RootAndPolicy;
 use crate::operation::system_managers::has_sum;
 use patchadm_changeset::RecordFile;
 use patchadm_changeset::format::manifest::{ManifestHeader, ObjectRecord, UndoManifest, decode, encode};
+use patchadm_inputs::database::contents::lines_of_packages;
 use patchadm_inputs::database::undo_data::{ArchiveError, exported};
 use patchadm_inputs::database::{RecordView, installed};
 use patchadm_inputs::format::overtaken::{LostPath, OvertakenPatch, OvertakenPatches};
 use patchadm_inputs::inventory::{Installed, Inventory};
 use patchadm_inputs::native::{
     FixedIn, NATIVE_OVERTAKEN, NativeChange, NativeManager, NativeOrigin, NativeOwner, NativePackage,
-    NativeRegistration, differing_of, fixed_in_of,
+    NativeReader, NativeRegistration, RegisteredPackage, differing_of, fixed_in_of,
 };
 use patchadm_inputs::source::PackageImage;
 use patchadm_planning::plan::package::adopt::AdoptableSoftware;
@@ -27,10 +30,13 @@ use patchadm_planning::plan::patch::overtaken::{
 };
 use patchadm_planning::plan::patch::registration_refresh::{HeldPath, RefreshedPackage};
 use patchadm_planning::plan::refusal::{Command, Reason};
-use patchadm_rootfs::{FileType, Live, Root};
+use patchadm_rootfs::{FileType, Interrupt, Live, Root};
 use patchadm_svr4::format::pkgmap::Pkgmap;
 use patchadm_svr4::package::{ContentsLine, Ftype, ObjectPath, Params, PkgInst};
 use patchadm_svr4::patch::{AppliedPatches, PatchId, Superseded, UnmetRequirement};
+
+/// In all registrations of one plan, which holds them several times. A full system has about 1,000,000.
+const MOST_PATHS: usize = 4_000_000;
 
 pub(super) struct RegistrationFacts {
     pub(super) packages: BTreeMap<PkgInst, Installed>,
@@ -259,7 +265,7 @@ impl RegistrationFacts {
     /// The successor owns a path that the patch replaced, or declares it.
     pub(super) fn successor(
         &self,
-        root: &Root,
+        native: &NativeReader,
         id: &PatchId,
         package: &PkgInst,
         origin: &NativeOrigin,
@@ -272,7 +278,7 @@ impl RegistrationFacts {
         let owner = replaced
             .filter_map(ObjectRecord::object_path)
             .find_map(|path| self.inventory.native_owners.foreign(&path, Some(origin)).cloned());
-        owner.or_else(|| origin.manager.successors(root, &origin.name).into_iter().next())
+        owner.or_else(|| native.successor(origin.manager, &origin.name, |_| true))
     }
 
     /// Returns applied patches whose requirement only this one met.
@@ -337,37 +343,75 @@ fn paths<'m>(manifests: impl Iterator<Item = &'m UndoManifest>) -> BTreeSet<Stri
     records.filter(|record| record.has_path()).map(|record| record.path.clone()).collect()
 }
 
+/// A package that is read once counts for each of its registrations.
+fn must_fit(counts: impl Iterator<Item = usize>, most: usize) -> Result<(), Failure> {
+    if counts.fold(0, usize::saturating_add) <= most {
+        return Ok(());
+    }
+    Err(Failure::BadFile(format!(
+        "the changed packages have more than {most} paths in sum, and a whole system has about 1000000; \
+         look for packages that are adopted several times, or refresh them one by one"
+    )))
+}
+
 pub(super) struct ChangedPackage {
     pub(super) package: PkgInst,
     pub(super) change: NativeChange,
-    pub(super) native: Option<NativePackage>,
+    pub(super) native: Option<Arc<NativePackage>>,
     pub(super) registered: NativeRegistration,
     /// Registered paths, with types.
     pub(super) lines: BTreeMap<ObjectPath, Ftype>,
 }
 
 impl ChangedPackage {
-    pub(super) fn read(
-        root: &Root,
-        (package, installed): (&PkgInst, &Installed),
-        change: &NativeChange,
-        lines: &BTreeMap<ObjectPath, ContentsLine>,
-    ) -> Result<Self, Failure> {
-        let native = match change {
-            NativeChange::Removed { .. } => None,
-            change => {
-                let registration = NativeRegistration::of(&installed.params);
-                let version = change.versions().1.unwrap_or(&registration.version);
-                Some(change.origin().package(root, version, installed.params.text("ARCH").trim())?)
-            }
+    /// Reads all native packages together.
+    pub(super) fn all(
+        ground: &RootAndPolicy,
+        packages: &BTreeMap<PkgInst, Installed>,
+        changes: &BTreeMap<PkgInst, NativeChange>,
+        interrupt: Interrupt<'_>,
+    ) -> Result<Vec<Self>, Failure> {
+        let of = |(package, change): (&PkgInst, &NativeChange)| {
+            let installed = packages.get(package)?;
+            Some(Self {
+                package: package.clone(),
+                change: change.clone(),
+                native: None,
+                registered: NativeRegistration::of(&installed.params),
+                lines: BTreeMap::new(),
+            })
         };
-        Ok(Self {
-            package: package.clone(),
-            change: change.clone(),
-            native,
-            registered: NativeRegistration::of(&installed.params),
-            lines: lines.iter().map(|(path, line)| (path.clone(), line.object.ftype)).collect(),
-        })
+        let mut all: Vec<Self> = changes.iter().filter_map(of).collect();
+        let arch = |one: &Self| packages.get(&one.package).map(|installed| installed.params.text("ARCH"));
+        let archs: Vec<String> =
+            all.iter().map(|one| arch(one).unwrap_or_default().trim().to_owned()).collect();
+        let there = all.iter().zip(&archs).filter(|(one, _)| one.is_there());
+        let there: Vec<RegisteredPackage<'_>> = there
+            .map(|(one, arch)| RegisteredPackage {
+                origin: one.change.origin(),
+                version: one.change.versions().1.unwrap_or(&one.registered.version),
+                arch,
+            })
+            .collect();
+        Failure::unless_interrupted(interrupt)?;
+        let natives = ground.native().registered(&there);
+        for (one, native) in all.iter_mut().filter(|one| one.is_there()).zip(natives) {
+            one.native = Some(native?);
+        }
+        let counts = all.iter().filter_map(|one| Some(one.native.as_ref()?.paths.len()));
+        must_fit(counts, MOST_PATHS)?;
+        Failure::unless_interrupted(interrupt)?;
+        let names = all.iter().map(|one| one.package.clone()).collect();
+        let mut lines = lines_of_packages(&RecordView::live(&ground.root), &names)?;
+        for one in &mut all {
+            let lines = lines.remove(&one.package).unwrap_or_default();
+            one.lines = lines.into_iter().map(|(path, line)| (path, line.object.ftype)).collect();
+        }
+        Ok(all)
+    }
+
+    fn is_there(&self) -> bool {
+        !matches!(self.change, NativeChange::Removed { .. })
     }
 
     pub(super) fn paths(&self) -> impl Iterator<Item = &ObjectPath> {
@@ -394,7 +438,7 @@ impl ChangedPackage {
     }
 
     pub(super) fn is_same(&self) -> bool {
-        let now = self.native.as_ref().map(NativePackage::registration);
+        let now = self.native.as_ref().map(|native| native.registration());
         now.is_some_and(|now| now.version == self.registered.version && now.digest == self.registered.digest)
     }
 
@@ -647,4 +691,17 @@ fn without_objects(package: &PkgInst) -> PackageImage {
     let params: Params = [("PKG", package.abbreviation())].into_iter().collect();
     let pkgmap = Pkgmap { parts: 1, max_blocks: 0, compressed_blocks: None, entries: Vec::new() };
     PackageImage::without_source(params, pkgmap)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn registrations_of_one_package_count_each() {
+        assert!(must_fit([3; 4].into_iter(), 12).is_ok());
+        let error = must_fit([3; 5].into_iter(), 12).unwrap_err().to_string();
+        assert!(error.contains("more than 12 paths in sum") && error.contains("one by one"), "{error}");
+        assert!(must_fit([usize::MAX, 1].into_iter(), 12).is_err());
+    }
 }

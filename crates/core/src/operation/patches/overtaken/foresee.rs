@@ -24,7 +24,8 @@ use patchadm_inputs::format::overtaken::{LostPath, OvertakenPatch};
 use patchadm_inputs::inventory::Installed;
 use patchadm_inputs::native::dpkg::deb_file::{self, DebRelation};
 use patchadm_inputs::native::{
-    NativeChange, NativeManager, NativeOrigin, NativeOwner, NativeRegistration, UpcomingChange,
+    NativeChange, NativeManager, NativeOrigin, NativeOwner, NativeReader, NativeRegistration, UpcomingChange,
+    ending_signal,
 };
 use patchadm_inputs::policy::NativeUpgrade;
 use patchadm_planning::plan::clock::Now;
@@ -66,6 +67,7 @@ pub fn foresee_upgrade(
     let mut known = overtaken_patches(root, &marker)?;
     let is_changed = |package: &PkgInst| changes.contains_key(package);
     let patched = comers.patched(&ground, &marker, &packages, &changes)?;
+    let native = ground.native();
     let ends = EndingPatches {
         marker: &marker,
         time,
@@ -74,7 +76,7 @@ pub fn foresee_upgrade(
         known: &known,
         facts: None,
         successor: &|id, package, origin| {
-            comers.successor(root, patched.get(&(package.clone(), id.clone())), origin, upcoming)
+            comers.successor((root, &native), patched.get(&(package.clone(), id.clone())), origin, upcoming)
         },
     };
     for patch in applied.iter().filter(|patch| applied.superseded(&patch.id).is_none()) {
@@ -186,7 +188,8 @@ impl<'u> Comers<'u> {
         let moment = NaiveDateTime::default();
         let now = Now { utc: moment, local: moment, host: String::new() };
         let request = BackOutRequest::default();
-        let saved = SavedPatches::read(&BackOutInput::of(ground, &request, &now)?, marker, &patches)?;
+        let input = BackOutInput::of(ground, &request, &now)?.ended_by(&ending_signal);
+        let saved = SavedPatches::read(&input, marker, &patches)?;
         let resolver = self.root.resolver();
         let mut paths = BTreeMap::new();
         for one in &saved.all {
@@ -200,7 +203,7 @@ impl<'u> Comers<'u> {
     /// The successor declares it, or delivers a path of the patch.
     fn successor(
         &self,
-        root: &Root,
+        (root, native): (&Root, &NativeReader),
         paths: Option<&Vec<PlacedLoss>>,
         origin: &NativeOrigin,
         upcoming: &[UpcomingChange],
@@ -216,10 +219,7 @@ impl<'u> Comers<'u> {
             let is_it = |one: &&UpcomingChange| one.name == owner.origin.name;
             upcoming.iter().find(is_it).is_some_and(|one| one.version.is_none())
         };
-        let there = || {
-            let mut there = origin.manager.successors(root, &origin.name).into_iter();
-            there.find(|owner| !goes(owner))
-        };
+        let there = || native.successor(origin.manager, &origin.name, |owner| !goes(owner));
         comes.map(|comer| comer.owner.clone()).or_else(there)
     }
 

@@ -95,7 +95,7 @@ fn is_up_to_date(root: &Root, request: &RegistrationRefreshRequest, is_hook: boo
     let is_adopted = packages.values().any(|installed| NativeOrigin::of(&installed.params).is_some());
     let is_left = |change: &NativeChange| is_hook && matches!(change, NativeChange::Busy { .. });
     let mut list = overtaken_patches(root, &marker(root)?.unwrap_or_default())?;
-    let versions = UnadoptedVersions::of(root, &packages, &list);
+    let versions = UnadoptedVersions::of(ground.native(), &packages, &list);
     let version = |manager: NativeManager, name: &str| versions.oldest(manager, name);
     if !lose_contained(&mut list, version).is_empty() {
         return Ok(false);

@@ -14,10 +14,10 @@ use patchadm_inputs::database::{RecordView, marker, saves};
 use patchadm_inputs::format::overtaken::{LostPath, OvertakenPatch, OvertakenPatches, OvertakenState};
 use patchadm_inputs::inventory::Installed;
 use patchadm_inputs::native::{
-    FixedIn, NATIVE_OVERTAKEN, NativeChange, NativeManager, NativeOrigin, NativeRegistration,
+    FixedIn, NATIVE_OVERTAKEN, NativeChange, NativeManager, NativeOrigin, NativeRegistration, ending_signal,
 };
 use patchadm_planning::plan::clock::Now;
-use patchadm_rootfs::{Root, never};
+use patchadm_rootfs::Root;
 use patchadm_svr4::package::PkgInst;
 use patchadm_svr4::patch::{AppliedPatch, AppliedPatches, PatchId};
 
@@ -67,7 +67,7 @@ impl NativeOverview {
             overview.foresee(&ground, now);
             overview.find_overridden(&ground, &packages, &applied, &list)?;
         }
-        let unadopted = UnadoptedVersions::of(root, &packages, &list);
+        let unadopted = UnadoptedVersions::of(ground.native(), &packages, &list);
         let versions = Versions { packages: &packages, changes: &overview.changes, unadopted };
         lose_contained(&mut list, |manager, name| versions.of(manager, name));
         let (mut ended, mut accepted, mut removed) = (Vec::new(), Vec::new(), Vec::new());
@@ -120,7 +120,7 @@ impl NativeOverview {
             return;
         }
         let request = RegistrationRefreshRequest { dry_run: true, ..RegistrationRefreshRequest::default() };
-        match (Refresher { ground, request: &request, now, time: "", interrupt: &never }).planned() {
+        match (Refresher { ground, request: &request, now, time: "", interrupt: &ending_signal }).planned() {
             Ok(Some(planned)) => {
                 let is_partly = |one: &StandingPatch| !one.handed_over.is_empty() || !one.lost.is_empty();
                 let partly = planned.report.standing.into_iter().filter(is_partly).map(|one| one.id);
@@ -235,7 +235,7 @@ fn partly(packages: &BTreeMap<PkgInst, Installed>, applied: &AppliedPatches) -> 
 struct Versions<'a> {
     packages: &'a BTreeMap<PkgInst, Installed>,
     changes: &'a BTreeMap<PkgInst, NativeChange>,
-    unadopted: UnadoptedVersions<'a>,
+    unadopted: UnadoptedVersions,
 }
 
 impl Versions<'_> {

@@ -2,6 +2,7 @@
 
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::ended::{
     EndingPatches, accepted_beforehand, end_keeping, find_again, lose_contained, records_alone, written,
@@ -20,11 +21,10 @@ use crate::operation::session::{Caller, RootAndPolicy, RunOptions, Session, patc
 use patchadm_changeset::format::journal::PatchRecord;
 use patchadm_changeset::format::manifest::ObjectRecord;
 use patchadm_inputs::database::RecordView;
-use patchadm_inputs::database::contents::lines_of_package;
 use patchadm_inputs::format::overtaken::{LostPath, OvertakenPatch, OvertakenPatches, OvertakenState};
 use patchadm_inputs::inventory::{Installed, Inventory, Touched};
 use patchadm_inputs::native::{
-    NATIVE_STAMP, NativeChange, NativeManager, NativeOrigin, NativePackage, differing_of, differing_text,
+    NATIVE_STAMP, NativeChange, NativeManager, NativeOrigin, NativeReader, differing_of, differing_text,
     edited_of, edited_text,
 };
 use patchadm_planning::plan::clock::Now;
@@ -37,7 +37,7 @@ use patchadm_planning::plan::patch::registration_refresh::{
 };
 use patchadm_planning::plan::refusal::{Command, Reason};
 use patchadm_planning::plan::{Plan, RecordChange};
-use patchadm_rootfs::{Interrupt, Root};
+use patchadm_rootfs::Interrupt;
 use patchadm_svr4::format::params;
 use patchadm_svr4::package::{ContentInfo, Mode, ObjectPath, PkgInst};
 use patchadm_svr4::patch::{AppliedPatches, PatchId, UnmetRequirement};
@@ -96,6 +96,9 @@ fn perform(session: &Session<'_>, planned: PlannedRefresh) -> Result<Registratio
 
 type ChangesByPackage = BTreeMap<PkgInst, NativeChange>;
 
+/// Plans in search of packages that obstruct a refresh. Each reads the records of all packages.
+const MOST_TRIES: usize = 50;
+
 pub(super) struct PlannedRefresh {
     pub(super) plan: Option<Plan>,
     pub(super) undo: SavedPatches,
@@ -122,12 +125,17 @@ impl Refresher<'_> {
             planned => return planned,
         };
         let (mut fitting, mut left) = (ChangesByPackage::new(), left);
-        for (package, change) in changes {
-            let alone = ChangesByPackage::from([(package.clone(), change.clone())]);
-            match self.planned_for(&packages, alone, ChangesByPackage::new()) {
-                Ok(_) => drop(fitting.insert(package, change)),
+        let (mut parts, mut tries) = (halves(changes), 0);
+        while let Some(part) = parts.pop() {
+            tries += 1;
+            match self.planned_for(&packages, part.clone(), ChangesByPackage::new()) {
+                Ok(_) => fitting.extend(part),
                 Err(failure) if failure.signal().is_some() => return Err(failure),
-                Err(failure) => drop(left.insert(package, not_taken_up(&change, &failure))),
+                Err(_) if part.len() > 1 && tries < MOST_TRIES => parts.extend(halves(part)),
+                Err(failure) => {
+                    let part = part.into_iter();
+                    left.extend(part.map(|(package, change)| (package, not_taken_up(&change, &failure))));
+                }
             }
         }
         if fitting.is_empty() {
@@ -215,7 +223,7 @@ impl Refresher<'_> {
         let marker = patchadm_inputs::database::marker(root)?.unwrap_or_default();
         let known = overtaken_patches(root, &marker)?;
         let mut list = known.clone();
-        let versions = UnadoptedVersions::of(root, packages, &list);
+        let versions = UnadoptedVersions::of(self.ground.native(), packages, &list);
         let version = |manager: NativeManager, name: &str| versions.oldest(manager, name);
         let lost_again = lose_contained(&mut list, version).into_iter();
         let lost_again = lost_again.map(|patch| EndedRegistration {
@@ -304,15 +312,9 @@ impl Refresher<'_> {
         packages: BTreeMap<PkgInst, Installed>,
         changes: BTreeMap<PkgInst, NativeChange>,
     ) -> Result<RegistrationFacts, Failure> {
-        let (root, view) = (&self.ground.root, RecordView::live(&self.ground.root));
+        let root = &self.ground.root;
         let applied = self.ground.recorded(&packages)?;
-        let mut changed = Vec::new();
-        for (package, change) in &changes {
-            self.go_on()?;
-            let Some(of) = packages.get_key_value(package) else { continue };
-            let lines = lines_of_package(&view, package)?;
-            changed.push(ChangedPackage::read(root, of, change, &lines)?);
-        }
+        let changed = ChangedPackage::all(self.ground, &packages, &changes, self.interrupt)?;
         let of_changed = |id: &PatchId| {
             applied.get(id).is_some_and(|patch| patch.packages.iter().any(|one| changes.contains_key(one)))
         };
@@ -394,8 +396,8 @@ impl Refresher<'_> {
 
     fn plan(&self, mut facts: RegistrationFacts) -> Result<PlannedRefresh, Failure> {
         let (before, mut known) = (facts.list.clone(), facts.list.clone());
-        let root = &self.ground.root;
-        let unadopted = UnadoptedVersions::of(root, &facts.packages, &known);
+        let native = self.ground.native();
+        let unadopted = UnadoptedVersions::of(native.clone(), &facts.packages, &known);
         let lost_again = lose_contained(&mut known, |manager, name| {
             facts.new_version(manager, name).or_else(|| unadopted.oldest(manager, name))
         });
@@ -410,7 +412,7 @@ impl Refresher<'_> {
             changes: &facts.changes,
             known: &list,
             facts: Some(&facts),
-            successor: &|id, package, origin| facts.successor(&self.ground.root, id, package, origin),
+            successor: &|id, package, origin| facts.successor(&native, id, package, origin),
         };
         let ended: Vec<OvertakenPatch> = ending.iter().map(|one| ends.end(&one.id, &one.packages)).collect();
         // The loss of a superseded patch is reported when the later one is backed out.
@@ -480,7 +482,7 @@ impl Refresher<'_> {
         let found = |list: &OvertakenPatches, changes: &ChangesByPackage| {
             let params = facts.packages.iter().map(|(package, installed)| (package, &installed.params));
             let separator = &self.ground.policy.separator;
-            let ended = EndedPatches::of(&self.ground.root, list, params, separator, || changes.clone());
+            let ended = EndedPatches::of(&self.ground.native(), list, params, separator, || changes.clone());
             ended.beside(facts.applied.clone())
         };
         let (before, mut after) = (found(before, &ChangesByPackage::new()), found(after, &facts.changes));
@@ -522,7 +524,7 @@ impl Refresher<'_> {
                 registration: one
                     .native
                     .as_ref()
-                    .map_or_else(|| one.registered.clone(), NativePackage::registration),
+                    .map_or_else(|| one.registered.clone(), |native| native.registration()),
                 is_same: one.is_same(),
                 differing: differing_text(&differing),
                 edited: edited_text(&edited),
@@ -556,15 +558,15 @@ impl Refresher<'_> {
 }
 
 /// Of packages that a list names and nobody adopted. Reads the records of each manager at most once.
-pub(super) struct UnadoptedVersions<'a> {
-    root: &'a Root,
+pub(super) struct UnadoptedVersions {
+    native: Arc<NativeReader>,
     unadopted: BTreeSet<(NativeManager, String)>,
     oldest: OnceCell<BTreeMap<(NativeManager, String), String>>,
 }
 
-impl<'a> UnadoptedVersions<'a> {
+impl UnadoptedVersions {
     pub(super) fn of(
-        root: &'a Root,
+        native: Arc<NativeReader>,
         packages: &BTreeMap<PkgInst, Installed>,
         list: &OvertakenPatches,
     ) -> Self {
@@ -573,7 +575,7 @@ impl<'a> UnadoptedVersions<'a> {
         let package = |one: &OvertakenPatch| Some((NativeManager::named(&one.manager)?, one.package.clone()));
         let named = list.patches.iter().filter_map(package);
         let unadopted = named.filter(|package| !adopted.contains(package)).collect();
-        Self { root, unadopted, oldest: OnceCell::new() }
+        Self { native, unadopted, oldest: OnceCell::new() }
     }
 
     /// Returns the oldest installed version; `None` if the package is missing, unfinished or adopted. For adopted
@@ -583,7 +585,7 @@ impl<'a> UnadoptedVersions<'a> {
             let of_manager = |manager: NativeManager| {
                 let named = self.unadopted.iter().filter(|(of, _)| *of == manager);
                 let names: BTreeSet<&str> = named.map(|(_, name)| name.as_str()).collect();
-                let found = manager.installed_versions_of(self.root, &names).into_iter();
+                let found = self.native.installed_versions_of(manager, &names).into_iter();
                 found
                     .filter_map(move |(name, versions)| Some(((manager, name), versions.into_iter().next()?)))
             };
@@ -591,6 +593,13 @@ impl<'a> UnadoptedVersions<'a> {
         });
         oldest.get(&(manager, name.to_owned())).cloned()
     }
+}
+
+/// The first half is the last.
+fn halves(mut changes: ChangesByPackage) -> Vec<ChangesByPackage> {
+    let middle = changes.keys().nth(changes.len() / 2).cloned();
+    let second = middle.map(|middle| changes.split_off(&middle)).unwrap_or_default();
+    vec![second, changes]
 }
 
 fn not_taken_up(change: &NativeChange, failure: &Failure) -> NativeChange {
@@ -625,4 +634,24 @@ fn list_after(
     let kept = list.patches.iter().filter(|known| !is_again(known) && !is_removed(known));
     let patches = kept.chain(new()).cloned().collect();
     OvertakenPatches { patches, passed_over: Vec::new() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_halves_of_changes_are_all_of_them_and_never_empty() {
+        for count in 2..7 {
+            let change = |number: usize| {
+                let origin = NativeOrigin::parse("dpkg web:amd64").unwrap();
+                let package = PkgInst::new(&format!("DEBweb.{number}")).unwrap();
+                (package, NativeChange::Removed { origin, from: String::new() })
+            };
+            let changes: ChangesByPackage = (2..2 + count).map(change).collect();
+            let halves = halves(changes.clone());
+            assert!(halves.iter().all(|half| half.len().abs_diff(count - half.len()) < 2), "{count}");
+            assert_eq!(halves.into_iter().flatten().collect::<ChangesByPackage>(), changes);
+        }
+    }
 }
