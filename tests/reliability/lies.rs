@@ -293,7 +293,8 @@ fn play(part: usize, parts: usize) {
     // Each thread makes its roots: the tests of a sample have one of them each.
     let (first, count, threads) = sample_or_whole((part, 1, parts), (0, processors, processors));
     let players: Vec<Player> = std::thread::scope(|scope| {
-        let workers: Vec<_> = (first..first + count).map(|own| scope.spawn(move || share(own, threads))).collect();
+        let workers: Vec<_> =
+            (first..first + count).map(|own| scope.spawn(move || share(own, threads))).collect();
         workers.into_iter().map(|worker| worker.join().unwrap()).collect()
     });
     let mut tallies: BTreeMap<&str, [u64; 5]> = BTreeMap::new();
