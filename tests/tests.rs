@@ -16,6 +16,9 @@ macro_rules! in_parts {
     ($name:ident, $play:ident, 4) => {
         in_parts!(@ $name, $play, 4, part_1 0, part_2 1, part_3 2, part_4 3);
     };
+    ($name:ident, $play:ident, 5) => {
+        in_parts!(@ $name, $play, 5, part_1 0, part_2 1, part_3 2, part_4 3, part_5 4);
+    };
     ($name:ident, $play:ident, 6) => {
         in_parts!(@ $name, $play, 6, part_1 0, part_2 1, part_3 2, part_4 3, part_5 4, part_6 5);
     };
