@@ -72,9 +72,11 @@ const ELSEWHERE: [(&str, &str); 30] = [
     ("Failure::Source", "process_limits: with a higher limit the same command comes through"),
 ];
 
-#[test]
-fn advice_about_patches_is_accepted() {
-    play(patches::ROWS);
+in_parts!(advice_about_patches_is_accepted, play_patches, 2);
+
+fn play_patches(part: usize, parts: usize) {
+    let rows = patches::ROWS;
+    play(rows.chunks(rows.len().div_ceil(parts)).nth(part).unwrap());
 }
 
 #[test]

@@ -39,8 +39,11 @@ fn sides<'a>(result: &'a Value, header: &str) -> (&'a str, &'a str) {
     (found["before"].as_str().unwrap(), found["after"].as_str().unwrap())
 }
 
-#[test]
-fn a_patch_comes_once_and_goes_once_on_three_roots_and_check_mode_foretells_both() {
+in_parts!(a_patch_comes_once_and_goes_once_on_three_roots_and_check_mode_foretells_both, come_and_go, 3);
+
+/// Plays on one of the hosts.
+fn come_and_go(part: usize, _parts: usize) {
+    let host = ["one", "two", "three"][part];
     if !has_ansible("a_patch_comes_once_and_goes_once_on_three_roots_and_check_mode_foretells_both") {
         return;
     }
@@ -49,7 +52,7 @@ fn a_patch_comes_once_and_goes_once_on_three_roots_and_check_mode_foretells_both
     let apply = format!("- name: apply\n  patchadm.patch.patch: {{src: {patch}, root: '{{{{ root }}}}'}}\n");
     let (trees, before) = (fleet.trees(), fleet.roots.iter().map(Before::of).collect::<Vec<_>>());
 
-    let foretold = fleet.tasks(&apply, &["--check", "--diff"]).well();
+    let foretold = fleet.tasks(&apply, &["--check", "--diff", "-l", host]).well();
     for (tree, expected) in fleet.trees().iter().zip(&trees) {
         assert_same(tree, expected);
     }
@@ -61,38 +64,35 @@ fn a_patch_comes_once_and_goes_once_on_three_roots_and_check_mode_foretells_both
          - name: absent\n  patchadm.patch.patch: {{id: 100-1, state: absent, root: '{{{{ root }}}}'}}\n\
          - name: absent again\n  patchadm.patch.patch: {{id: 100-01, state: absent, root: '{{{{ root }}}}'}}\n"
     );
-    let played = fleet.tasks(&all, &["--diff"]).well();
-    for host in ["one", "two", "three"] {
-        for (task, is_changed) in [
-            ("apply", true),
-            ("again", false),
-            ("foretold again", false),
-            ("foretold absent", true),
-            ("absent", true),
-            ("absent again", false),
-        ] {
-            assert_eq!(played.changed_on(host, task), is_changed, "{task} on {host}");
-        }
-        assert!(foretold.changed_on(host, "apply"));
-        assert_eq!(
-            foretold.on(host, "apply")["diff"],
-            played.on(host, "apply")["diff"],
-            "the plan is the run"
-        );
+    let played = fleet.tasks(&all, &["--diff", "-l", host]).well();
+    for (task, is_changed) in [
+        ("apply", true),
+        ("again", false),
+        ("foretold again", false),
+        ("foretold absent", true),
+        ("absent", true),
+        ("absent again", false),
+    ] {
+        assert_eq!(played.changed_on(host, task), is_changed, "{task}");
     }
-    assert_eq!(foretold.of("apply")["patches"][0]["verdict"], "planned");
-    assert_eq!(played.of("apply")["patches"][0]["verdict"], "applied");
-    assert_eq!(played.of("again")["reasons"], json!(["100-01: it is already applied to ACMEweb"]));
+    assert!(foretold.changed_on(host, "apply"));
+    let [plan, apply, absent] =
+        [(&foretold, "apply"), (&played, "apply"), (&played, "absent")].map(|(by, task)| by.on(host, task));
+    assert_eq!(plan["diff"], apply["diff"], "the plan is the run");
+    assert_eq!(plan["patches"][0]["verdict"], "planned");
+    assert_eq!(apply["patches"][0]["verdict"], "applied");
+    let again = played.on(host, "again");
+    assert_eq!(again["reasons"], json!(["100-01: it is already applied to ACMEweb"]));
 
-    assert_eq!(sides(played.of("apply"), "PATCHLIST of ACMEweb"), ("", "100-01\n"));
-    assert_eq!(sides(played.of("absent"), "PATCHLIST of ACMEweb"), ("100-01\n", ""));
-    let (old, new) = sides(played.of("apply"), "files");
+    assert_eq!(sides(apply, "PATCHLIST of ACMEweb"), ("", "100-01\n"));
+    assert_eq!(sides(absent, "PATCHLIST of ACMEweb"), ("100-01\n", ""));
+    let (old, new) = sides(apply, "files");
     assert!(old.contains("/opt/ACMEweb/bin/httpd: file, 5 bytes, 0755 "), "{old}");
     assert!(new.contains("/opt/ACMEweb/bin/httpd: file, 7 bytes, 0755 "), "{new}");
     assert!(old.contains("/opt/ACMEweb/bin/new: nothing\n"), "{old}");
     let digests = old.lines().chain(new.lines()).filter(|line| line.contains(", b3 ")).count();
     assert_eq!(digests, 3, "each file has one\n{old}{new}");
-    assert_eq!(sides(played.of("absent"), "files"), (new, old), "what comes back is what was there");
+    assert_eq!(sides(absent, "files"), (new, old), "what comes back is what was there");
     for (root, before) in fleet.roots.iter().zip(before) {
         before.assert_again(root, "it is backed out");
     }
@@ -207,12 +207,15 @@ fn a_trial_whose_probe_fails_leaves_the_root_as_it_was() {
     }
 }
 
-#[test]
-fn a_trial_is_confirmed_once_and_what_is_not_applied_cannot_be_confirmed() {
+in_parts!(a_trial_is_confirmed_once_and_what_is_not_applied_cannot_be_confirmed, confirm_once, 2);
+
+/// Plays on one of the hosts.
+fn confirm_once(part: usize, _parts: usize) {
     if !has_ansible("a_trial_is_confirmed_once_and_what_is_not_applied_cannot_be_confirmed") {
         return;
     }
     let fleet = Fleet::with(2, &[web("base\n")]);
+    let (host, root) = (["one", "two"][part], &fleet.roots[part]);
     let patch = fleet.deliver(&Patch::of("100-01", web("one\n")));
     let confirm = "patchadm.patch.patch: {state: confirmed, root: '{{ root }}'";
     let played = fleet.tasks(
@@ -228,32 +231,30 @@ fn a_trial_is_confirmed_once_and_what_is_not_applied_cannot_be_confirmed() {
              - name: commit again\n  patchadm.patch.patch: {{id: 100-01, state: committed, root: '{{{{ root }}}}'}}\n\
              - name: too late\n  patchadm.patch.patch: {{id: 100-01, state: absent, root: '{{{{ root }}}}'}}\n"
         ),
-        &[],
+        &["-l", host],
     );
-    for (host, root) in ["one", "two"].iter().zip(&fleet.roots) {
-        let expected = [
-            ("try", true),
-            ("plan", true),
-            ("confirm", true),
-            ("again", false),
-            ("commit plan", true),
-            ("commit", true),
-            ("commit again", false),
-        ];
-        for (task, is_changed) in expected {
-            assert_eq!(played.changed_on(host, task), is_changed, "{task} on {host}");
-        }
-        assert_eq!(played.on(host, "try")["trial"]["state"], "on-trial");
-        assert_eq!(played.on(host, "ask")["trial"]["patches"], json!(["100-01"]));
-        let another = played.failure_on(host, "another");
-        assert_eq!(another, "700-01: it is not applied; there is nothing to confirm");
-        assert!(sides(played.on(host, "plan"), "trial").0.ends_with("\n100-01\n"));
-        let undo = sides(played.on(host, "commit plan"), "undo data");
-        assert_eq!(undo, ("100-01: kept\n", "100-01: dropped\n"));
-        let late = played.failure_on(host, "too late");
-        assert!(late.contains("100-01: "), "{late}");
-        assert_eq!(root.text("/opt/ACMEweb/bin/httpd"), "one\n");
+    let expected = [
+        ("try", true),
+        ("plan", true),
+        ("confirm", true),
+        ("again", false),
+        ("commit plan", true),
+        ("commit", true),
+        ("commit again", false),
+    ];
+    for (task, is_changed) in expected {
+        assert_eq!(played.changed_on(host, task), is_changed, "{task}");
     }
+    assert_eq!(played.on(host, "try")["trial"]["state"], "on-trial");
+    assert_eq!(played.on(host, "ask")["trial"]["patches"], json!(["100-01"]));
+    let another = played.failure_on(host, "another");
+    assert_eq!(another, "700-01: it is not applied; there is nothing to confirm");
+    assert!(sides(played.on(host, "plan"), "trial").0.ends_with("\n100-01\n"));
+    let undo = sides(played.on(host, "commit plan"), "undo data");
+    assert_eq!(undo, ("100-01: kept\n", "100-01: dropped\n"));
+    let late = played.failure_on(host, "too late");
+    assert!(late.contains("100-01: "), "{late}");
+    assert_eq!(root.text("/opt/ACMEweb/bin/httpd"), "one\n");
 }
 
 #[test]

@@ -202,9 +202,10 @@ fn a_patch_that_is_applied_again_saves_nothing_and_looks_through_no_link() {
     assert_eq!(code, 0, "{said}");
 }
 
-#[test]
-fn what_scripts_cannot_be_told_of_is_refused_before_the_change_and_goes_in_natively() {
-    for (why, trees) in REFUSED {
+in_parts!(what_scripts_cannot_be_told_of_is_refused_before_the_change_and_goes_in_natively, refuse, 2);
+
+fn refuse(part: usize, parts: usize) {
+    for (why, trees) in REFUSED.into_iter().skip(part).step_by(parts) {
         let Some((stage, sandbox)) = stage(trees) else { return };
         let before = stage.everything();
         for verb in ["plan", "add", "patchadd"] {

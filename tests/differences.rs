@@ -1,6 +1,8 @@
 //! Differences between two sides that are there on purpose: each stands in a table with its reason, and everything that
 //! stands in a table is found.
 
+use std::sync::Mutex;
+
 /// A difference that was found: scenario, step or patch, what is different, and both sides.
 pub(crate) type Difference = (String, String, String, String);
 
@@ -23,6 +25,28 @@ pub(crate) fn assert_explained(found: &[Difference], table: &[Explained]) {
         .map(|one| format!("no longer different: {one:?}"))
         .collect();
     assert!(gone.is_empty(), "{}", gone.join("\n"));
+}
+
+/// What the parts of a test have found, and how many have been played.
+pub(crate) type FoundInParts = Mutex<(usize, Vec<Difference>)>;
+
+/// The same in one of so many parts. Whoever comes last of all looks whether everything that stands in the table is found.
+#[track_caller]
+pub(crate) fn assert_explained_in_parts(
+    found: Vec<Difference>,
+    table: &[Explained],
+    parts: usize,
+    of_all: &FoundInParts,
+) {
+    let is_met = |one: &&Explained| found.iter().any(|difference| explains(one, difference));
+    let met: Vec<Explained> = table.iter().filter(is_met).copied().collect();
+    assert_explained(&found, &met);
+    let mut of_all = of_all.lock().unwrap();
+    of_all.0 += 1;
+    of_all.1.extend(found);
+    if of_all.0 == parts {
+        assert_explained(&of_all.1, table);
+    }
 }
 
 /// Whether a line of a table is about a difference.

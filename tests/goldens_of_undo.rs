@@ -8,8 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Mutex;
 
-use crate::differences::{Explained, assert_explained};
+use crate::differences::{Explained, FoundInParts, assert_explained_in_parts};
 use crate::goldens_of_packages::Stage;
 use crate::packages::{Package, without_scripts};
 use crate::records::records;
@@ -274,21 +275,25 @@ const OWNERS: &str =
     "who installed an object last is named last, and such an archive never says who was last before";
 const UNSAVED: &str = "the class action script that failed had not saved this file, and the archive lacks it";
 
-#[test]
-fn undo_archives_of_the_classic_tools_bring_back_what_was_there() {
-    bring_back("");
+in_parts!(undo_archives_of_the_classic_tools_bring_back_what_was_there, bring_back_by_default, 2);
+
+fn bring_back_by_default(part: usize, parts: usize) {
+    static FOUND: FoundInParts = Mutex::new((0, Vec::new()));
+    bring_back("", part, parts, &FOUND);
 }
 
-#[test]
-fn they_bring_the_same_back_over_undo_data_that_is_files() {
-    bring_back("undo_format=files\n");
+in_parts!(they_bring_the_same_back_over_undo_data_that_is_files, bring_back_over_files, 2);
+
+fn bring_back_over_files(part: usize, parts: usize) {
+    static FOUND: FoundInParts = Mutex::new((0, Vec::new()));
+    bring_back("undo_format=files\n", part, parts, &FOUND);
 }
 
-/// Restores every archive on a root whose policy has this line as well.
-fn bring_back(line: &str) {
+/// Restores a part of the archives, each on a root whose policy has this line as well.
+fn bring_back(line: &str, part: usize, parts: usize, of_all: &FoundInParts) {
     let Some(goldens) = shared("undo archives of the classic tools", "goldens") else { return };
     let (mut found, mut restored) = (Vec::new(), 0);
-    for mut kept in kept(&goldens) {
+    for mut kept in kept(&goldens).into_iter().skip(part).step_by(parts) {
         let is_out = |package: &str| LEFT_OUT.iter().any(|out| out.0 == kept.scenario && out.1 == package);
         let left_out: Vec<String> = kept.packages.keys().filter(|package| is_out(package)).cloned().collect();
         left_out.iter().for_each(|package| drop(kept.packages.remove(package)));
@@ -314,6 +319,6 @@ fn bring_back(line: &str) {
             }
         }
     }
-    assert!(restored > 20, "{restored} archives");
-    assert_explained(&found, LOST);
+    assert!(restored > 20 / parts, "{restored} archives");
+    assert_explained_in_parts(found, LOST, parts, of_all);
 }

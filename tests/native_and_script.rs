@@ -11,6 +11,8 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Mutex;
+use std::thread;
 use std::time::{Duration, UNIX_EPOCH};
 
 use patchadm_inputs::patch_scripts::of_patch;
@@ -18,7 +20,7 @@ use patchadm_svr4::format::params::ParamFile;
 use patchadm_svr4::package::checksum;
 use patchadm_svr4::patch::PatchInfo;
 
-use crate::differences::{Difference, Explained, assert_explained};
+use crate::differences::{Difference, Explained, FoundInParts, assert_explained, assert_explained_in_parts};
 use crate::packages::files;
 use crate::sandbox::Sandbox;
 use crate::scenario::{ADMIN, Scenario, shared};
@@ -148,26 +150,38 @@ fn stage(goldens: &Path) -> Option<[Side; 2]> {
     Some([side, Side { scenario: second, sandbox, engine: "run" }])
 }
 
-#[test]
-fn the_program_and_the_scripts_leave_the_same_root() {
-    let Some(goldens) = shared("the_program_and_the_scripts_leave_the_same_root", "goldens") else { return };
-    let Some(sides) = stage(&goldens) else { return };
-    assert_same_roots(&sides, &STEPS, |_| goldens.join("pkgs"));
+/// The steps of one of two parts: the first ends where both begin.
+fn steps(part: usize) -> &'static [&'static str] {
+    let (first, second) = STEPS.split_at(8);
+    if part == 0 { first } else { second }
 }
 
-#[test]
-fn the_program_and_the_scripts_of_our_patches_leave_the_same_root() {
+in_parts!(the_program_and_the_scripts_leave_the_same_root, go_by_their_scripts, 2);
+
+fn go_by_their_scripts(part: usize, parts: usize) {
+    static FOUND: FoundInParts = Mutex::new((0, Vec::new()));
+    let Some(goldens) = shared("the_program_and_the_scripts_leave_the_same_root", "goldens") else { return };
+    let Some(sides) = stage(&goldens) else { return };
+    let found = different_roots(&sides, steps(part), |_| goldens.join("pkgs"));
+    assert_explained_in_parts(found, DIFFERENCES, parts, &FOUND);
+}
+
+in_parts!(the_program_and_the_scripts_of_our_patches_leave_the_same_root, go_by_our_scripts, 2);
+
+fn go_by_our_scripts(part: usize, parts: usize) {
+    static FOUND: FoundInParts = Mutex::new((0, Vec::new()));
     let test = "the_program_and_the_scripts_of_our_patches_leave_the_same_root";
     let Some(goldens) = shared(test, "goldens") else { return };
     let Some(sides) = stage(&goldens) else { return };
     for side in &sides {
-        for step in STEPS {
+        for step in steps(part) {
             let Some((_, set)) = step.split_once("@P@/") else { continue };
             let from = goldens.join("pkgs").join(set).join("SUNWstuf");
             write_with_our_scripts(&from, &side.scenario.beside("ours").join(set).join("SUNWstuf"));
         }
     }
-    assert_same_roots(&sides, &STEPS, |side| side.scenario.beside("ours"));
+    let found = different_roots(&sides, steps(part), |side| side.scenario.beside("ours"));
+    assert_explained_in_parts(found, DIFFERENCES, parts, &FOUND);
 }
 
 #[test]
@@ -178,7 +192,8 @@ fn the_program_and_the_scripts_of_patches_that_were_built_leave_the_same_root() 
     for side in &sides {
         build_revisions(&side.scenario);
     }
-    assert_same_roots(&sides, &BUILT_STEPS, |side| side.scenario.beside("built"));
+    let found = different_roots(&sides, &BUILT_STEPS, |side| side.scenario.beside("built"));
+    assert_explained(&found, DIFFERENCES);
 }
 
 #[test]
@@ -278,14 +293,21 @@ fn write_with_our_scripts(from: &Path, to: &Path) {
     fs::write(to.join("pkgmap"), pkgmap.lines().map(line).collect::<String>()).unwrap();
 }
 
-/// Goes all steps on both sides, and compares what is there after each.
-fn assert_same_roots(sides: &[Side; 2], steps: &[&str], patches: impl Fn(&Side) -> PathBuf) {
+/// Goes these steps on both sides at once, and compares what is there after each.
+fn different_roots(
+    sides: &[Side; 2],
+    steps: &[&str],
+    patches: impl Fn(&Side) -> PathBuf + Sync,
+) -> Vec<Difference> {
     let mut differences: Vec<Difference> = Vec::new();
     for step in steps {
-        let codes = sides.each_ref().map(|side| {
+        let go = &|side: &Side| {
             let (command, rest) = step.split_once(' ').unwrap();
             let rest = rest.replace("@P@", patches(side).to_str().unwrap());
             side.run(&format!("{command} --scripts {} -R @ROOT@ {rest}", side.engine))
+        };
+        let codes = thread::scope(|scope| {
+            sides.each_ref().map(|side| scope.spawn(move || go(side))).map(|going| going.join().unwrap())
         });
         let [(native, _), (script, said)] = &codes;
         assert_eq!((*native, *script), (0, 0), "{step}: {}\n{said}", codes[0].1);
@@ -296,7 +318,7 @@ fn assert_same_roots(sides: &[Side; 2], steps: &[&str], patches: impl Fn(&Side) 
             differences.push(("engine".to_owned(), (*step).to_owned(), what.clone(), both));
         }
     }
-    assert_explained(&differences, DIFFERENCES);
+    differences
 }
 
 #[test]

@@ -172,13 +172,15 @@ fn to_and_fro(place: &Place, case: &(PathBuf, &str), patched: &Scenario, options
     place.assert_is(&base);
 }
 
-#[test]
-fn a_real_release_in_a_stage_goes_live_exactly_and_comes_back() {
+in_parts!(a_real_release_in_a_stage_goes_live_exactly_and_comes_back, promote_releases, 5);
+
+/// Promotes the releases on a part of the grounds.
+fn promote_releases(part: usize, parts: usize) {
     let test = "a real release goes live";
     for (case, patch, directory) in CASES {
         let Some(from) = shared(test, &format!("cases/{case}")) else { return };
         let Some(patched) = patched(test, case, patch) else { return };
-        for (number, ground) in GROUNDS.into_iter().enumerate() {
+        for (number, ground) in GROUNDS.into_iter().enumerate().skip(part).step_by(parts) {
             let ways = [String::new(), format!("--exchange {directory}")];
             let all = ways.iter().flat_map(|way| [(true, way), (false, way)]).enumerate();
             // Of each ground another one in the sample; the small case has all of this machine.

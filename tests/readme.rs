@@ -9,6 +9,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
+use std::sync::LazyLock;
 
 use regex::Regex;
 
@@ -53,15 +54,15 @@ fn the_page_about_machines_prints_what_it_says() {
     }
 }
 
-#[test]
-fn the_pages_about_making_staging_solaris_and_fleets_print_what_they_say() {
-    for (page, least) in
-        [("make-patches.md", 11), ("stages.md", 6), ("from-solaris.md", 9), ("fleets.md", 14)]
-    {
-        let commands = commands_of_page(page);
-        assert!(commands.len() >= least, "only {} commands of {page} are run", commands.len());
-        print_what_they_say(&commands);
-    }
+in_parts!(the_pages_about_making_staging_solaris_and_fleets_print_what_they_say, play_page, 4);
+
+fn play_page(part: usize, parts: usize) {
+    let pages = [("make-patches.md", 11), ("stages.md", 6), ("from-solaris.md", 9), ("fleets.md", 14)];
+    assert_eq!(parts, pages.len());
+    let (page, least) = pages[part];
+    let commands = commands_of_page(page);
+    assert!(commands.len() >= least, "only {} commands of {page} are run", commands.len());
+    print_what_they_say(&commands);
 }
 
 #[test]
@@ -139,11 +140,11 @@ fn every_page_of_the_book_is_in_its_summary_and_every_page_with_commands_is_play
 
 /// Runs the commands, and compares what they print but for sizes.
 fn print_what_they_say(commands: &[Shown]) {
+    // The size of a program depends on its compiler.
+    static SIZE: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"[\d.]+ (bytes|[KMG]iB)").unwrap());
     let outputs = run(commands, &[]);
     assert_eq!(outputs.len(), commands.len());
-    // The size of a program depends on its compiler.
-    let size = Regex::new(r"[\d.]+ (bytes|[KMG]iB)").unwrap();
-    let without_sizes = |text: &str| size.replace_all(&steady(text), "SIZE").into_owned();
+    let without_sizes = |text: &str| SIZE.replace_all(&steady(text), "SIZE").into_owned();
     for (shown, output) in commands.iter().zip(outputs) {
         assert_eq!(without_sizes(&output), without_sizes(&shown.output), "$ {}", shown.command);
     }
@@ -233,21 +234,24 @@ pub(crate) fn run(tour: &[Shown], named: &[&str]) -> Vec<String> {
 
 /// A text without what is another one in every run, or for every user.
 pub(crate) fn steady(text: &str) -> String {
-    let changing = [
-        (r"[A-Z][a-z]{2} [A-Z][a-z]{2} [ 0-9]\d [\d:]{8} UTC \d{4}", "DATE"),
-        (r"(Space on \S+: ).*", "${1}SPACE"),
-        (r"\d{4}-\d{2}-\d{2}T[\d:]{8}Z", "DATE"),
-        (r"\d{4}-\d{2}-\d{2} \d{2}:\d{2}(:\d{2})?\b", "DATE"),
-        (r"(Using \S+ from ).*", "${1}DATE"),
-        (r"undo data: (files \()?\S+ \S+", "undo data: SIZE"),
-        (r"(?m)^(\d+ patches: .*; )[\d.]+ s$", "${1}TIME"),
-        (r"\d+-[0-9a-f]{16}", "RUN"),
-        (r"\b[0-9A-F]{16}\b", "KEY"),
-        (r"(?m)^( +note|NOTE): owners and groups that are recorded only.*\n", ""),
-        // Whoever types the commands takes longer than a second.
-        (r"(?m)^ +note: .* the same size and modification time; .*\n", ""),
-    ];
-    changing.iter().fold(text.to_owned(), |text, (pattern, word)| {
-        Regex::new(pattern).unwrap().replace_all(&text, *word).into_owned()
-    })
+    static CHANGING: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
+        let changing = [
+            (r"[A-Z][a-z]{2} [A-Z][a-z]{2} [ 0-9]\d [\d:]{8} UTC \d{4}", "DATE"),
+            (r"(Space on \S+: ).*", "${1}SPACE"),
+            (r"\d{4}-\d{2}-\d{2}T[\d:]{8}Z", "DATE"),
+            (r"\d{4}-\d{2}-\d{2} \d{2}:\d{2}(:\d{2})?\b", "DATE"),
+            (r"(Using \S+ from ).*", "${1}DATE"),
+            (r"undo data: (files \()?\S+ \S+", "undo data: SIZE"),
+            (r"(?m)^(\d+ patches: .*; )[\d.]+ s$", "${1}TIME"),
+            (r"\d+-[0-9a-f]{16}", "RUN"),
+            (r"\b[0-9A-F]{16}\b", "KEY"),
+            (r"(?m)^( +note|NOTE): owners and groups that are recorded only.*\n", ""),
+            // Whoever types the commands takes longer than a second.
+            (r"(?m)^ +note: .* the same size and modification time; .*\n", ""),
+        ];
+        changing.map(|(pattern, word)| (Regex::new(pattern).unwrap(), word)).into()
+    });
+    CHANGING
+        .iter()
+        .fold(text.to_owned(), |text, (pattern, word)| pattern.replace_all(&text, *word).into_owned())
 }

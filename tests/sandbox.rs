@@ -11,6 +11,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 
 use crate::scenario::{Scenario, is_root};
 
@@ -39,7 +40,8 @@ show 3 "$checkout"
 show 4 "$programs"
 exec 3<&- 4<&-
 cat /proc/self/mountinfo | while read -r _ _ _ _ place options _; do
-	place=$(printf '%b' "$place")
+	case $place in *\\*) place=$(printf '%b' "$place") ;; esac
+	case $options in ro | ro,*) continue ;; esac
 	case $place in
 	/tmp | /var/tmp | "$scene" | "$scene"/*) continue ;;
 	# Whoever makes a user namespace writes there.
@@ -71,13 +73,15 @@ impl Sandbox {
     /// A box around `directory`, which must exist. None where this machine makes none; it says so, with the name of
     /// the test, which is the name of its thread.
     pub(crate) fn new(directory: &Path) -> Option<Self> {
+        /// Why there is none; asked once.
+        static OBSTACLE: OnceLock<Option<String>> = OnceLock::new();
         let sandbox = Self { directory: directory.canonicalize().unwrap() };
-        let tried = sandbox.command("true").stdin(Stdio::null()).output();
-        let reason = match tried {
-            Ok(output) if output.status.success() => return Some(sandbox),
-            Ok(output) => String::from_utf8_lossy(&output.stderr).trim().to_owned(),
-            Err(error) => format!("unshare: {error}"),
+        let obstacle = || match sandbox.command("true").stdin(Stdio::null()).output() {
+            Ok(output) if output.status.success() => None,
+            Ok(output) => Some(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
+            Err(error) => Some(format!("unshare: {error}")),
         };
+        let Some(reason) = OBSTACLE.get_or_init(obstacle) else { return Some(sandbox) };
         let test = std::thread::current().name().unwrap_or("a test").to_owned();
         crate::skipped(&format!("{test}: no sandbox here: {reason}"));
         None

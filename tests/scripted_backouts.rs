@@ -154,11 +154,13 @@ fn assert_as_before(found: &State, before: &State) {
     assert!(changed.is_empty(), "{changed:?}");
 }
 
-#[test]
-fn a_patch_with_a_command_of_its_own_is_backed_out_exactly_by_every_engine() {
+in_parts!(a_patch_with_a_command_of_its_own_is_backed_out_exactly_by_every_engine, back_own_out, 2);
+
+fn back_own_out(part: usize, parts: usize) {
     let test = "a_patch_with_a_command_of_its_own_is_backed_out_exactly_by_every_engine";
     let Some(goldens) = shared(test, "goldens") else { return };
-    for (patch, engine) in PATCHES.iter().flat_map(|patch| ["auto", "run"].map(|engine| (patch, engine))) {
+    let all = PATCHES.iter().flat_map(|patch| ["auto", "run"].map(|engine| (patch, engine)));
+    for (patch, engine) in all.skip(part).step_by(parts) {
         let Some(stage) = Stage::new(&goldens) else { return };
         let before = state(&stage.scenario, "SUNWstuf");
         let own = stage.with_own_command(&goldens, patch);
@@ -190,11 +192,13 @@ fn the_snapshot_of_a_patch_with_a_command_of_its_own_can_be_played_by_pkgadd() {
     }
 }
 
-#[test]
-fn every_mixture_of_engines_brings_everything_back() {
+in_parts!(every_mixture_of_engines_brings_everything_back, mix_engines, 3);
+
+fn mix_engines(part: usize, parts: usize) {
     let Some(goldens) = shared("every_mixture_of_engines_brings_everything_back", "goldens") else { return };
     let engines = [("run", "run"), ("run", "auto"), ("native", "run")];
-    for (patch, (adds, removes)) in PATCHES.iter().flat_map(|patch| engines.map(|engine| (patch, engine))) {
+    let all = PATCHES.iter().flat_map(|patch| engines.map(|engine| (patch, engine)));
+    for (patch, (adds, removes)) in all.skip(part).step_by(parts) {
         let Some(stage) = Stage::new(&goldens) else { return };
         let before = state(&stage.scenario, "SUNWstuf");
         let delivered = goldens.join("pkgs").join(patch);

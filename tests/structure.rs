@@ -6,6 +6,7 @@ mod circles;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use regex::Regex;
 
@@ -286,8 +287,9 @@ fn code_of(text: &str) -> String {
 }
 
 fn without_tests(text: &str) -> &str {
-    let module = Regex::new(r"#\[cfg\(test\)\]\n(pub\(super\) )?mod \w+ \{").unwrap();
-    &text[..module.find(text).map_or(text.len(), |module| module.start())]
+    static MODULE: LazyLock<Regex> =
+        LazyLock::new(|| Regex::new(r"#\[cfg\(test\)\]\n(pub\(super\) )?mod \w+ \{").unwrap());
+    &text[..MODULE.find(text).map_or(text.len(), |module| module.start())]
 }
 
 fn is_test(path: &Path) -> bool {

@@ -21,105 +21,98 @@ mod judge;
 mod repairs;
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, Weak};
 use std::thread;
 
 use crate::reliability;
 use damages::{Damage, Need, RECORDS, Record};
 use ground::{Caller, Ground, Template};
-use judge::{Cell, Verdict};
+use judge::{Answer, Cell, Verdict};
 
 /// The least number of cells, in the whole mode and as a sample.
 const FLOORS: [usize; 2] = [5_000, 1_500];
 
-/// The number of tests that share the records.
-const PARTS: usize = 6;
+in_parts!(no_command_is_content_with_a_root_that_it_could_not_read_and_what_it_advises_works, sweep, 20);
 
-#[test]
-fn no_command_is_content_with_a_root_that_it_could_not_read_and_what_it_advises_works_1() {
-    sweep(0);
-}
-
-#[test]
-fn no_command_is_content_with_a_root_that_it_could_not_read_and_what_it_advises_works_2() {
-    sweep(1);
-}
-
-#[test]
-fn no_command_is_content_with_a_root_that_it_could_not_read_and_what_it_advises_works_3() {
-    sweep(2);
-}
-
-#[test]
-fn no_command_is_content_with_a_root_that_it_could_not_read_and_what_it_advises_works_4() {
-    sweep(3);
-}
-
-#[test]
-fn no_command_is_content_with_a_root_that_it_could_not_read_and_what_it_advises_works_5() {
-    sweep(4);
-}
-
-#[test]
-fn no_command_is_content_with_a_root_that_it_could_not_read_and_what_it_advises_works_6() {
-    sweep(5);
-}
-
-/// Damages every `PARTS`-th record. Whoever comes last of all parts counts the cells.
+/// Plays a part of the damages. Whoever comes last of all parts counts the cells.
 #[allow(clippy::print_stdout)] // the figures of the test
-fn sweep(part: usize) {
+fn sweep(part: usize, parts: usize) {
     static COUNTS: Mutex<BTreeMap<usize, usize>> = Mutex::new(BTreeMap::new());
-    let template = Template::new();
-    let mine: Vec<&str> = RECORDS.iter().skip(part).step_by(PARTS).map(|record| record.path).collect();
-    let is_mine = |record: &Record| mine.contains(&record.path);
-    let mut cells = every_cell(&template, Caller::Owner, &Damage::ALL, is_mine);
-    let is_meant =
-        |record: &Record| is_mine(record) && (reliability::is_whole() || record.kind == Need::Record);
-    cells.extend(every_cell(&template, Caller::Owner, &Damage::UNSEEN, is_meant));
+    let whole = Whole::shared(Caller::Owner);
+    let is_meant = |record: &Record| reliability::is_whole() || record.kind == Need::Record;
+    let mut all = damaged(&Damage::ALL, |_| true);
+    all.extend(damaged(&Damage::UNSEEN, is_meant));
+    let cells = whole.every_cell(all, part, parts);
     let advice = repairs::advised(&cells);
-    let mut faults = side_by_side(&advice, |advice| advice.fault(&template));
+    let mut faults = side_by_side(&advice, |advice| advice.fault(&whole.template));
     println!("{} repairs typed", advice.len());
     faults.extend(report(&cells));
     assert!(faults.is_empty(), "{}\n{} faults", faults.join("\n"), faults.len());
     let mut counts = COUNTS.lock().unwrap();
     counts.insert(part, cells.len());
-    if counts.len() == PARTS {
+    if counts.len() == parts {
         let (all, floor) = (counts.values().sum::<usize>(), FLOORS[usize::from(!reliability::is_whole())]);
         assert!(all >= floor, "{all} cells");
     }
 }
 
-#[test]
-fn an_ordinary_user_is_told_what_cannot_be_read() {
+in_parts!(an_ordinary_user_is_told_what_cannot_be_read, sweep_of_ordinary_user, 6);
+
+/// Plays a part of the records that an ordinary user cannot read.
+fn sweep_of_ordinary_user(part: usize, parts: usize) {
     if !crate::scenario::is_root() {
         return crate::skipped("records that others may not read need root to be made");
     }
-    let template = Template::of_ordinary_user();
-    let faults = report(&every_cell(&template, Caller::Ordinary, &[Damage::Unreadable], |_| true));
+    let whole = Whole::shared(Caller::Ordinary);
+    let faults = report(&whole.every_cell(damaged(&[Damage::Unreadable], |_| true), part, parts));
     assert!(faults.is_empty(), "{}\n{} faults", faults.join("\n"), faults.len());
 }
 
-/// The answers of every command to every damage, on all cores.
-fn every_cell(
-    template: &Template,
+/// What is damaged, and what a caller is answered where it is not.
+struct Whole {
     caller: Caller,
-    damages: &[Damage],
-    is_meant: impl Fn(&Record) -> bool,
-) -> Vec<Cell> {
-    let whole = Ground::whole_answers(template, caller);
+    template: Template,
+    answers: BTreeMap<&'static str, Answer>,
+}
+
+impl Whole {
+    /// That of the parts that are being played, or a new one.
+    fn shared(caller: Caller) -> Arc<Self> {
+        static SHARED: [Mutex<Weak<Whole>>; 2] = [const { Mutex::new(Weak::new()) }; 2];
+        let mut shared = SHARED[usize::from(caller == Caller::Ordinary)].lock().unwrap();
+        if let Some(whole) = shared.upgrade() {
+            return whole;
+        }
+        let template = match caller {
+            Caller::Owner => Template::new(),
+            Caller::Ordinary => Template::of_ordinary_user(),
+        };
+        let answers = Ground::whole_answers(&template, caller);
+        let whole = Arc::new(Self { caller, template, answers });
+        *shared = Arc::downgrade(&whole);
+        whole
+    }
+
+    /// The answers of every command to a part of these damages, on all cores.
+    fn every_cell(&self, damaged: Vec<(&'static Record, Damage)>, part: usize, parts: usize) -> Vec<Cell> {
+        let mine: Vec<_> = damaged.into_iter().skip(part).step_by(parts).collect();
+        side_by_side(&mine, |(record, damage)| {
+            Ground::damaged(&self.template, self.caller, record, *damage).cells(&self.answers)
+        })
+    }
+}
+
+/// Records and their damages: all, or a sample.
+fn damaged(damages: &[Damage], is_meant: impl Fn(&Record) -> bool) -> Vec<(&'static Record, Damage)> {
     let records = RECORDS.iter().enumerate().filter(|(_, record)| is_meant(record));
-    // A sample has every other damage, of neighbours in a part not the same.
+    // A sample has every other damage, in turn of six records the even and the odd ones.
     let step = reliability::sample_or_whole(2, 1);
     let damaged = records.flat_map(|(number, record)| {
-        let of_record = damages.iter().copied().skip(number / PARTS % step).step_by(step);
+        let of_record = damages.iter().copied().skip(number / 6 % step).step_by(step);
         of_record.map(move |damage| (record, damage))
     });
-    let damaged: Vec<(&'static Record, Damage)> =
-        damaged.filter(|(record, damage)| damage.is_of(record)).collect();
-    side_by_side(&damaged, |(record, damage)| {
-        Ground::damaged(template, caller, record, *damage).cells(&whole)
-    })
+    damaged.filter(|(record, damage)| damage.is_of(record)).collect()
 }
 
 /// What `work` makes of each item, on all cores, in the order of the items.

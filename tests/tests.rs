@@ -4,6 +4,45 @@
 #![allow(clippy::needless_for_each, clippy::format_collect, clippy::format_push_string)] // a test need not be fast
 #![allow(clippy::disallowed_methods)] // a test makes its own trees, beside the door
 
+/// What takes too long for one test is played by several, side by side: `in_parts!(behavior, play, 3)` is a module
+/// `behavior` of three tests, which call `play(part, parts)`.
+macro_rules! in_parts {
+    ($name:ident, $play:ident, 2) => {
+        in_parts!(@ $name, $play, 2, part_1 0, part_2 1);
+    };
+    ($name:ident, $play:ident, 3) => {
+        in_parts!(@ $name, $play, 3, part_1 0, part_2 1, part_3 2);
+    };
+    ($name:ident, $play:ident, 4) => {
+        in_parts!(@ $name, $play, 4, part_1 0, part_2 1, part_3 2, part_4 3);
+    };
+    ($name:ident, $play:ident, 5) => {
+        in_parts!(@ $name, $play, 5, part_1 0, part_2 1, part_3 2, part_4 3, part_5 4);
+    };
+    ($name:ident, $play:ident, 6) => {
+        in_parts!(@ $name, $play, 6, part_1 0, part_2 1, part_3 2, part_4 3, part_5 4, part_6 5);
+    };
+    ($name:ident, $play:ident, 12) => {
+        in_parts!(@ $name, $play, 12, part_1 0, part_2 1, part_3 2, part_4 3, part_5 4, part_6 5,
+            part_7 6, part_8 7, part_9 8, part_10 9, part_11 10, part_12 11);
+    };
+    ($name:ident, $play:ident, 20) => {
+        in_parts!(@ $name, $play, 20, part_1 0, part_2 1, part_3 2, part_4 3, part_5 4, part_6 5,
+            part_7 6, part_8 7, part_9 8, part_10 9, part_11 10, part_12 11, part_13 12, part_14 13,
+            part_15 14, part_16 15, part_17 16, part_18 17, part_19 18, part_20 19);
+    };
+    (@ $name:ident, $play:ident, $parts:literal, $($test:ident $part:literal),+) => {
+        mod $name {
+            $(
+                #[test]
+                fn $test() {
+                    super::$play($part, $parts);
+                }
+            )+
+        }
+    };
+}
+
 /// Commands that are asked to end.
 mod acknowledged;
 /// Software on disk that becomes a package.

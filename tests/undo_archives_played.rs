@@ -8,12 +8,13 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read as _;
 use std::path::Path;
+use std::sync::Mutex;
 
 use patchadm_svr4::format::params::ParamFile;
 use patchadm_svr4::package::checksum;
 
 use crate::delivery::Patch;
-use crate::differences::{Difference, Explained, assert_explained};
+use crate::differences::{Difference, Explained, FoundInParts, assert_explained, assert_explained_in_parts};
 use crate::ledger::vouch;
 use crate::packages::Package;
 use crate::sandbox::Sandbox;
@@ -151,12 +152,15 @@ impl Place {
     }
 }
 
-#[test]
-fn the_patches_of_the_goldens_go_whoever_plays_their_undo_archives() {
+in_parts!(the_patches_of_the_goldens_go_whoever_plays_their_undo_archives, play_archives, 4);
+
+/// Takes a part of the patches back in every way.
+fn play_archives(part: usize, parts: usize) {
+    static FOUND: FoundInParts = Mutex::new((0, Vec::new()));
     let test = "the_patches_of_the_goldens_go_whoever_plays_their_undo_archives";
     let Some(goldens) = shared(test, "goldens/pkgs") else { return };
     let mut differences = Vec::new();
-    for id in ["103203-01", "103400-01", "103500-01", "103800-01"] {
+    for id in ["103203-01", "103400-01", "103500-01", "103800-01"].into_iter().skip(part).step_by(parts) {
         for way in WAYS {
             let Some(place) = Place::new("SUNWstuf") else { return };
             let base = goldens.join("base");
@@ -167,7 +171,7 @@ fn the_patches_of_the_goldens_go_whoever_plays_their_undo_archives() {
             differences.extend(place.differences(way, id, &before));
         }
     }
-    assert_explained(&differences, DIFFERENCES);
+    assert_explained_in_parts(differences, DIFFERENCES, parts, &FOUND);
 }
 
 /// A copy of the patch whose preinstall has a line of its own, so that its scripts make the archive.
@@ -186,12 +190,13 @@ fn with_own_line(from: &Path, to: &Path) {
     fs::write(map, lines.join("\n") + "\n").unwrap();
 }
 
-#[test]
-fn archives_that_scripts_made_are_played_as_exactly() {
+in_parts!(archives_that_scripts_made_are_played_as_exactly, play_archives_of_scripts, 3);
+
+fn play_archives_of_scripts(part: usize, parts: usize) {
     let Some(goldens) = shared("archives_that_scripts_made_are_played_as_exactly", "goldens/pkgs") else {
         return;
     };
-    for id in ["103203-01", "103400-01", "103800-01"] {
+    for id in ["103203-01", "103400-01", "103800-01"].into_iter().skip(part).step_by(parts) {
         for way in ["auto", "run", "pkgadd"] {
             let Some(place) = Place::new("SUNWstuf") else { return };
             let base = goldens.join("base");

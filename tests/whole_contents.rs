@@ -191,9 +191,14 @@ impl Story {
     }
 }
 
-#[test]
-fn whatever_packages_and_patches_share_the_owners_of_every_line_are_installed_and_its_object_is_there() {
-    for seed in 0..sample_or_whole(10, 2000) {
+in_parts!(
+    whatever_packages_and_patches_share_the_owners_of_every_line_are_installed_and_its_object_is_there,
+    share,
+    2
+);
+
+fn share(part: usize, parts: usize) {
+    for seed in (part as u64..sample_or_whole(10, 2000)).step_by(parts) {
         let mut story = Story::begin(0x0e18_0000 + seed);
         for _ in 0..14 {
             let kind = story.random.below(10);

@@ -26,15 +26,24 @@ fn fleet(test: &str) -> Option<Fleet> {
         .then(|| Fleet::over_ssh((0..3).map(|_| Scenario::with(&[web("base\n")])).collect()))
 }
 
+/// The hosts behind a login of a part of a test.
+fn far_of(part: usize, parts: usize) -> Vec<&'static str> {
+    FAR.into_iter().skip(part).step_by(parts).collect()
+}
+
+/// The root of a host.
+fn root_of<'f>(fleet: &'f Fleet, host: &str) -> &'f Scenario {
+    &fleet.roots[["one", "two", "three"].iter().position(|name| *name == host).unwrap()]
+}
+
 /// What a host told of a task, without what differs between two roots here as well: their paths, random ids, and the sizes of
 /// undo data and free space.
 fn told(fleet: &Fleet, played: &Played, host: &str, task: &str) -> Value {
-    let place = ["one", "two", "three"].iter().position(|name| *name == host).unwrap();
     let mut result = played.on(host, task).clone();
     result.as_object_mut().unwrap().retain(|name, _| name != "invocation" && !name.starts_with("_ansible"));
     forget_accidents(&mut result);
     let program = json!(env!("CARGO_BIN_EXE_patchadm")).to_string();
-    let root = fleet.roots[place].root().display().to_string();
+    let root = root_of(fleet, host).root().display().to_string();
     serde_json::from_str(&result.to_string().replace(&root, "@ROOT@").replace(&program, "\"@PROGRAM@\""))
         .unwrap()
 }
@@ -61,12 +70,12 @@ fn forget_accidents(value: &mut Value) {
     }
 }
 
-/// Asserts that the hosts behind logins tell of these tasks what the one here does.
+/// Asserts that these hosts behind logins tell of these tasks what the one here does.
 #[track_caller]
-fn assert_as_here(fleet: &Fleet, played: &Played, tasks: &[&str]) {
+fn assert_as_here(fleet: &Fleet, played: &Played, far: &[&str], tasks: &[&str]) {
     for task in tasks {
         let here = told(fleet, played, "one", task);
-        for host in FAR {
+        for host in far {
             let there = told(fleet, played, host, task);
             let fields = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
             assert_eq!(fields(&there), fields(&here), "{task} on {host}");
@@ -77,8 +86,11 @@ fn assert_as_here(fleet: &Fleet, played: &Played, tasks: &[&str]) {
     }
 }
 
-#[test]
-fn what_is_played_over_ssh_with_pipelining_and_without_tells_what_is_told_here() {
+in_parts!(what_is_played_over_ssh_with_pipelining_and_without_tells_what_is_told_here, tell, 2);
+
+fn tell(part: usize, parts: usize) {
+    let far = far_of(part, parts);
+    let hosts = [&["one"][..], &far[..]].concat();
     let Some(fleet) = fleet("what_is_played_over_ssh_with_pipelining_and_without_tells_what_is_told_here")
     else {
         return;
@@ -97,9 +109,10 @@ fn what_is_played_over_ssh_with_pipelining_and_without_tells_what_is_told_here()
         + "- name: ask\n  patchadm.patch.patch_info: {root: '{{ root }}', id: [100-01, 200-01], verify: true}\n"
         + &task("absent", "id: '100', state: absent")
         + "- name: stage\n  patchadm.patch.stage: {path: '{{ root }}-stage', state: new, paths: [opt], root: '{{ root }}'}\n";
-    let played = fleet.tasks(&tasks, &["--diff"]);
-    assert_as_here(&fleet, &played, &["plan", "apply", "again", "refused", "ask", "absent", "stage"]);
-    for host in ["one", "two", "three"] {
+    let played = fleet.tasks(&tasks, &["--diff", "-l", &hosts.join(",")]);
+    let all = ["plan", "apply", "again", "refused", "ask", "absent", "stage"];
+    assert_as_here(&fleet, &played, &far, &all);
+    for host in hosts {
         let changes = [("plan", true), ("apply", true), ("again", false), ("absent", true), ("stage", true)];
         for (task, is_changed) in changes {
             assert_eq!(played.changed_on(host, task), is_changed, "{task} on {host}");
@@ -137,7 +150,7 @@ fn a_big_plan_and_names_that_are_no_utf_8_come_over_ssh_as_they_are_here() {
     }
     let promote = "- name: promote\n  patchadm.patch.stage: {path: '{{ root }}-stage', state: promote, root: '{{ root }}'}\n";
     let played = fleet.tasks(promote, &["--diff"]).well();
-    assert_as_here(&fleet, &played, &["promote"]);
+    assert_as_here(&fleet, &played, &FAR, &["promote"]);
     let (old, new) = sides(played.on("two", "promote"), "files");
     for side in [old, new] {
         assert!(side.len() > FILES * 50, "{}", side.len());
@@ -148,16 +161,20 @@ fn a_big_plan_and_names_that_are_no_utf_8_come_over_ssh_as_they_are_here() {
     }
 }
 
-#[test]
-fn the_inventories_of_hosts_behind_ssh_come_to_the_control_node() {
+in_parts!(the_inventories_of_hosts_behind_ssh_come_to_the_control_node, bring_inventories, 2);
+
+fn bring_inventories(part: usize, parts: usize) {
+    let hosts = [&["one"][..], &far_of(part, parts)[..]].concat();
     let Some(fleet) = fleet("the_inventories_of_hosts_behind_ssh_come_to_the_control_node") else { return };
     let patch = fleet.deliver(&Patch::of("100-01", web("one\n")));
     for root in &fleet.roots {
         root.run(&format!("add -R @ROOT@ {patch}")).ok();
     }
     let kept = fleet.at("inventories");
-    fleet.playbook("inventories.yml", &["-e", &format!("inventories={}", kept.display())]).well();
-    for (host, root) in ["one", "two", "three"].iter().zip(&fleet.roots) {
+    let inventories = format!("inventories={}", kept.display());
+    fleet.playbook("inventories.yml", &["-e", &inventories, "-l", &hosts.join(",")]).well();
+    for host in hosts {
+        let root = root_of(&fleet, host);
         let kept: Value =
             serde_json::from_slice(&fs::read(kept.join(format!("{host}.json"))).unwrap()).unwrap();
         let listed: Value =
@@ -166,8 +183,14 @@ fn the_inventories_of_hosts_behind_ssh_come_to_the_control_node() {
     }
 }
 
-#[test]
-fn a_target_without_the_program_or_with_another_one_or_another_locale_is_told_in_one_line() {
+in_parts!(
+    a_target_without_the_program_or_with_another_one_or_another_locale_is_told_in_one_line,
+    tell_of_targets,
+    2
+);
+
+fn tell_of_targets(part: usize, parts: usize) {
+    let far = far_of(part, parts);
     let Some(fleet) =
         fleet("a_target_without_the_program_or_with_another_one_or_another_locale_is_told_in_one_line")
     else {
@@ -198,8 +221,8 @@ fn a_target_without_the_program_or_with_another_one_or_another_locale_is_told_in
         + "- name: stage\n  patchadm.patch.stage: {path: '{{ root }}/../Übung/web', state: new, paths: [opt], root: '{{ root }}'}\n"
         + ascii;
     let trees = fleet.trees();
-    let played = fleet.tasks(&tasks, &["-l", "two,three"]);
-    for host in FAR {
+    let played = fleet.tasks(&tasks, &["-l", &far.join(",")]);
+    for host in far {
         assert!(
             played.failure_on(host, "missing").starts_with("patchadm is not installed on the target"),
             "{}",
@@ -216,8 +239,7 @@ fn a_target_without_the_program_or_with_another_one_or_another_locale_is_told_in
         );
         assert!(played.changed_on(host, "named"));
         assert!(played.changed_on(host, "stage"));
-    }
-    for root in &fleet.roots[1..] {
+        let root = root_of(&fleet, host);
         assert_eq!(root.text("/opt/ACMEweb/bin/httpd"), "one\n");
         assert!(root.beside("Übung/web/opt").exists());
     }
@@ -234,39 +256,71 @@ fn killer(marker: &str, name: &str) -> String {
     )
 }
 
-#[test]
-fn a_connection_or_a_program_that_is_lost_in_the_midst_leaves_a_root_that_the_next_play_patches() {
+/// A task that applies a patch.
+fn applying(name: &str, patch: &str) -> String {
+    format!("- name: {name}\n  patchadm.patch.patch: {{root: '{{{{ root }}}}', src: {patch}}}\n")
+}
+
+/// Asserts that the last task, `look`, has found a sound root with this patch.
+#[track_caller]
+fn assert_sound(fleet: &Fleet, played: &Played, host: &str, (id, text): (&str, &str)) {
+    let look = played.on(host, "look");
+    assert_eq!((&look["sound"], &look["unfinished"]), (&json!(true), &Value::Null), "{look:#}");
+    assert_eq!(look["applied"], json!([id]), "{look:#}");
+    assert_eq!(root_of(fleet, host).text("/opt/ACMEweb/bin/httpd"), text);
+}
+
+const LOOK: &str = "- name: look\n  patchadm.patch.patch_info: {root: '{{ root }}', verify: true}\n";
+
+in_parts!(
+    a_connection_that_is_lost_in_the_midst_leaves_a_root_that_the_next_play_patches,
+    lose_connection,
+    2
+);
+
+fn lose_connection(part: usize, parts: usize) {
+    let far = far_of(part, parts);
     let Some(fleet) =
-        fleet("a_connection_or_a_program_that_is_lost_in_the_midst_leaves_a_root_that_the_next_play_patches")
+        fleet("a_connection_that_is_lost_in_the_midst_leaves_a_root_that_the_next_play_patches")
     else {
         return;
     };
-    let task = |name: &str, words: &str| {
-        format!("- name: {name}\n  patchadm.patch.patch: {{root: '{{{{ root }}}}', {words}}}\n")
-    };
     let lost = Patch::of("100-01", web("one\n")).beside("postpatch", &killer("/lost", "sshd"));
     let lost = fleet.deliver(&lost);
-    let killed = Patch::of("100-02", web("two\n")).beside("postpatch", &killer("/killed", "patchadm"));
-    let killed = fleet.deliver(&killed);
-    let words = ["-l", "two,three"];
-    let played = fleet.tasks(&task("lost", &format!("src: {lost}")), &words);
+    let words = ["-l", &far.join(",")];
+    let played = fleet.tasks(&applying("lost", &lost), &words);
     assert_ne!(played.code, 0);
-    for host in FAR {
+    for host in &far {
         assert_eq!(played.on(host, "lost")["unreachable"], true, "{:#}", played.on(host, "lost"));
     }
     let roots: Vec<String> = fleet.roots.iter().map(|root| root.root().display().to_string()).collect();
     eventually("nobody works on the roots", || roots.iter().all(|root| processes_about(root).is_empty()));
-    let tasks = task("next", &format!("src: {lost}"))
-        + &task("killed", &format!("src: {killed}"))
-        + "- name: ask\n  patchadm.patch.patch_info: {root: '{{ root }}'}\n"
-        + &task("last", &format!("src: {killed}"))
-        + "- name: look\n  patchadm.patch.patch_info: {root: '{{ root }}', verify: true}\n";
-    let played = fleet.tasks(&tasks, &words);
-    for (host, root) in FAR.iter().zip(&roots[1..]) {
+    let played = fleet.tasks(&(applying("next", &lost) + LOOK), &words);
+    for host in far {
         // The end of a terminal, which a login without pipelining has, undoes the run; without one it goes on by itself.
-        let has_terminal = *host == "three" && is_root();
+        let has_terminal = host == "three" && is_root();
         assert_eq!(played.changed_on(host, "next"), has_terminal, "{host}");
-        let advice = format!("patchadm -R {root} recover");
+        assert_sound(&fleet, &played, host, ("100-01", "one\n"));
+    }
+}
+
+in_parts!(a_program_that_is_lost_in_the_midst_leaves_a_root_that_the_next_task_patches, lose_program, 2);
+
+fn lose_program(part: usize, parts: usize) {
+    let far = far_of(part, parts);
+    let Some(fleet) = fleet("a_program_that_is_lost_in_the_midst_leaves_a_root_that_the_next_task_patches")
+    else {
+        return;
+    };
+    let killed = Patch::of("100-02", web("two\n")).beside("postpatch", &killer("/killed", "patchadm"));
+    let killed = fleet.deliver(&killed);
+    let tasks = applying("killed", &killed)
+        + "- name: ask\n  patchadm.patch.patch_info: {root: '{{ root }}'}\n"
+        + &applying("last", &killed)
+        + LOOK;
+    let played = fleet.tasks(&tasks, &["-l", &far.join(",")]);
+    for host in far {
+        let advice = format!("patchadm -R {} recover", root_of(&fleet, host).root().display());
         assert_eq!(
             played.failure_on(host, "killed"),
             format!(
@@ -277,12 +331,7 @@ fn a_connection_or_a_program_that_is_lost_in_the_midst_leaves_a_root_that_the_ne
         assert_eq!(played.on(host, "killed")["advice"], json!([advice]));
         assert!(!played.on(host, "ask")["unfinished"].is_null(), "{:#}", played.on(host, "ask"));
         played.changed_on(host, "last");
-        let look = played.on(host, "look");
-        assert_eq!((&look["sound"], &look["unfinished"]), (&json!(true), &Value::Null), "{look:#}");
-        assert_eq!(look["applied"], json!(["100-01", "100-02"]), "{look:#}");
-    }
-    for root in &fleet.roots[1..] {
-        assert_eq!(root.text("/opt/ACMEweb/bin/httpd"), "two\n");
+        assert_sound(&fleet, &played, host, ("100-02", "two\n"));
     }
 }
 
@@ -297,8 +346,10 @@ fn becomes_nobody() -> bool {
     su.status().is_ok_and(|status| status.success())
 }
 
-#[test]
-fn an_owner_of_a_root_that_ansible_becomes_patches_it_over_ssh() {
+in_parts!(an_owner_of_a_root_that_ansible_becomes_patches_it_over_ssh, become_owner, 2);
+
+fn become_owner(part: usize, parts: usize) {
+    let far = far_of(part, parts);
     let test = "an_owner_of_a_root_that_ansible_becomes_patches_it_over_ssh";
     if !is_root() || !becomes_nobody() {
         crate::skipped(&format!(
@@ -329,9 +380,10 @@ fn an_owner_of_a_root_that_ansible_becomes_patches_it_over_ssh() {
     let tasks = task("apply", &format!("src: {patch}"))
         + &task("again", &format!("src: {patch}"))
         + &task("absent", "id: [100-01], state: absent");
-    let played = fleet.tasks(&tasks, &["--diff"]).well();
-    assert_as_here(&fleet, &played, &["apply", "again", "absent"]);
-    for host in FAR {
+    let hosts = [&["one"][..], &far[..]].concat();
+    let played = fleet.tasks(&tasks, &["--diff", "-l", &hosts.join(",")]).well();
+    assert_as_here(&fleet, &played, &far, &["apply", "again", "absent"]);
+    for host in far {
         assert!(played.changed_on(host, "apply") && !played.changed_on(host, "again"));
     }
 }

@@ -78,8 +78,11 @@ fn a_patch_on_trial_is_probed_and_confirmed_and_then_backed_out_everywhere() {
     }
 }
 
-#[test]
-fn a_native_package_is_adopted_and_patched_and_another_version_is_passed_over() {
+in_parts!(a_native_package_is_adopted_and_patched_and_another_version_is_passed_over, adopt_and_patch, 2);
+
+/// Foretells it, or does it.
+fn adopt_and_patch(part: usize, _parts: usize) {
+    let is_foretold = part == 0;
     if !has_ansible("a_native_package_is_adopted_and_patched_and_another_version_is_passed_over") {
         return;
     }
@@ -89,19 +92,21 @@ fn a_native_package_is_adopted_and_patched_and_another_version_is_passed_over() 
     let fleet = Fleet::of(vec![root, Scenario::with(&[web("base\n")])]);
     let trees = fleet.trees();
     let other = fleet.roots[1].everything();
-    let words = ["-e", &format!("patch_file={}", archive.display())];
-    let foretold = fleet.playbook("adopt.yml", &[&words[..], &["--check"]].concat()).well();
-    for (tree, expected) in fleet.trees().iter().zip(&trees) {
-        assert_same(tree, expected);
-    }
+    let file = format!("patch_file={}", archive.display());
+    let mut words = vec!["-e", &file];
+    words.extend(is_foretold.then_some("--check"));
     let played = fleet.playbook("adopt.yml", &words).well();
-    for played in [&foretold, &played] {
-        assert!(played.changed("Apply the patch"));
-        assert_eq!(played.of("Apply the patch")["adopted"][0]["package"], "DEBweb");
-        assert!(!played.changed_on("two", "Apply the patch"));
-        assert_eq!(played.on("two", "Apply the patch")["cause"], "not-applicable");
+    assert!(played.changed("Apply the patch"));
+    assert_eq!(played.of("Apply the patch")["adopted"][0]["package"], "DEBweb");
+    assert!(!played.changed_on("two", "Apply the patch"));
+    assert_eq!(played.on("two", "Apply the patch")["cause"], "not-applicable");
+    if is_foretold {
+        for (tree, expected) in fleet.trees().iter().zip(&trees) {
+            assert_same(tree, expected);
+        }
+    } else {
+        assert_eq!(fleet.roots[0].text("/usr/lib/libweb.so"), "lib fixed\n");
     }
-    assert_eq!(fleet.roots[0].text("/usr/lib/libweb.so"), "lib fixed\n");
     assert_same(&fleet.roots[1].everything(), &other);
     let left = fs::read_dir(fleet.at("tmp")).unwrap().map(|entry| entry.unwrap().file_name());
     assert_eq!(left.collect::<Vec<_>>(), Vec::<std::ffi::OsString>::new(), "nothing stays on the machine");

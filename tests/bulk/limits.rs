@@ -6,6 +6,9 @@ use super::{BulkBuild, BulkRun, everybody, for_everybody, mark};
 
 for_everybody! {
     a_build_over_a_limit_ends_with_its_cause_and_nothing_of_it_is_left,
+    open_files_count_that_are_in_no_table_of_a_living_first_thread,
+    locks_and_sockets_without_number_are_the_failure_of_their_package,
+    a_mapped_file_whose_path_is_too_long_to_be_read_is_the_failure_of_its_package,
 }
 
 /// What each of them does first: it leaves processes that ignore signals, in sessions of their own.
@@ -76,7 +79,7 @@ const OVER: [Over; 13] = [
 
 fn a_build_over_a_limit_ends_with_its_cause_and_nothing_of_it_is_left(is_ordinary: bool) {
     let mark = mark();
-    let settings = format!("slot=local 5\ncheck=none\nenv=MARK={mark}\n");
+    let settings = format!("slot=local 8\ncheck=none\nenv=MARK={mark}\n");
     let Some(build) = BulkBuild::of_recipes("a_build_over_a_limit…", is_ordinary, &settings) else {
         return;
     };
@@ -193,8 +196,7 @@ const SENDS: &str = r#"
 /// `sendmsg` and `exit`, which ends one thread.
 const SENDMSG_AND_EXIT: [&str; 2] = if cfg!(target_arch = "x86_64") { ["46", "60"] } else { ["211", "93"] };
 
-#[test]
-fn open_files_count_that_are_in_no_table_of_a_living_first_thread() {
+fn open_files_count_that_are_in_no_table_of_a_living_first_thread(is_ordinary: bool) {
     let test = "open_files_count_that_are_in_no_table…";
     if !Command::new("perl").args(["-Mthreads", "-e1"]).output().is_ok_and(|output| output.status.success()) {
         crate::missing("perl", test);
@@ -203,30 +205,28 @@ fn open_files_count_that_are_in_no_table_of_a_living_first_thread() {
     let [sendmsg, exit] = SENDMSG_AND_EXIT;
     let own = SENDS.replace("SENDMSG", sendmsg);
     let perl = |script: &str| format!("perl -Mthreads -MIO::Handle -e '{own}{script}'\n");
-    for is_ordinary in everybody() {
-        let settings = "slot=local 4\ncheck=none\ndisk=4M\n";
-        let Some(build) = BulkBuild::of_recipes(test, is_ordinary, settings) else { continue };
-        let fills = "my $file = filled(3 << 20); sleep 6; sent($file);";
-        build.recipe("sent", "", &perl(&format!("{fills} my $other = filled(3 << 20); sleep 1000;")));
-        build.recipe("kept", "", &perl("sent(filled(1)); sleep 1000;"));
-        let ends = format!("threads->create(sub {{ sleep 1000 }}); syscall({exit});");
-        build.recipe(
-            "ended-thread",
-            "",
-            &perl(&format!("my ($one, $other) = (filled(3 << 20), filled(3 << 20)); {ends}")),
-        );
-        let good = perl("sent(filled(3 << 20)); sleep 3;");
-        build.recipe("good", "", &format!("mkdir $DESTDIR/opt; {good}"));
-        let run = build.run("").ends(5);
-        assert_eq!(run.in_state("done"), ["good"], "{}: {}", build.who(), run.said);
-        for (package, end) in [
-            ("sent-1.0", " bytes on the disk, limit 4194304"),
-            ("kept-1.0", "open files in a socket, where they cannot be counted, limit 4194304"),
-            ("ended-thread-1.0", " bytes on the disk, limit 4194304"),
-        ] {
-            assert_eq!(run.package(package)["cause"], "disk", "{package}: {}", run.detail(package));
-            assert!(run.detail(package).ends_with(end), "{package}: {}", run.detail(package));
-        }
+    let settings = "slot=local 4\ncheck=none\ndisk=4M\n";
+    let Some(build) = BulkBuild::of_recipes(test, is_ordinary, settings) else { return };
+    let fills = "my $file = filled(3 << 20); sleep 6; sent($file);";
+    build.recipe("sent", "", &perl(&format!("{fills} my $other = filled(3 << 20); sleep 1000;")));
+    build.recipe("kept", "", &perl("sent(filled(1)); sleep 1000;"));
+    let ends = format!("threads->create(sub {{ sleep 1000 }}); syscall({exit});");
+    build.recipe(
+        "ended-thread",
+        "",
+        &perl(&format!("my ($one, $other) = (filled(3 << 20), filled(3 << 20)); {ends}")),
+    );
+    let good = perl("sent(filled(3 << 20)); sleep 3;");
+    build.recipe("good", "", &format!("mkdir $DESTDIR/opt; {good}"));
+    let run = build.run("").ends(5);
+    assert_eq!(run.in_state("done"), ["good"], "{}: {}", build.who(), run.said);
+    for (package, end) in [
+        ("sent-1.0", " bytes on the disk, limit 4194304"),
+        ("kept-1.0", "open files in a socket, where they cannot be counted, limit 4194304"),
+        ("ended-thread-1.0", " bytes on the disk, limit 4194304"),
+    ] {
+        assert_eq!(run.package(package)["cause"], "disk", "{package}: {}", run.detail(package));
+        assert!(run.detail(package).ends_with(end), "{package}: {}", run.detail(package));
     }
 }
 
@@ -246,28 +246,25 @@ fn sockets(of_each: u32) -> String {
     )
 }
 
-#[test]
-fn locks_and_sockets_without_number_are_the_failure_of_their_package() {
+fn locks_and_sockets_without_number_are_the_failure_of_their_package(is_ordinary: bool) {
     let test = "locks_and_sockets_without_number…";
     if Command::new("perl").arg("-e1").output().is_err() {
         crate::missing("perl", test);
         return;
     }
-    for is_ordinary in everybody() {
-        let settings = "slot=local 4\ncheck=none\n";
-        let Some(build) = BulkBuild::of_recipes(test, is_ordinary, settings) else { continue };
-        build.recipe("many-locks", "", &format!("{}sleep 1000\n", locks(12)));
-        build.recipe("few-locks", "", &format!("{}mkdir $DESTDIR/opt\n", locks(5)));
-        build.recipe("many-sockets", "", &format!("{}sleep 1000\n", sockets(600)));
-        build.recipe("few-sockets", "", &format!("{}mkdir $DESTDIR/opt\n", sockets(20)));
-        let run = build.run("").ends(5);
-        assert_eq!(run.in_state("done"), ["few-locks", "few-sockets"], "{}: {}", build.who(), run.said);
-        for (package, end) in
-            [("many-locks-1.0", " file locks, limit 10000"), ("many-sockets-1.0", " sockets, limit 4096")]
-        {
-            assert_eq!(run.package(package)["cause"], "memory", "{package}: {}", run.detail(package));
-            assert!(run.detail(package).ends_with(end), "{package}: {}", run.detail(package));
-        }
+    let settings = "slot=local 4\ncheck=none\n";
+    let Some(build) = BulkBuild::of_recipes(test, is_ordinary, settings) else { return };
+    build.recipe("many-locks", "", &format!("{}sleep 1000\n", locks(12)));
+    build.recipe("few-locks", "", &format!("{}mkdir $DESTDIR/opt\n", locks(5)));
+    build.recipe("many-sockets", "", &format!("{}sleep 1000\n", sockets(600)));
+    build.recipe("few-sockets", "", &format!("{}mkdir $DESTDIR/opt\n", sockets(20)));
+    let run = build.run("").ends(5);
+    assert_eq!(run.in_state("done"), ["few-locks", "few-sockets"], "{}: {}", build.who(), run.said);
+    for (package, end) in
+        [("many-locks-1.0", " file locks, limit 10000"), ("many-sockets-1.0", " sockets, limit 4096")]
+    {
+        assert_eq!(run.package(package)["cause"], "memory", "{package}: {}", run.detail(package));
+        assert!(run.detail(package).ends_with(end), "{package}: {}", run.detail(package));
     }
 }
 
@@ -280,22 +277,19 @@ fn mapping_below(directories: u32) -> String {
     )
 }
 
-#[test]
-fn a_mapped_file_whose_path_is_too_long_to_be_read_is_the_failure_of_its_package() {
+fn a_mapped_file_whose_path_is_too_long_to_be_read_is_the_failure_of_its_package(is_ordinary: bool) {
     let test = "a_mapped_file_whose_path_is_too_long…";
     if !cfg!(target_arch = "x86_64") || Command::new("perl").arg("-e1").output().is_err() {
         crate::missing("perl", test);
         return;
     }
-    for is_ordinary in everybody() {
-        let settings = "slot=local 2\ncheck=none\n";
-        let Some(build) = BulkBuild::of_recipes(test, is_ordinary, settings) else { continue };
-        build.recipe("deep", "", &format!("{}sleep 1000\n", mapping_below(400)));
-        build.recipe("flat", "", &format!("{}mkdir $DESTDIR/opt\n", mapping_below(4)));
-        let run = build.run("").ends(5);
-        assert_eq!(run.in_state("done"), ["flat"], "{}: {}", build.who(), run.said);
-        assert_eq!(run.package("deep-1.0")["cause"], "disk", "{}", run.detail("deep-1.0"));
-        let detail = run.detail("deep-1.0");
-        assert!(detail.starts_with("open and mapped files that nobody can count"), "{detail}");
-    }
+    let settings = "slot=local 2\ncheck=none\n";
+    let Some(build) = BulkBuild::of_recipes(test, is_ordinary, settings) else { return };
+    build.recipe("deep", "", &format!("{}sleep 1000\n", mapping_below(400)));
+    build.recipe("flat", "", &format!("{}mkdir $DESTDIR/opt\n", mapping_below(4)));
+    let run = build.run("").ends(5);
+    assert_eq!(run.in_state("done"), ["flat"], "{}: {}", build.who(), run.said);
+    assert_eq!(run.package("deep-1.0")["cause"], "disk", "{}", run.detail("deep-1.0"));
+    let detail = run.detail("deep-1.0");
+    assert!(detail.starts_with("open and mapped files that nobody can count"), "{detail}");
 }

@@ -188,13 +188,14 @@ fn the_hook_before_dpkg_says_nothing_where_nothing_is_unfinished_or_somebody_is_
     drop(lock);
 }
 
-#[test]
-fn a_package_that_dpkg_removed_from_an_interrupted_run_does_not_come_back() {
+in_parts!(a_package_that_dpkg_removed_from_an_interrupted_run_does_not_come_back, interrupt_runs, 2);
+
+fn interrupt_runs(part: usize, parts: usize) {
     const TEST: &str = "dpkg removes a package from an interrupted run";
     if !has_strace(TEST) {
         return;
     }
-    for words in ["-r acme", "-P acme"] {
+    for words in ["-r acme", "-P acme"].into_iter().skip(part).step_by(parts) {
         let mut is_played = false;
         for number in 1..12 {
             let Some(root) = DpkgRoot::opened(TEST) else { return };

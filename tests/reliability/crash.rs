@@ -157,34 +157,16 @@ fn kill_recovery(story: &Story, legal: &Legal, number: usize, second: usize) -> 
     was_all
 }
 
-#[test]
-fn killed_before_any_change_a_command_is_done_or_not_done_after_recovery() {
-    kill_at_changes(0);
-}
-
-#[test]
-fn killed_before_any_change_a_command_is_done_or_not_done_after_recovery_2() {
-    kill_at_changes(1);
-}
-
-#[test]
-fn killed_before_any_change_a_command_is_done_or_not_done_after_recovery_3() {
-    kill_at_changes(2);
-}
-
-#[test]
-fn killed_before_any_change_a_command_is_done_or_not_done_after_recovery_4() {
-    kill_at_changes(3);
-}
+in_parts!(killed_before_any_change_a_command_is_done_or_not_done_after_recovery, kill_at_changes, 12);
 
 /// Kills each story of a part before its changes.
-fn kill_at_changes(part: usize) {
+fn kill_at_changes(part: usize, parts: usize) {
     if is_all_in_first(part) {
         return;
     }
     let (mut tried, known) = (0, AtomicUsize::new(0));
     let told = STORIES.iter().chain(&SCRIPTED).chain(&MENDED).chain(&ELSEWHERE).chain(&EXCHANGED);
-    for story in part_of(told.chain(&PROMOTED), part, 4).map(|told| told()).filter(is_asked_for) {
+    for story in part_of(told.chain(&PROMOTED), part, parts).map(|told| told()).filter(is_asked_for) {
         let (legal, total) = (Legal::of(&story), changes_of(&story));
         assert!(total > 40, "{}: only {total} changes: is the door passed?", story.name);
         let points = spread(total + 1, sample_or_whole(6, usize::MAX));
@@ -197,11 +179,17 @@ fn kill_at_changes(part: usize) {
     figures("crash", &[("crash points", tried as u64), ("third states", 0), ("recoveries foreseen", known)]);
 }
 
-#[test]
-fn recovery_may_be_killed_before_any_of_its_changes() {
+in_parts!(recovery_may_be_killed_before_any_of_its_changes, kill_recoveries, 4);
+
+/// Kills the recovery of each story of a part before its changes.
+fn kill_recoveries(part: usize, parts: usize) {
+    if is_all_in_first(part) {
+        return;
+    }
     let tried = AtomicUsize::new(0);
     let stories = ELSEWHERE.iter().chain(&EXCHANGED).chain(&PROMOTED).chain(&STORIES).chain(&SCRIPTED);
-    for story in stories.step_by(sample_or_whole(4, 1)).map(|told| told()).filter(is_asked_for) {
+    let stories = part_of(stories.step_by(sample_or_whole(4, 1)), part, parts);
+    for story in stories.map(|told| told()).filter(is_asked_for) {
         let legal = Legal::of(&story);
         let points = spread(changes_of(&story), sample_or_whole(2, 12));
         in_parallel(&points, |&number| {

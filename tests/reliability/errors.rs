@@ -20,9 +20,12 @@ use crate::reliability::attempt::{
     words,
 };
 use crate::reliability::crash::{Legal, in_parallel};
-use crate::reliability::promotions::{PROMOTED, STAGE};
-use crate::reliability::stories::{Command, ELSEWHERE, OUTSIDE, Story, Trial, is_asked_for, stories};
-use crate::reliability::{figures, is_whole, sample_or_whole};
+use crate::reliability::promotions::{PROMOTED, STAGE, promoted};
+use crate::reliability::stories::{
+    Command, ELSEWHERE, OUTSIDE, STORIES, Story, Told, Trial, backout, is_asked_for,
+    middle_backout_elsewhere, old_files_brought_back, old_files_kept, package_removed, two_patches,
+};
+use crate::reliability::{figures, is_all_in_first, is_whole, part_of, sample_or_whole};
 use crate::scenario::Scenario;
 
 const ERRORS: [Errno; 6] = [Errno::NOSPC, Errno::IO, Errno::DQUOT, Errno::ROFS, Errno::MFILE, Errno::INTR];
@@ -39,15 +42,18 @@ fn advice(errno: Errno) -> &'static str {
 }
 
 /// The stories of a sample: one of each command, and those in which old files must not be lost.
-const SAMPLED: [&str; 7] = [
-    "apply two",
-    "back out",
-    "back out under an archive elsewhere",
-    "pkgrm",
-    "promote",
-    "apply two and keep the old files",
-    "back out two by old files",
+const SAMPLED: [Told; 7] = [
+    two_patches,
+    backout,
+    middle_backout_elsewhere,
+    package_removed,
+    promoted,
+    old_files_kept,
+    old_files_brought_back,
 ];
+
+/// Those with scripts that write into what is mapped.
+const WITH_SCRIPTS: [Told; 2] = [|| with_scripts(false), || with_scripts(true)];
 
 /// A package whose scripts write into what is mapped, and into nothing else.
 fn with_scripts(patch: bool) -> Story {
@@ -208,14 +214,18 @@ fn injections(changes: &[Change]) -> Vec<(usize, Errno)> {
     all.step_by(step).collect()
 }
 
-#[test]
-fn an_error_at_any_change_ends_with_the_code_of_its_moment_and_leaves_no_third_state() {
+in_parts!(an_error_at_any_change_ends_with_the_code_of_its_moment_and_leaves_no_third_state, inject, 3);
+
+/// Lets changes of each story of a part fail.
+fn inject(part: usize, parts: usize) {
+    if is_all_in_first(part) {
+        return;
+    }
     let (tried, codes, wrong) = (AtomicU64::new(0), Mutex::new(BTreeSet::new()), Mutex::new(Vec::new()));
-    let scripted = [with_scripts(false), with_scripts(true)];
-    let played =
-        |story: &Story| is_whole() || SAMPLED.contains(&story.name) || story.name.ends_with("scripts");
-    let elsewhere = ELSEWHERE.iter().chain(&PROMOTED).map(|told| told());
-    for story in stories().chain(elsewhere).chain(scripted).filter(played).filter(is_asked_for) {
+    let all = STORIES.iter().chain(&ELSEWHERE).chain(&PROMOTED);
+    let stories: Vec<Told> = if is_whole() { all.copied().collect() } else { SAMPLED.to_vec() };
+    let stories = part_of(stories.into_iter().chain(WITH_SCRIPTS), part, parts);
+    for story in stories.map(|told| told()).filter(is_asked_for) {
         let (legal, changes) = (Legal::of(&story), course(&story));
         in_parallel(&injections(&changes), |&(number, errno)| {
             let change = &changes[number];

@@ -26,25 +26,25 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use self::bench::Bench;
 use self::case::{Case, MEMORY, Then, bounded};
 use crate::everyman;
-use crate::reliability::{figures, is_whole};
+use crate::reliability::{figures, is_all_in_first, is_whole};
 use crate::sandbox::Sandbox;
 use crate::scenario::{Scenario, is_root};
 
-/// The name of the test that is started once more, and what tells it that it is.
+/// The name of the tests that are started once more, and what tells them that they are.
 const TEST: &str = "reliability::hostile::every_hostile_case_is_refused_or_handled_exactly";
 const INSIDE: &str = "PATCHADM_HOSTILE";
 
 /// How many lines of the table lie between two of a sample.
 const STRIDE: usize = 9;
 
-/// The lines that are played now: all of them, or of the quick ones each so many.
-fn chosen(table: Vec<Case>) -> Vec<Case> {
+/// The lines that are played now: all of them, or a part of each so many of the quick ones.
+fn chosen(table: Vec<Case>, part: usize, parts: usize) -> Vec<Case> {
     let is_root = is_root();
     let possible = table.into_iter().filter(|case| is_root || !case.privileged);
     if is_whole() {
         return possible.collect();
     }
-    possible.filter(|case| !case.giant).step_by(STRIDE).collect()
+    possible.filter(|case| !case.giant).step_by(STRIDE).skip(part).step_by(parts).collect()
 }
 
 /// Plays cases on as many processors as there are; what is wrong with which.
@@ -75,10 +75,10 @@ fn strays() -> BTreeSet<String> {
 }
 
 /// What the test does inside the sandbox.
-fn inside() {
+fn inside(part: usize, parts: usize) {
     let is_own = std::env::temp_dir() == Path::new("/tmp");
     let before = strays();
-    let cases = chosen(table::table());
+    let cases = chosen(table::table(), part, parts);
     let wrong = play(&cases);
     assert!(wrong.is_empty(), "{} of {} cases:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
     assert!(
@@ -115,21 +115,26 @@ fn box_of(stage: &Scenario) -> Option<Command> {
     Some(command)
 }
 
-#[test]
-fn every_hostile_case_is_refused_or_handled_exactly() {
-    if std::env::var_os(INSIDE).is_some() {
-        return inside();
+in_parts!(every_hostile_case_is_refused_or_handled_exactly, play_in_a_box, 2);
+
+fn play_in_a_box(part: usize, parts: usize) {
+    if is_all_in_first(part) {
+        return;
     }
+    if std::env::var_os(INSIDE).is_some() {
+        return inside(part, parts);
+    }
+    let test = format!("{TEST}::part_{}", part + 1);
     let stage = Scenario::new();
     let Some(mut command) = box_of(&stage) else {
-        crate::skipped(&format!("{TEST}: neither a sandbox nor an ordinary user here"));
+        crate::skipped(&format!("{test}: neither a sandbox nor an ordinary user here"));
         return;
     };
-    let played = command.args(["--exact", TEST, "--nocapture"]).env(INSIDE, "1").stdin(Stdio::null());
+    let played = command.args(["--exact", &test, "--nocapture"]).env(INSIDE, "1").stdin(Stdio::null());
     let output = played.output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && said.contains("1 passed"), "{said}");
-    let cases = chosen(table::table());
+    let cases = chosen(table::table(), part, parts);
     let refused = cases.iter().filter(|case| matches!(case.then, Then::Refused(..))).count() as u64;
     let all = cases.len() as u64;
     let counts = [

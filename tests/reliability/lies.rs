@@ -34,7 +34,7 @@ use self::records::{Field, Form, Record, Told};
 use self::roots::State;
 use crate::reliability::hostile_roots::can_trace;
 use crate::reliability::stories::is_name_asked_for;
-use crate::reliability::{figures, is_whole, sample_or_whole};
+use crate::reliability::{figures, is_all_in_first, is_whole, sample_or_whole};
 use crate::sandbox::Sandbox;
 use crate::scenario::{Scenario, is_root};
 
@@ -286,12 +286,15 @@ fn share(own: usize, threads: usize) -> Player {
     player
 }
 
-/// What plays in the box; it cannot write to the checkout, so it only says what it has played.
+/// What plays in the box, a part of a sample; it cannot write to the checkout, so it only says what it has played.
 #[allow(clippy::print_stdout)] // to the test outside the box
-fn play() {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+fn play(part: usize, parts: usize) {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    // Each thread makes its roots: the tests of a sample have one of them each.
+    let (first, count, threads) = sample_or_whole((part, 1, parts), (0, processors, processors));
     let players: Vec<Player> = std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads).map(|own| scope.spawn(move || share(own, threads))).collect();
+        let workers: Vec<_> =
+            (first..first + count).map(|own| scope.spawn(move || share(own, threads))).collect();
         workers.into_iter().map(|worker| worker.join().unwrap()).collect()
     });
     let mut tallies: BTreeMap<&str, [u64; 5]> = BTreeMap::new();
@@ -327,19 +330,24 @@ fn in_a_box(test: &str, variables: &[(&str, &str)]) -> Option<String> {
     Some(said.into_owned())
 }
 
-#[test]
-fn no_lie_in_a_record_leads_out_of_its_root() {
-    const TEST: &str = "reliability::lies::no_lie_in_a_record_leads_out_of_its_root";
-    if std::env::var_os(INSIDE).is_some() {
-        return play();
+in_parts!(no_lie_in_a_record_leads_out_of_its_root, tell_lies, 6);
+
+/// Tells a part of the lies, in a box.
+fn tell_lies(part: usize, parts: usize) {
+    if is_all_in_first(part) {
+        return;
     }
-    let Some(said) = in_a_box(TEST, &[]) else { return };
+    if std::env::var_os(INSIDE).is_some() {
+        return play(part, parts);
+    }
+    let test = format!("reliability::lies::no_lie_in_a_record_leads_out_of_its_root::part_{}", part + 1);
+    let Some(said) = in_a_box(&test, &[]) else { return };
     let mut sum = [0; 5];
     for line in said.lines().filter_map(|line| line.strip_prefix("played: ")) {
         let counts = line.rsplit_once(": ").unwrap().1.split(' ').map(|word| word.parse::<u64>().unwrap());
         sum.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
     }
-    let least = sample_or_whole(80, 2000);
+    let least = sample_or_whole(80 / parts as u64, 2000);
     assert!(sum[0] >= least || !is_name_asked_for(""), "{sum:?}");
     let others = sum[0] - sum[1] - sum[2];
     let counts = [

@@ -18,6 +18,7 @@ use crate::reliability::disk::{Deaf, Disk, Journaled, Window};
 use crate::reliability::killed::Dice;
 use crate::reliability::power_cuts::stories::is_rename_of_stage;
 use crate::reliability::promotions::PROMOTED;
+use crate::reliability::stored::revision;
 use crate::reliability::stories::{Command, ELSEWHERE, EXCHANGED, STORIES, Story, Trial, is_asked_for};
 use crate::reliability::{figures, is_all_in_first, part_of, sample_or_whole};
 use crate::tree::{Tree, assert_same};
@@ -96,14 +97,16 @@ impl Plot<'_> {
         found.map_err(|wrong| format!("{recovered:?}: {wrong}"))
     }
 
-    /// Tries states, all or a sample, and returns how many there were, and what was wrong.
-    fn cut_everywhere(&self, most: usize) -> (u64, Vec<String>) {
-        let states = thinned(self.states(), most);
+    /// Tries states until so many are wrong, and returns what was wrong.
+    fn wrong_among(&self, states: &[(Durable, usize)], enough: usize) -> Vec<String> {
         let wrong = Mutex::new(Vec::new());
         let (trial, _) = self.play(None);
         let ends =
             self.legal.find(&trial, false).unwrap_or_else(|wrong| panic!("{}: {wrong}", self.story.name));
-        in_parallel(&states, |(durable, commits)| {
+        in_parallel(states, |(durable, commits)| {
+            if wrong.lock().unwrap().len() >= enough {
+                return;
+            }
             let is_right =
                 |state: usize| if durable.after.is_none() { state == ends } else { state >= *commits };
             let found = self.cut(durable);
@@ -112,7 +115,7 @@ impl Plot<'_> {
                 wrong.lock().unwrap().push(text);
             }
         });
-        (states.len() as u64, wrong.into_inner().unwrap())
+        wrong.into_inner().unwrap()
     }
 }
 
@@ -164,35 +167,23 @@ fn thinned<T>(items: Vec<T>, most: usize) -> Vec<T> {
 
 /// Cuts the power everywhere, and finds nothing wrong; how many states there were.
 fn survives(plot: &Plot<'_>, most: usize) -> u64 {
-    let (count, wrong) = plot.cut_everywhere(most);
+    let states = thinned(plot.states(), most);
+    let (count, wrong) = (states.len() as u64, plot.wrong_among(&states, usize::MAX));
     let some = wrong.iter().take(4).map(String::as_str).collect::<Vec<_>>().join("\n");
     assert!(wrong.is_empty(), "{} of {count} durable states\n{some}", wrong.len());
     count
 }
 
-#[test]
-fn a_power_cut_leaves_a_command_done_or_not_done_after_recovery() {
-    cut_commands(0);
-}
-
-#[test]
-fn a_power_cut_leaves_a_command_done_or_not_done_after_recovery_2() {
-    cut_commands(1);
-}
-
-#[test]
-fn a_power_cut_leaves_a_command_done_or_not_done_after_recovery_3() {
-    cut_commands(2);
-}
+in_parts!(a_power_cut_leaves_a_command_done_or_not_done_after_recovery, cut_commands, 12);
 
 /// Cuts the power in each story of a part.
-fn cut_commands(part: usize) {
+fn cut_commands(part: usize, parts: usize) {
     if is_all_in_first(part) {
         return;
     }
     let mut tried = 0;
     let told = STORIES.iter().chain(&ELSEWHERE).chain(&EXCHANGED).chain(&PROMOTED);
-    let told = part_of(told.step_by(sample_or_whole(3, 1)), part, 3);
+    let told = part_of(told.step_by(sample_or_whole(3, 1)), part, parts);
     for story in told.map(|told| told()).filter(is_asked_for) {
         let legal = Legal::of(&story);
         let plot = Plot { story: &story, legal: &legal, killed: None, deaf: None };
@@ -219,29 +210,16 @@ fn kills(story: &Story, most: usize) -> Vec<usize> {
     (1..=most).map(|part| part * total / most).collect()
 }
 
-#[test]
-fn a_power_cut_during_recovery_leaves_a_command_done_or_not_done_after_the_next() {
-    cut_recoveries(0);
-}
-
-#[test]
-fn a_power_cut_during_recovery_leaves_a_command_done_or_not_done_after_the_next_2() {
-    cut_recoveries(1);
-}
-
-#[test]
-fn a_power_cut_during_recovery_leaves_a_command_done_or_not_done_after_the_next_3() {
-    cut_recoveries(2);
-}
+in_parts!(a_power_cut_during_recovery_leaves_a_command_done_or_not_done_after_the_next, cut_recoveries, 12);
 
 /// Cuts the power in recoveries of each story of a part.
-fn cut_recoveries(part: usize) {
+fn cut_recoveries(part: usize, parts: usize) {
     if is_all_in_first(part) {
         return;
     }
     let mut tried = 0;
     let told = STORIES.iter().chain(&ELSEWHERE).chain(&PROMOTED);
-    let told = part_of(told.step_by(sample_or_whole(4, 1)), part, 3);
+    let told = part_of(told.step_by(sample_or_whole(4, 1)), part, parts);
     for story in told.map(|told| told()).filter(is_asked_for) {
         let legal = Legal::of(&story);
         for killed in kills(&story, sample_or_whole(2, 12)) {
@@ -259,8 +237,7 @@ fn cut_recoveries(part: usize) {
 /// it. In whatever state the disk is, the run is done, and its undo data brings everything back.
 #[test]
 fn a_power_cut_between_the_commit_and_the_rename_of_the_stage_loses_no_undo_data() {
-    let mut told = STORIES.iter().map(|told| told());
-    let story = told.find(|story| story.name == "apply a revision and keep the old files").unwrap();
+    let story = revision();
     let (legal, before) = (Legal::of(&story), Tree::of(&story.stage.root(), &["var"]));
     // A disk counts the writes of one file that follow one another as one change.
     let (passed, rename) = (Mutex::new((0, None)), Arc::new(AtomicUsize::new(0)));
@@ -340,6 +317,10 @@ fn assert_found_out(number: usize) {
     ];
     let (what, killed, deaf) = without[number];
     let plot = Plot { story, legal: &legal, killed, deaf: Some(deaf) };
-    let (count, wrong) = plot.cut_everywhere(sample_or_whole(160, usize::MAX));
-    assert!(!wrong.is_empty(), "without {what}: nothing wrong in {count} durable states");
+    let states = thinned(plot.states(), sample_or_whole(160, usize::MAX));
+    let count = states.len();
+    assert!(
+        !plot.wrong_among(&states, 1).is_empty(),
+        "without {what}: nothing wrong in {count} durable states"
+    );
 }

@@ -11,13 +11,13 @@ mod fresh;
 mod play;
 mod story;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::Stdio;
 use std::sync::Mutex;
 
-use crate::differences::{Difference, Explained, assert_explained};
+use crate::differences::{Difference, Explained, assert_explained, explains};
 use crate::random::Random;
-use crate::reliability::{Sampled, figures};
+use crate::reliability::{Sampled, figures, is_all_in_first, is_whole, sample_or_whole};
 use crate::sandbox::Sandbox;
 use crate::scenario::Scenario;
 use fresh::Template;
@@ -41,11 +41,20 @@ const DIFFERENCES: &[Explained] = &[
     ("*", "*", "pkginfo PATCH_INFO_* of a patch that has gone", "the record says that it was backed out"),
 ];
 
-#[test]
-fn every_mixture_of_patches_engines_edits_and_backouts_is_exact() {
+/// What was played, and the lines of [`DIFFERENCES`] that explain what was found.
+type Played = (BTreeMap<String, u64>, BTreeSet<usize>);
+
+in_parts!(every_mixture_of_patches_engines_edits_and_backouts_is_exact, mix, 2);
+
+/// Plays a part of the sequences. Whoever comes last of all parts looks whether everything explained was found.
+fn mix(part: usize, parts: usize) {
+    static MET: Mutex<(usize, BTreeSet<usize>)> = Mutex::new((0, BTreeSet::new()));
+    if is_all_in_first(part) {
+        return;
+    }
     let stage = Scenario::new();
-    let counts = match Sandbox::new(&stage.beside("")) {
-        None => checked(play(false)),
+    let (counts, explained): Played = match Sandbox::new(&stage.beside("")) {
+        None => checked(&play(false, part, parts)),
         Some(sandbox) => {
             let mut command = sandbox.command(std::env::current_exe().unwrap());
             command.args([
@@ -54,7 +63,7 @@ fn every_mixture_of_patches_engines_edits_and_backouts_is_exact() {
                 "--nocapture",
                 "--ignored",
             ]);
-            command.env(PLAYS, "scripts").env("TMPDIR", "/tmp").stdin(Stdio::null());
+            command.env(PLAYS, format!("{part} {parts}")).env("TMPDIR", "/tmp").stdin(Stdio::null());
             let output = command.output().unwrap();
             let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
             assert!(output.status.success(), "{said}");
@@ -63,6 +72,14 @@ fn every_mixture_of_patches_engines_edits_and_backouts_is_exact() {
             serde_json::from_str(line).unwrap()
         }
     };
+    let mut met = MET.lock().unwrap();
+    met.0 += 1;
+    met.1.extend(explained);
+    if is_whole() || met.0 == parts {
+        let lines = DIFFERENCES.iter().enumerate();
+        let gone: Vec<_> = lines.filter(|(line, _)| !met.1.contains(line)).collect();
+        assert!(gone.is_empty(), "no longer different: {gone:?}");
+    }
     let mut told = vec![("other trees", 0)];
     told.extend(counts.iter().map(|(what, count)| (what.as_str(), *count)));
     figures("mixtures", &told);
@@ -72,21 +89,24 @@ fn every_mixture_of_patches_engines_edits_and_backouts_is_exact() {
 #[ignore = "played by every_mixture_of_patches_engines_edits_and_backouts_is_exact, in a sandbox"]
 #[allow(clippy::print_stdout)] // the process that started it reads that
 fn the_process_in_the_sandbox() {
-    if std::env::var_os(PLAYS).is_none() {
-        return;
-    }
-    let counts = checked(play(true));
-    println!("\nplayed {}", serde_json::to_string(&counts).unwrap());
+    let Ok(plays) = std::env::var(PLAYS) else { return };
+    let (part, parts) = plays.split_once(' ').unwrap();
+    let played = checked(&play(true, part.parse().unwrap(), parts.parse().unwrap()));
+    println!("\nplayed {}", serde_json::to_string(&played).unwrap());
 }
 
-/// What was played, where nothing but the explained differences was found.
-fn checked((counts, differences): (Counts, Vec<Difference>)) -> BTreeMap<String, u64> {
-    assert_explained(&differences, DIFFERENCES);
-    counts.into_iter().map(|(what, count)| (what.to_owned(), count)).collect()
+/// What was played, where nothing but explained differences was found.
+fn checked((counts, differences): &(Counts, Vec<Difference>)) -> Played {
+    let is_met = |one: &&Explained| differences.iter().any(|difference| explains(one, difference));
+    let met: Vec<Explained> = DIFFERENCES.iter().filter(is_met).copied().collect();
+    assert_explained(differences, &met);
+    let lines = (0..DIFFERENCES.len()).filter(|line| met.contains(&DIFFERENCES[*line])).collect();
+    (counts.iter().map(|(what, count)| ((*what).to_owned(), *count)).collect(), lines)
 }
 
-/// Plays sequences, on every processor.
-fn play(has_scripts: bool) -> (Counts, Vec<Difference>) {
+/// Plays a part of the sequences, on every processor.
+fn play(has_scripts: bool, part: usize, parts: usize) -> (Counts, Vec<Difference>) {
+    let (part, parts) = sample_or_whole((part as u64, parts as u64), (0, 1));
     let template = Template::new();
     let found = Mutex::new((Counts::new(), Vec::new()));
     let explained = Mutex::new(BTreeMap::new());
@@ -96,6 +116,9 @@ fn play(has_scripts: bool) -> (Counts, Vec<Difference>) {
         for _ in 0..processors {
             scope.spawn(|| {
                 while let Some(number) = sequences.next() {
+                    if number % parts != part {
+                        continue;
+                    }
                     let mut random = Random(number.wrapping_mul(0x2545_f491_4f6c_dd1d));
                     let patches = story::patches(&mut random);
                     let mut play = Play::new(&template, &patches, random, has_scripts, number);

@@ -31,7 +31,7 @@ use scene::Layout;
 use trial::{Counts, Trials};
 
 use crate::reliability::stories::is_name_asked_for;
-use crate::reliability::{figures, is_whole, sample_or_whole};
+use crate::reliability::{figures, is_all_in_first, is_whole, part_of, sample_or_whole};
 
 /// Every kind of root.
 const LAYOUTS: [Layout; 8] = [
@@ -71,17 +71,28 @@ fn play(number: u64, layout: Layout, cuts: u64) -> Counts {
     })
 }
 
-#[test]
-fn a_power_cut_leaves_the_root_as_before_or_as_after_and_loses_nothing_that_was_acknowledged() {
+in_parts!(
+    a_power_cut_leaves_the_root_as_before_or_as_after_and_loses_nothing_that_was_acknowledged,
+    cut_roots,
+    4
+);
+
+/// Cuts the power of each kind of root of a part; two parts of a sample share the cuts of a kind.
+fn cut_roots(part: usize, parts: usize) {
+    if is_all_in_first(part) {
+        return;
+    }
     let mut layouts = layouts();
     if !is_whole() {
         // One of each form of undo data.
         let mut known = BTreeSet::new();
         layouts.retain(|layout| known.insert(layout.undo_format));
     }
-    let Some(cuts) = sample_or_whole(10, 1760_u64).checked_div(layouts.len() as u64) else { return };
+    let Some(cuts) = sample_or_whole(12, 1760_u64).checked_div(layouts.len() as u64) else { return };
+    let cuts = sample_or_whole(cuts.div_ceil(2), cuts);
+    let first = sample_or_whole(100 * (part as u64 / 2), 0);
+    let numbered: Vec<(u64, Layout)> = part_of((first..).zip(layouts), part % 2, parts / 2).collect();
     // Two at a time: a cut is to meet a machine that is busy, not one that is overrun.
-    let numbered: Vec<(u64, Layout)> = (0..).zip(layouts).collect();
     let mut counts = Counts::new();
     for pair in numbered.chunks(2) {
         let played: Vec<Counts> = thread::scope(|scope| {

@@ -232,7 +232,7 @@ fn package() -> Package {
         .symlink("share/current", "v1")
 }
 
-fn promoted() -> Story {
+pub(crate) fn promoted() -> Story {
     let built = Built::new();
     built.build();
     built.story("promote", Command::Promote)
@@ -308,7 +308,7 @@ fn promotion_with_hooks_backed_out() -> Story {
     built.story("back out a promotion with hooks", Command::BackOut(vec!["web-01".to_owned()]))
 }
 
-fn promoted_with_old_files() -> Story {
+pub(crate) fn promoted_with_old_files() -> Story {
     let built = Built::new().keeping();
     built.build();
     built.story("promote and keep the old files", Command::Promote)

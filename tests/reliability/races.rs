@@ -27,7 +27,7 @@ use crate::reliability::hostile_roots::{can_trace, killed_at_rename};
 use crate::reliability::killed::Dice;
 use crate::reliability::stories::Command::BackOut;
 use crate::reliability::stories::{Story, Trial};
-use crate::reliability::{figures, sample_or_whole};
+use crate::reliability::{figures, is_all_in_first, part_of, sample_or_whole};
 use crate::scenario::Scenario;
 use crate::tree::Tree;
 
@@ -328,15 +328,19 @@ impl Races {
     }
 }
 
-#[test]
-fn nothing_outside_is_touched_while_somebody_exchanges_what_is_inside() {
-    let mut races = Races::new(0x7ace);
+in_parts!(nothing_outside_is_touched_while_somebody_exchanges_what_is_inside, exchange_what_is_inside, 2);
+
+fn exchange_what_is_inside(part: usize, parts: usize) {
+    if is_all_in_first(part) {
+        return;
+    }
+    let mut races = Races::new(0x7ace + part as u64);
     let can_kill = can_trace();
     if !can_kill {
         crate::skipped("nothing_outside_is_touched…: no strace here, so no run is killed to be recovered");
     }
     let trials = sample_or_whole(40, 1500);
-    for number in 0..trials {
+    for number in part_of(0..trials, part, parts) {
         let disturbance = DISTURBANCES[number % DISTURBANCES.len()];
         let pair = [0, 0, 0, 1, 1, 2, 3][usize::try_from(races.dice.below(7)).unwrap()];
         let advanced = pair < 2 && races.dice.below(2) == 1;

@@ -17,7 +17,7 @@ use crate::reliability::crash::{Legal, in_parallel, spread};
 use crate::reliability::promotions::{PROMOTED, STAGE};
 use crate::reliability::stored::STORED;
 use crate::reliability::stories::{Command, STORIES, Story, Trial, is_asked_for, next_export};
-use crate::reliability::{figures, is_whole, sample_or_whole};
+use crate::reliability::{figures, is_all_in_first, is_whole, part_of, sample_or_whole};
 use crate::scenario::NOW;
 
 /// The calls that change something or make it durable.
@@ -195,10 +195,16 @@ fn kill(story: &Story, legal: &Legal, call: &str, number: usize) -> bool {
     !ended
 }
 
-#[test]
-fn killed_from_outside_at_any_system_call_a_command_is_done_or_not_done_after_recovery() {
+in_parts!(
+    killed_from_outside_at_any_system_call_a_command_is_done_or_not_done_after_recovery,
+    kill_at_calls,
+    6
+);
+
+/// Kills each story of a part at its calls; two parts of a sample share the calls of a story.
+fn kill_at_calls(part: usize, parts: usize) {
     let name = "killed_from_outside_at_any_system_call_a_command_is_done_or_not_done_after_recovery";
-    if !has_strace(name) {
+    if is_all_in_first(part) || !has_strace(name) {
         return;
     }
     let scratch = tempfile::tempdir().unwrap();
@@ -207,7 +213,8 @@ fn killed_from_outside_at_any_system_call_a_command_is_done_or_not_done_after_re
     // One apply that keeps old files, one backout, one that hands them on, and one that makes an archive of them.
     let stored = STORED.iter().filter(|_| is_whole()).map(|told| told());
     let stored = stored.filter(|story| PLAYED.contains(&story.name));
-    let stories = STORIES[..4].iter().step_by(sample_or_whole(3, 1)).chain(promotions).map(|told| told());
+    let stories = STORIES[..4].iter().step_by(sample_or_whole(3, 1)).chain(promotions);
+    let stories = part_of(stories, part / 2, parts / 2).map(|told| told());
     for story in stories.chain(stored).filter(is_asked_for) {
         let legal = Legal::played(&story, |trial, act| assert!(traced(trial, act, &["-e", "trace=none"])));
         let mut points = Vec::new();
@@ -216,11 +223,12 @@ fn killed_from_outside_at_any_system_call_a_command_is_done_or_not_done_after_re
             let middle = count / most / 2;
             points.extend(spread(count, most).into_iter().map(|number| (call, number + middle + 1)));
         }
+        let points: Vec<_> = part_of(points.into_iter(), part % 2, 2).collect();
         in_parallel(&points, |(call, number)| {
             killed.fetch_add(u64::from(kill(&story, &legal, call, *number)), Ordering::Relaxed);
         });
     }
     let killed = killed.into_inner();
-    assert!(killed > 20, "only {killed} were killed");
+    assert!(killed > sample_or_whole(20 / parts as u64, 20), "only {killed} were killed");
     figures("sigkill", &[("commands killed at a system call", killed), ("third states", 0)]);
 }

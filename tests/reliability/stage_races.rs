@@ -17,7 +17,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use super::canary::Canary;
 use super::stories::with_caller;
-use super::{figures, sample_or_whole};
+use super::{figures, is_all_in_first, sample_or_whole};
 use crate::everyman::NOBODY;
 use crate::scenario::{Scenario, is_root};
 use crate::stage_enter::StagedRoot;
@@ -64,8 +64,13 @@ fn stage_below_a_user(live: &Scenario) {
     copied(&live.beside("open/web"), &live.beside("open/other"));
 }
 
-#[test]
-fn root_refreshes_the_stage_that_it_has_judged_while_somebody_exchanges_the_directory() {
+in_parts!(root_refreshes_the_stage_that_it_has_judged_while_somebody_exchanges_the_directory, refresh, 2);
+
+/// Plays a part of the refreshes.
+fn refresh(part: usize, parts: usize) {
+    if is_all_in_first(part) {
+        return;
+    }
     if !is_root() {
         return crate::skipped("root_refreshes_the_stage…: another user is needed");
     }
@@ -77,7 +82,7 @@ fn root_refreshes_the_stage_that_it_has_judged_while_somebody_exchanges_the_dire
     give(&live.beside("open/other"), NOBODY);
     let theirs = |live: &Scenario| Tree::of(&live.beside("open/other"), &[]);
     let (before, mut canary) = (theirs(&live), Canary::watch(&outside));
-    let (trials, mut swaps, mut refreshed) = (sample_or_whole(60, 1500), 0, 0);
+    let (trials, mut swaps, mut refreshed) = (sample_or_whole(60 / parts as u64, 1500), 0, 0);
     for number in 0..trials {
         live.file("/usr/pkg/bin/tool", format!("tool {number}\n"));
         live.mode("/usr/pkg/bin/tool", 0o755);

@@ -118,7 +118,7 @@ fn of_one_run() -> [Patch; 2] {
 }
 
 /// The patches of one run share files.
-fn one_run() -> Story {
+pub(crate) fn one_run() -> Story {
     let stage = stage();
     let patches = of_one_run().map(|patch| patch.directory(&stage));
     let act = Command::Apply { patches: patches.to_vec(), again: false };
@@ -134,7 +134,7 @@ fn one_run_undone() -> Story {
 }
 
 /// A later revision: the undo data of the one before is marked.
-fn revision() -> Story {
+pub(crate) fn revision() -> Story {
     let stage = stage();
     add(&stage, "files", &first());
     let patches = vec![next("100-02").directory(&stage)];

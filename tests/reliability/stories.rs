@@ -202,7 +202,7 @@ fn one_patch() -> Story {
     Story::of("apply", stage, apply(&[&first]))
 }
 
-fn two_patches() -> Story {
+pub(crate) fn two_patches() -> Story {
     let (stage, [first, second]) = patched_with(&[]);
     let acts = vec![apply(&[&first]), apply(&[&second])];
     Story { name: "apply two", stage, acts, whole: apply(&[&first, &second]) }
@@ -264,7 +264,7 @@ fn after_backout() -> Story {
     Story::of("apply after backout", stage, apply(&[&first]))
 }
 
-fn backout() -> Story {
+pub(crate) fn backout() -> Story {
     let (stage, _) = patched_with(&[&patch()]);
     Story::of("back out", stage, Command::BackOut(vec!["100-01".to_owned()]))
 }
@@ -279,13 +279,13 @@ fn two_backouts() -> Story {
 /// Old objects stay as they are.
 const FILES: &str = "undo_format=files\n";
 
-fn old_files_kept() -> Story {
+pub(crate) fn old_files_kept() -> Story {
     let (stage, [first, second]) = patched_under(FILES, &[]);
     let acts = vec![apply(&[&first]), apply(&[&second])];
     Story { name: "apply two and keep the old files", stage, acts, whole: apply(&[&first, &second]) }
 }
 
-fn old_files_brought_back() -> Story {
+pub(crate) fn old_files_brought_back() -> Story {
     let (stage, _) = patched_under(FILES, &[&patch(), &second_patch()]);
     let ids = ["200-01", "100-01"].map(str::to_owned);
     let acts = ids.iter().map(|id| Command::BackOut(vec![id.clone()])).collect();
@@ -311,7 +311,7 @@ fn middle_backout() -> Story {
 }
 
 /// The same where one of the two archives is outside the root.
-fn middle_backout_elsewhere() -> Story {
+pub(crate) fn middle_backout_elsewhere() -> Story {
     under_two_others("back out under an archive elsewhere", |stage| {
         let directory = stage.beside(OUTSIDE);
         fs::create_dir(&directory).unwrap();
@@ -340,7 +340,7 @@ fn under_two_others(name: &'static str, options: impl Fn(&Scenario) -> String) -
 }
 
 /// A run of two patches with the same files is undone.
-fn run_undone() -> Story {
+pub(crate) fn run_undone() -> Story {
     let (stage, [first, second]) = patched_with(&[]);
     let line = format!("add -R @ROOT@ {} {}", first.display(), second.display());
     stage.run(&line).ok();
@@ -508,7 +508,7 @@ fn package_updated() -> Story {
     Story::of("pkgadd --update", stage, act)
 }
 
-fn package_removed() -> Story {
+pub(crate) fn package_removed() -> Story {
     let (stage, _) = patched_with(&[&patch()]);
     stage.install(&another_package());
     Story::of("pkgrm", stage, Command::Remove(vec!["ACMEweb".to_owned()]))

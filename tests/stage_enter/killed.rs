@@ -54,12 +54,13 @@ fn pause(most: u64) {
     std::thread::sleep(Duration::from_micros(random().unwrap() % most));
 }
 
-#[test]
-fn nothing_is_left_of_a_stage_whatever_is_killed() {
+in_parts!(nothing_is_left_of_a_stage_whatever_is_killed, kill_stages, 2);
+
+fn kill_stages(part: usize, parts: usize) {
     for staged in StagedRoot::for_everybody("nothing_is_left_of_a_stage…") {
         staged.scenario.file(CANARY, "alive\n");
         let mounts = fs::read("/proc/self/mountinfo").unwrap();
-        for round in 0..100 {
+        for round in (part..100).step_by(parts) {
             let mark = format!("{}-{round}", random().unwrap());
             let mut supervisor = start(&staged, &mark);
             let number = i32::try_from(supervisor.id()).unwrap();

@@ -14,7 +14,8 @@ const LARGEST_REGEX: usize = 1 << 20;
 #[derive(Clone, Debug)]
 pub struct PathGlob {
     text: String,
-    regex: Regex,
+    /// `None` without wildcards: a scan of a whole machine compares with hundreds of paths.
+    regex: Option<Regex>,
     by_name: bool,
 }
 
@@ -33,16 +34,16 @@ impl PathGlob {
             return Err(bad("it is empty or too long"));
         }
         let by_name = !text.contains('/');
+        if !text.contains(['*', '?', '[']) {
+            return Ok(Self { text: text.to_owned(), regex: None, by_name });
+        }
         let body = translated(text.trim_matches('/')).ok_or_else(|| bad("a `[` has no `]`"))?;
         let regex = RegexBuilder::new(&format!("^(?-u:{body})$"))
             .dot_matches_new_line(true)
             .size_limit(LARGEST_REGEX)
             .build();
-        Ok(Self {
-            text: text.to_owned(),
-            regex: regex.map_err(|_| bad("its `[…]` cannot be read"))?,
-            by_name,
-        })
+        let regex = regex.map_err(|_| bad("its `[…]` cannot be read"))?;
+        Ok(Self { text: text.to_owned(), regex: Some(regex), by_name })
     }
 
     pub fn as_str(&self) -> &str {
@@ -50,7 +51,11 @@ impl PathGlob {
     }
 
     pub fn names(&self, path: &ObjectPath) -> bool {
-        self.regex.is_match(if self.by_name { path.name() } else { path.relative() })
+        let named = if self.by_name { path.name() } else { path.relative() };
+        match &self.regex {
+            Some(regex) => regex.is_match(named),
+            None => self.text.trim_matches('/').as_bytes() == named,
+        }
     }
 
     /// The path, or a directory above it.
