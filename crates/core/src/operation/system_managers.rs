@@ -12,10 +12,11 @@ use patchadm_changeset::transaction::PackageManagers;
 use patchadm_inputs::database::RecordView;
 use patchadm_inputs::database::all::params_of;
 use patchadm_inputs::native::{
-    FileSum, NativeChange, NativeIndex, NativeOrigin, NativeOwner, NativePackage, native_changes,
+    FileSum, NativeChange, NativeIndex, NativeListings, NativeOrigin, NativeOwner, NativePackage,
+    native_changes,
 };
 use patchadm_rootfs::{FileType, Interrupt, Resolver, Root, side_by_side};
-use patchadm_svr4::package::ObjectPath;
+use patchadm_svr4::package::{ObjectPath, Params, PkgInst};
 
 pub(super) struct SystemManagers<'a> {
     root: &'a Root,
@@ -32,46 +33,37 @@ impl<'a> SystemManagers<'a> {
         self.index.get_or_init(|| NativeIndex::read(self.root))
     }
 
-    fn owners(&self, path: &ObjectPath) -> Vec<NativeOwner> {
-        let owners = self.index().owners(path, &self.root.resolver()).unwrap_or_default();
-        owners.into_iter().cloned().collect()
+    /// In the order of their owners.
+    fn listings(&self, path: &ObjectPath) -> NativeListings<'_> {
+        let mut listings = self.index().listings(path, &self.root.resolver()).unwrap_or_default();
+        listings.sort_unstable();
+        listings
     }
 
-    /// True if the package delivers the path and was installed after `since`, in seconds.
-    fn has_written(&self, owner: &NativeOwner, path: &ObjectPath, since: i64) -> bool {
+    /// True if the package delivers the path, listed like this, and was installed after `since`, in seconds.
+    fn has_written(&self, owner: &NativeOwner, listed: &[u8], since: i64) -> bool {
         let mut packages = self.packages.borrow_mut();
         let package = packages.entry(owner.origin.clone()).or_insert_with(|| {
             let origin = &owner.origin;
             origin.manager.package(self.root, &origin.queried()).ok()
         });
-        let resolver = self.root.resolver();
-        let is_it = |listed: &ObjectPath| {
-            listed == path
-                || listed.name() == path.name()
-                    && resolver.locate_object(listed).is_ok_and(|place| place == *path)
-        };
-        package.as_ref().filter(|package| package.installed_at().is_some_and(|at| at > since)).is_some_and(
-            |package| {
-                let delivered = package.paths.iter().find(|(listed, _)| is_it(listed));
-                delivered.is_some_and(|(listed, native)| {
-                    native
-                        .sum
-                        .is_none_or(|sum| has_sum(self.root, &resolver, listed, sum).unwrap_or_default())
-                })
-            },
-        )
+        let package = package.as_ref().filter(|package| package.installed_at().is_some_and(|at| at > since));
+        let (Some(package), Ok(listed)) = (package, ObjectPath::new(listed)) else { return false };
+        let has = |sum| has_sum(self.root, &self.root.resolver(), &listed, sum).unwrap_or_default();
+        package.paths.get(&listed).is_some_and(|native| native.sum.is_none_or(has))
     }
 }
 
 impl PackageManagers for SystemManagers<'_> {
     fn owner(&self, path: &ObjectPath) -> Option<String> {
-        self.owners(path).first().map(ToString::to_string)
+        self.listings(path).first().map(|(owner, _)| owner.to_string())
     }
 
     fn writer(&self, path: &ObjectPath, since: &str) -> Option<String> {
         let since = DateTime::parse_from_rfc3339(since).ok()?.timestamp();
-        let owners = self.owners(path);
-        owners.iter().find(|owner| self.has_written(owner, path, since)).map(ToString::to_string)
+        let listings = self.listings(path);
+        let written = listings.iter().find(|(owner, listed)| self.has_written(owner, listed, since));
+        written.map(|(owner, _)| owner.to_string())
     }
 
     /// Only a removed package is a former owner: another version of an installed one does not tell whose the path was.
@@ -79,16 +71,17 @@ impl PackageManagers for SystemManagers<'_> {
         let view = RecordView::live(self.root);
         let lines = recorded_lines(&view, slice::from_ref(path)).ok()?;
         let (_, line) = lines.iter().flatten().next()?;
-        let mut removed = None;
-        for owner in &line.owners {
-            let params = params_of(&view, &owner.package).ok()??;
-            let changes = native_changes(self.root, [(&owner.package, &params)].into_iter(), || self.index());
-            match changes.changes.into_values().next() {
-                Some(NativeChange::Removed { origin, .. }) => removed = Some(origin.name),
-                _ => return None,
-            }
-        }
-        removed
+        let owners = line.owners.iter().map(|owner| &owner.package);
+        let params: Option<BTreeMap<&PkgInst, Params>> =
+            owners.map(|package| Some((package, params_of(&view, package).ok()??))).collect();
+        let params = params?;
+        let of = params.iter().map(|(package, params)| (*package, params));
+        let changes = native_changes(self.root, of, || self.index()).changes;
+        let removed = line.owners.iter().map(|owner| match changes.get(&owner.package) {
+            Some(NativeChange::Removed { origin, .. }) => Some(origin.name.clone()),
+            _ => None,
+        });
+        removed.collect::<Option<Vec<String>>>()?.pop()
     }
 }
 

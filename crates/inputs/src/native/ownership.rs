@@ -7,7 +7,7 @@
 //! rpm -qa ─────► file states ──┘
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasher as _, RandomState};
 use std::ops::Range;
 
@@ -15,7 +15,7 @@ use super::dpkg::{DivertedPath, Diverting, DpkgLists};
 use super::package::differing_text;
 use super::rpm::RpmRecords;
 use super::{NativeManager, NativeOrigin, NativeOwner};
-use patchadm_rootfs::{Inode, Live, Resolver, Root, RootError};
+use patchadm_rootfs::{FileType, Inode, Interrupt, Live, ObjectStatus, Resolver, Root, RootError, never};
 use patchadm_svr4::package::{ObjectPath, last_component};
 
 /// The paths of all native packages of a root.
@@ -28,12 +28,15 @@ pub struct NativeIndex {
     entries: Vec<Entry>,
     hasher: RandomState,
     diverted: Vec<DivertedPath>,
-    /// Also for files that no package has yet.
-    rules: Vec<Diverting>,
+    /// By the path that they divert, also of files that no package has yet.
+    rules: HashMap<ObjectPath, Diverting>,
     /// Installed for several architectures, or with `Multi-Arch: same`.
     multi_arch: BTreeSet<String>,
     unreadable: Vec<String>,
 }
+
+/// The owners of a place, each with the spelling in its list; a diverted path is spelled as in the diversion.
+pub type NativeListings<'i> = Vec<(&'i NativeOwner, &'i [u8])>;
 
 #[derive(Clone, Debug)]
 struct Entry {
@@ -86,7 +89,7 @@ impl NativeIndex {
                 }
             }
         }
-        self.rules.extend(lists.rules());
+        self.rules.extend(lists.rules().map(|rule| (rule.from.clone(), rule)));
         self.multi_arch.extend(lists.multi_arch);
         self.unreadable.extend(lists.unreadable);
     }
@@ -117,8 +120,10 @@ impl NativeIndex {
         &self,
         paths: &mut BTreeSet<ObjectPath>,
         resolver: &Resolver<'_>,
+        interrupt: Interrupt<'_>,
     ) -> Result<(), RootError> {
         for diverted in &self.diverted {
+            resolver.go_on(interrupt)?;
             let is_there = paths.contains(&diverted.listed)
                 || paths.contains(&resolver.locate_object(&diverted.listed)?);
             if is_there {
@@ -126,7 +131,7 @@ impl NativeIndex {
             }
         }
         let to: Vec<&ObjectPath> =
-            self.rules.iter().filter(|rule| paths.contains(&rule.from)).map(|rule| &rule.to).collect();
+            self.rules.values().filter(|rule| paths.contains(&rule.from)).map(|rule| &rule.to).collect();
         paths.extend(to.into_iter().cloned());
         Ok(())
     }
@@ -137,20 +142,27 @@ impl NativeIndex {
         paths: &mut BTreeSet<ObjectPath>,
         top_links: &[(ObjectPath, ObjectPath)],
         resolver: &Resolver<'_>,
+        interrupt: Interrupt<'_>,
     ) -> Result<(), RootError> {
-        let mut spellings = BTreeSet::new();
-        for path in paths.iter() {
-            let place = resolver.locate_object(path)?;
-            let listed = self.listings(&place, resolver)?.into_iter().map(|(_, spelled)| spelled.to_vec());
-            let behind = top_links.iter().filter(|(_, directory)| place.is_below(directory));
-            let behind = behind.map(|(link, directory)| {
-                let inside = place.as_bytes().get(directory.as_bytes().len()..).unwrap_or_default();
-                [link.as_bytes(), inside].concat()
-            });
-            spellings.extend(listed.chain(behind).filter_map(|spelled| ObjectPath::new(&spelled).ok()));
-            spellings.insert(place);
+        let mut links: HashMap<&[u8], Vec<&ObjectPath>> = HashMap::new();
+        for (link, directory) in top_links {
+            links.entry(directory.as_bytes()).or_default().push(link);
         }
-        paths.extend(spellings);
+        let place = |path| resolver.go_on(interrupt).and_then(|()| resolver.locate_object(path));
+        let places = paths.iter().map(place).collect::<Result<BTreeSet<_>, _>>()?;
+        for (place, listings) in self.listings_of(&places, resolver, interrupt)? {
+            let mut add = |spelled: &[u8]| paths.extend(ObjectPath::new(spelled).ok());
+            for (_, spelled) in listings {
+                add(spelled);
+            }
+            for directory in place.ancestors_bytes() {
+                let inside = place.as_bytes().strip_prefix(directory).unwrap_or_default();
+                for link in links.get(directory).into_iter().flatten() {
+                    add(&[link.as_bytes(), b"/", inside].concat());
+                }
+            }
+        }
+        paths.extend(places);
         Ok(())
     }
 
@@ -163,34 +175,67 @@ impl NativeIndex {
         Ok(self.listings(place, resolver)?.into_iter().map(|(owner, _)| owner).collect())
     }
 
-    /// With the spelling in the owner's list; a diverted path is spelled as in the diversion.
+    /// For a single place: each call looks at all listed paths with its last component.
     pub fn listings(
         &self,
         place: &ObjectPath,
         resolver: &Resolver<'_>,
-    ) -> Result<Vec<(&NativeOwner, &[u8])>, RootError> {
-        let name = self.hasher.hash_one(place.name());
-        let first = self.entries.partition_point(|entry| entry.name < name);
-        let mut listings = Vec::new();
-        for entry in self.entries.iter().skip(first).take_while(|entry| entry.name == name) {
-            let spelled = self.text.get(entry.path.clone()).unwrap_or_default();
-            let is_it = spelled == place.as_bytes()
-                || last_component(spelled) == place.name() && is_at(spelled, place, resolver)?;
-            if is_it {
-                listings.extend(self.packages.get(entry.package).map(|owner| (owner, spelled)));
+    ) -> Result<NativeListings<'_>, RootError> {
+        Ok(self.listings_of([place], resolver, &never)?.remove(place).unwrap_or_default())
+    }
+
+    /// Has an entry for each place. Looks at each listed path at most once, however many places share its last
+    /// component.
+    pub fn listings_of<'p>(
+        &self,
+        places: impl IntoIterator<Item = &'p ObjectPath>,
+        resolver: &Resolver<'_>,
+        interrupt: Interrupt<'_>,
+    ) -> Result<HashMap<ObjectPath, NativeListings<'_>>, RootError> {
+        let mut found: HashMap<ObjectPath, NativeListings<'_>> =
+            places.into_iter().map(|place| (place.clone(), Vec::new())).collect();
+        let mut names: HashMap<u64, usize> = HashMap::new();
+        for place in found.keys() {
+            *names.entry(self.hasher.hash_one(place.name())).or_default() += 1;
+        }
+        for (name, count) in names {
+            let first = self.entries.partition_point(|entry| entry.name < name);
+            for entry in self.entries.iter().skip(first).take_while(|entry| entry.name == name) {
+                resolver.go_on(interrupt)?;
+                let spelled = self.text.get(entry.path.clone()).unwrap_or_default();
+                let Some(owner) = self.packages.get(entry.package) else { continue };
+                let exact = found.get_mut(spelled);
+                let is_exact = exact.is_some();
+                if let Some(listings) = exact {
+                    listings.push((owner, spelled));
+                }
+                // A link may still lead from a place that a plan foresees to another one.
+                if is_exact && count == 1 {
+                    continue;
+                }
+                let Ok(path) = ObjectPath::new(spelled) else { continue };
+                let place = resolver.locate_object(&path)?;
+                if is_exact && place.as_bytes() == spelled {
+                    continue;
+                }
+                if let Some(listings) = found.get_mut(&place) {
+                    listings.push((owner, spelled));
+                }
             }
         }
-        Ok(listings)
+        Ok(found)
     }
 
     fn names_of(
         &self,
         root: &Root,
-        wanted: &BTreeSet<Inode>,
+        is_wanted: impl Fn(&ObjectStatus) -> bool,
+        interrupt: Interrupt<'_>,
     ) -> Result<BTreeMap<Inode, Vec<(ObjectPath, NativeOwner)>>, RootError> {
         let resolver = root.resolver();
         let mut by_directory: BTreeMap<ObjectPath, Vec<(ObjectPath, &NativeOwner)>> = BTreeMap::new();
         for entry in &self.entries {
+            resolver.go_on(interrupt)?;
             let spelled = self.text.get(entry.path.clone()).unwrap_or_default();
             let (Ok(path), Some(owner)) = (ObjectPath::new(spelled), self.packages.get(entry.package)) else {
                 continue;
@@ -205,9 +250,9 @@ impl NativeIndex {
         for (directory, places) in by_directory {
             let Some(directory) = root.dir_if_there(&directory)? else { continue };
             for (place, owner) in places {
-                let seen = directory.look(place.name())?;
-                if let Some(inode) = seen.map(|seen| seen.inode).filter(|inode| wanted.contains(inode)) {
-                    names.entry(inode).or_default().push((place, owner.clone()));
+                resolver.go_on(interrupt)?;
+                if let Some(seen) = directory.look(place.name())?.filter(&is_wanted) {
+                    names.entry(seen.inode).or_default().push((place, owner.clone()));
                 }
             }
         }
@@ -227,6 +272,7 @@ impl NativeIndex {
         &self,
         paths: impl IntoIterator<Item = (&'p ObjectPath, &'p ObjectPath)>,
         resolver: &Resolver<'_>,
+        interrupt: Interrupt<'_>,
     ) -> Result<NativeOwners, RootError> {
         let mut found = NativeOwners {
             unreadable: self.unreadable.clone(),
@@ -237,31 +283,30 @@ impl NativeIndex {
         if self.entries.is_empty() {
             return Ok(found);
         }
+        let paths: Vec<(&ObjectPath, &ObjectPath)> = paths.into_iter().collect();
+        let listings = self.listings_of(paths.iter().map(|(_, place)| *place), resolver, interrupt)?;
         for (path, place) in paths {
-            let owners = self.owners(place, resolver)?;
+            let owners: BTreeSet<&NativeOwner> =
+                listings.get(place).into_iter().flatten().map(|(owner, _)| *owner).collect();
             if !owners.is_empty() {
                 found.owners.insert(path.clone(), owners.into_iter().cloned().collect());
             }
         }
         for diverted in &self.diverted {
-            let place = resolver.locate_object(&diverted.listed)?;
-            found.diverted.push((place, diverted.clone()));
+            resolver.go_on(interrupt)?;
+            let of_place = found.diverted.entry(resolver.locate_object(&diverted.listed)?).or_default();
+            of_place.entry(diverted.package.clone()).or_insert_with(|| diverted.clone());
         }
         Ok(found)
     }
 }
 
-/// `spelled` is from a list.
-fn is_at(spelled: &[u8], place: &ObjectPath, resolver: &Resolver<'_>) -> Result<bool, RootError> {
-    let Ok(path) = ObjectPath::new(spelled) else { return Ok(false) };
-    Ok(resolver.locate_object(&path)? == *place)
-}
-
 #[derive(Clone, Debug, Default)]
 pub struct NativeOwners {
     owners: BTreeMap<ObjectPath, Vec<NativeOwner>>,
-    diverted: Vec<(ObjectPath, DivertedPath)>,
-    rules: Vec<Diverting>,
+    /// By the place of the listed path, and by package.
+    diverted: HashMap<ObjectPath, BTreeMap<String, DivertedPath>>,
+    rules: HashMap<ObjectPath, Diverting>,
     multi_arch: BTreeSet<String>,
     names: BTreeMap<Inode, Vec<(ObjectPath, NativeOwner)>>,
     unreadable: Vec<String>,
@@ -275,6 +320,7 @@ impl NativeOwners {
         index: &NativeIndex,
         root: &Root,
         objects: impl Iterator<Item = (&'l ObjectPath, &'l Live)>,
+        interrupt: Interrupt<'_>,
     ) -> Result<(), RootError> {
         let mut known: BTreeMap<Inode, (u64, BTreeSet<&ObjectPath>)> = BTreeMap::new();
         for (place, live) in objects.filter(|(_, live)| live.links > 1 && !live.is_directory()) {
@@ -283,8 +329,20 @@ impl NativeOwners {
         }
         known.retain(|_, (links, names)| *links > names.len() as u64);
         if !known.is_empty() && !index.entries.is_empty() {
-            self.names = index.names_of(root, &known.into_keys().collect())?;
+            self.names = index.names_of(root, |seen| known.contains_key(&seen.inode), interrupt)?;
         }
+        Ok(())
+    }
+
+    /// Adds the listed names of all objects with several names: one search for any number of later questions.
+    pub fn add_all_names(
+        &mut self,
+        index: &NativeIndex,
+        root: &Root,
+        interrupt: Interrupt<'_>,
+    ) -> Result<(), RootError> {
+        let has_several = |seen: &ObjectStatus| seen.links > 1 && seen.file_type != FileType::Directory;
+        self.names = index.names_of(root, has_several, interrupt)?;
         Ok(())
     }
 
@@ -315,21 +373,15 @@ impl NativeOwners {
 
     /// Returns `None` unless somebody else diverted the file.
     pub fn diverted(&self, place: &ObjectPath, own: &NativeOrigin) -> Option<&DivertedPath> {
-        let is_it = |(listed, diverted): &&(ObjectPath, DivertedPath)| {
-            listed == place && diverted.package == own.name && own.manager == NativeManager::Dpkg
-        };
-        self.diverted.iter().find(is_it).map(|(_, diverted)| diverted)
+        let of_place = self.diverted.get(place).filter(|_| own.manager == NativeManager::Dpkg)?;
+        of_place.get(&own.name)
     }
 
     /// Returns the place of a file in addition to the package's list, if somebody else diverts it. dpkg compares such
     /// paths as text.
     pub fn diverted_addition(&self, path: &ObjectPath, own: &NativeOrigin) -> Option<&ObjectPath> {
-        let is_it = |rule: &&Diverting| {
-            rule.from == *path
-                && own.manager == NativeManager::Dpkg
-                && rule.by.as_deref() != Some(own.name.as_str())
-        };
-        self.rules.iter().find(is_it).map(|rule| &rule.to)
+        let rule = self.rules.get(path).filter(|_| own.manager == NativeManager::Dpkg)?;
+        (rule.by.as_deref() != Some(own.name.as_str())).then_some(&rule.to)
     }
 
     /// Returns the reasons why owners are unknown.

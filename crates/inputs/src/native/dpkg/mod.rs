@@ -77,24 +77,32 @@ impl<'a> DpkgRecords<'a> {
         let names: BTreeMap<&str, &str> =
             origins().map(|origin| (origin.name.as_str(), origin.name.as_str())).collect();
         let entries = status::entries(&self.status, |name| names.get(name).copied());
+        let mut registered: BTreeMap<(&str, &str), BTreeSet<&NativeOrigin>> = BTreeMap::new();
+        for origin in origins() {
+            if let Some(arch) = &origin.arch {
+                registered.entry((origin.name.as_str(), arch.as_str())).or_default().insert(origin);
+            }
+        }
         let info = self.info()?;
         let presence = |origin: &NativeOrigin| {
             if self.unfinished.contains(&origin.name) {
                 return Ok(NativePresence::Busy(UnfinishedChange::Configure));
             }
             let of_name = entries.get(origin.name.as_str()).map(Vec::as_slice).unwrap_or_default();
-            let registered = origins().filter(|other| other.name == origin.name && *other != origin);
-            let archs: Vec<&str> = registered.filter_map(|other| other.arch.as_deref()).collect();
-            Self::presence(origin, of_name, &archs, info.as_ref())
+            let is_registered = |arch: &str| {
+                let others = registered.get(&(origin.name.as_str(), arch));
+                others.into_iter().flatten().any(|other| *other != origin)
+            };
+            Self::presence(origin, of_name, &is_registered, info.as_ref())
         };
         Ok(origins().map(presence).collect())
     }
 
-    /// `others` are the other architectures for which the package is registered.
+    /// `is_registered` tells whether the package has another registration, for this architecture.
     fn presence(
         origin: &NativeOrigin,
         entries: &[DpkgStatus],
-        others: &[&str],
+        is_registered: &dyn Fn(&str) -> bool,
         info: Option<&Dir>,
     ) -> Result<NativePresence, NativeError> {
         let named: Vec<&DpkgStatus> = of_arch(entries, origin.arch.as_deref()).collect();
@@ -108,7 +116,7 @@ impl<'a> DpkgRecords<'a> {
             }
             None => return Ok(NativePresence::Gone),
         };
-        if others.contains(&one.arch.as_str()) {
+        if is_registered(&one.arch) {
             return Ok(NativePresence::Gone);
         }
         let (version, arch) = (one.version.clone(), one.arch.clone());
@@ -572,9 +580,9 @@ impl DpkgLists {
 
     pub(super) fn version(&self, list: &PackageList) -> String {
         let NativeOrigin { name, arch, .. } = &list.origin;
-        let of_name = self.versions.range((name.clone(), String::new())..);
-        let mut of_name = of_name.take_while(|((known, _), _)| known == name);
-        let found = of_name.find(|((_, of), _)| arch.as_ref().is_none_or(|arch| of == arch));
+        let first = self.versions.range((name.clone(), arch.clone().unwrap_or_default())..).next();
+        let found =
+            first.filter(|((known, of), _)| known == name && arch.as_ref().is_none_or(|arch| of == arch));
         found.map(|(_, version)| version.clone()).unwrap_or_default()
     }
 

@@ -94,7 +94,7 @@ impl RpmRecords {
         // Only a query for the name shows whether there are others.
         let all = self.installed(&[&package.origin.name])?;
         let is_other = |one: &InstalledRpm| one.arch == package.arch && one.evr != package.version;
-        let has_other_versions = all.found.iter().any(is_other);
+        let has_other_versions = all.found.values().flatten().any(is_other);
         Ok(NativePackage { has_other_versions, ..package })
     }
 
@@ -129,13 +129,16 @@ impl RpmRecords {
             Ok((answer, _)) => pieces(answer).filter_map(|piece| parse(piece).ok()).collect(),
             Err(_) => Vec::new(),
         };
+        let mut by_version: BTreeMap<(&str, &str), Vec<&NativePackage>> = BTreeMap::new();
+        for found in &found {
+            by_version.entry((found.origin.name.as_str(), found.version.as_str())).or_default().push(found);
+        }
         let of = |one: &RegisteredPackage<'_>| {
             let name = one.origin.name.as_str();
             if let Err(reason) = &answer {
                 return Err(bad(name, reason.clone()));
             }
-            let is_it = |found: &&NativePackage| found.origin.name == name && found.version == one.version;
-            let of_version = found.iter().filter(is_it).cloned();
+            let of_version = by_version.get(&(name, one.version)).into_iter().flatten().copied().cloned();
             let (own, others): (Vec<_>, Vec<_>) = of_version.partition(|found| found.arch == one.arch);
             the_one(name, if own.is_empty() { others } else { own })
         };
@@ -179,10 +182,10 @@ impl RpmRecords {
         if words.is_empty() {
             return Ok(found);
         }
-        for one in self.installed(&words)?.found {
+        for (name, of_name) in self.installed(&words)?.found {
             // rpm also takes a name with its version.
-            if names.contains(one.name.as_str()) {
-                found.entry(one.name).or_default().push(one.evr);
+            if names.contains(name.as_str()) {
+                found.insert(name, of_name.into_iter().map(|one| one.evr).collect());
             }
         }
         Ok(found)
@@ -234,8 +237,7 @@ impl RpmRecords {
         let mut installed = InstalledOfNames::default();
         for line in text.lines() {
             if let Some(line) = line.strip_prefix("P\t").and_then(RpmLine::parse) {
-                installed.found.push(InstalledRpm {
-                    name: line.name.to_owned(),
+                installed.found.entry(line.name.to_owned()).or_default().push(InstalledRpm {
                     evr: line.evr(),
                     arch: line.arch.to_owned(),
                     stamp: line.stamp.to_owned(),
@@ -243,7 +245,7 @@ impl RpmRecords {
             } else if let Some(name) =
                 line.strip_prefix("package ").and_then(|rest| rest.strip_suffix(" is not installed"))
             {
-                installed.absent.push(name.to_owned());
+                installed.absent.insert(name.to_owned());
             }
         }
         Ok(installed)
@@ -255,12 +257,18 @@ impl RpmRecords {
     ) -> Result<Vec<Result<NativePresence, NativeError>>, NativeError> {
         let names: BTreeSet<&str> = packages.iter().map(|package| package.origin.name.as_str()).collect();
         let installed = self.installed(&names.into_iter().collect::<Vec<_>>())?;
+        let mut registered: BTreeMap<&str, Vec<&RegisteredPackage<'_>>> = BTreeMap::new();
+        for package in packages {
+            registered.entry(package.origin.name.as_str()).or_default().push(package);
+        }
         let presence = |package: &RegisteredPackage<'_>| {
-            let name = &package.origin.name;
-            if installed.of_name(name).next().is_none() && !installed.absent.contains(name) {
+            let name = package.origin.name.as_str();
+            let of_name = installed.found.get(name).map(Vec::as_slice).unwrap_or_default();
+            if of_name.is_empty() && !installed.absent.contains(name) {
                 return Err(bad(name, "rpm does not report it".to_owned()));
             }
-            Ok(match followed(package, packages, installed.of_name(name)) {
+            let all = registered.get(name).map(Vec::as_slice).unwrap_or_default();
+            Ok(match followed(package, all, of_name) {
                 Some(InstalledRpm { evr, arch, stamp, .. }) => NativePresence::Installed {
                     version: evr.clone(),
                     arch: arch.clone(),
@@ -493,7 +501,6 @@ fn file(line: &[u8]) -> Option<(ObjectPath, Option<NativePath>)> {
 
 #[derive(Debug)]
 struct InstalledRpm {
-    name: String,
     evr: String,
     arch: String,
     stamp: String,
@@ -501,40 +508,34 @@ struct InstalledRpm {
 
 #[derive(Debug, Default)]
 struct InstalledOfNames {
-    found: Vec<InstalledRpm>,
-    absent: Vec<String>,
+    /// By name.
+    found: BTreeMap<String, Vec<InstalledRpm>>,
+    absent: BTreeSet<String>,
 }
 
-impl InstalledOfNames {
-    fn of_name<'i>(&'i self, name: &str) -> impl Iterator<Item = &'i InstalledRpm> {
-        self.found.iter().filter(move |one| one.name == name)
-    }
-}
-
-/// Returns the package of a registration among those of its name; `None` if it is gone. This is the registered version,
-/// else the only one for the architecture without another registration, else the only one at all: an upgrade may change
-/// the architecture. If several are left, the registered one was removed.
+/// Returns the package of a registration among those of its name; `None` if it is gone. `all` are the registrations of
+/// that name. This is the registered version, else the only one for the architecture without another registration, else
+/// the only one at all: an upgrade may change the architecture. If several are left, the registered one was removed.
 fn followed<'i>(
     package: &RegisteredPackage<'_>,
-    all: &[RegisteredPackage<'_>],
-    installed: impl Iterator<Item = &'i InstalledRpm>,
+    all: &[&RegisteredPackage<'_>],
+    installed: &'i [InstalledRpm],
 ) -> Option<&'i InstalledRpm> {
     let is_of = |origin: &NativeOrigin, one: &InstalledRpm| {
         let has = |own: &Option<String>, value: &str| own.as_ref().is_none_or(|own| own == value);
         has(&origin.arch, &one.arch) && has(&origin.version, &one.evr)
     };
-    let named: Vec<&InstalledRpm> = installed.filter(|one| is_of(package.origin, one)).collect();
+    let named: Vec<&InstalledRpm> = installed.iter().filter(|one| is_of(package.origin, one)).collect();
     let registered = |one: &&&InstalledRpm| one.evr == package.version && one.arch == package.arch;
     if let Some(one) = named.iter().find(registered) {
         return Some(one);
     }
-    let others = || all.iter().filter(|other| other.origin.name == package.origin.name);
     let stands_for = |other: &RegisteredPackage<'_>, one: &InstalledRpm| {
         let is_named = other.origin.arch.is_some() && is_of(other.origin, one);
         is_named || other.version == one.evr && other.arch == one.arch
     };
     let is_free = |one: &&&InstalledRpm| {
-        !others().any(|other| other.origin != package.origin && stands_for(other, one))
+        !all.iter().any(|other| other.origin != package.origin && stands_for(other, one))
     };
     let free: Vec<&InstalledRpm> = named.iter().filter(is_free).copied().collect();
     let of_arch: Vec<&InstalledRpm> = free.iter().filter(|one| one.arch == package.arch).copied().collect();
@@ -632,13 +633,13 @@ mod tests {
         let installed: Vec<InstalledRpm> = installed
             .iter()
             .map(|(evr, arch)| InstalledRpm {
-                name: "web".to_owned(),
                 evr: (*evr).to_owned(),
                 arch: (*arch).to_owned(),
                 stamp: String::new(),
             })
             .collect();
-        let followed = packages.iter().map(|one| followed(one, &packages, installed.iter()));
+        let all: Vec<&RegisteredPackage<'_>> = packages.iter().collect();
+        let followed = packages.iter().map(|one| followed(one, &all, &installed));
         followed.map(|one| one.map_or("gone".to_owned(), |one| format!("{}.{}", one.evr, one.arch))).collect()
     }
 

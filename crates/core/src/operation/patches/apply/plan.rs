@@ -108,7 +108,7 @@ impl<'a> ApplyInput<'a> {
         };
         if touched.packages.iter().any(is_native) {
             // A patch may spell a path of an adopted package in another way.
-            self.ground.add_spellings(&mut touched.to_mut().paths)?;
+            self.ground.add_spellings(&mut touched.to_mut().paths, self.caller.interrupt)?;
         }
         Ok(self.before.onto(self.ground.survey_without_kept(
             packages,
