@@ -389,3 +389,155 @@ impl NativeOwners {
         &self.unreadable
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    fn at(path: &str) -> ObjectPath {
+        ObjectPath::new(path.as_bytes()).unwrap()
+    }
+
+    /// A root with these lists of packages and diversions of dpkg.
+    fn root_with(lists: &[(&str, &str)], diversions: &str) -> (tempfile::TempDir, Root) {
+        let dir = tempfile::tempdir().unwrap();
+        let records = dir.path().join("var/lib/dpkg");
+        fs::create_dir_all(records.join("info")).unwrap();
+        fs::write(records.join("status"), "").unwrap();
+        fs::write(records.join("diversions"), diversions).unwrap();
+        for (name, list) in lists {
+            fs::write(records.join(format!("info/{name}.list")), list).unwrap();
+        }
+        let root = Root::open(dir.path()).unwrap();
+        (dir, root)
+    }
+
+    fn names(owners: &[NativeOwner]) -> Vec<&str> {
+        owners.iter().map(|owner| owner.origin.name.as_str()).collect()
+    }
+
+    #[test]
+    fn paths_with_one_last_component_have_the_owners_that_list_them_in_any_spelling() {
+        let lists = [
+            ("one", "/usr/lib/x\n/a/x\n"),
+            ("other", "/lib/x\n/b/x\n/circle/x\n"),
+            ("third", "/usr//lib/x\n/lib/y\n"),
+        ];
+        let (dir, root) = root_with(&lists, "");
+        fs::create_dir_all(dir.path().join("usr/lib")).unwrap();
+        symlink("usr/lib", dir.path().join("lib")).unwrap();
+        symlink("circle", dir.path().join("circle")).unwrap();
+        let (index, resolver) = (NativeIndex::read(&root), root.resolver());
+        let paths = ["/lib/x", "/usr/lib/x", "/a/x", "/b/x", "/c/x", "/lib/y", "/circle/x"].map(at);
+        let places = paths.clone().map(|path| resolver.locate_object(&path).unwrap());
+        let owners = index.owners_of(paths.iter().zip(&places), &resolver, &never).unwrap();
+        let found = paths.each_ref().map(|path| names(owners.of(path)).join(" "));
+        let all = "one other third";
+        assert_eq!(found, [all, all, "one", "other", "", "third", "other"]);
+        for (path, place) in paths.iter().zip(&places) {
+            let alone: Vec<NativeOwner> =
+                index.owners(place, &resolver).unwrap().into_iter().cloned().collect();
+            assert_eq!(alone, owners.of(path), "{path}");
+        }
+        let spelled = index.listings(&at("/usr/lib/x"), &resolver).unwrap();
+        let spelled: BTreeSet<&[u8]> = spelled.into_iter().map(|(_, spelled)| spelled).collect();
+        assert_eq!(spelled, BTreeSet::from([&b"/usr/lib/x"[..], b"/lib/x", b"/usr//lib/x"]));
+    }
+
+    #[test]
+    fn a_listed_place_behind_a_link_counts_as_itself_and_as_the_place_to_which_the_link_leads() {
+        let (dir, root) = root_with(&[("one", "/lib/x\n")], "");
+        fs::create_dir_all(dir.path().join("usr/lib")).unwrap();
+        symlink("usr/lib", dir.path().join("lib")).unwrap();
+        let (index, resolver) = (NativeIndex::read(&root), root.resolver());
+        // A plan that replaces the link by a directory has both places.
+        let places = ["/lib/x", "/usr/lib/x"].map(at);
+        let found = index.listings_of(&places, &resolver, &never).unwrap();
+        assert_eq!(places.map(|place| found[&place].len()), [1, 1]);
+    }
+
+    #[test]
+    fn spellings_are_those_of_lists_and_of_links_at_the_top() {
+        let (dir, root) = root_with(&[("one", "/lib/x\n")], "");
+        fs::create_dir_all(dir.path().join("usr/lib")).unwrap();
+        symlink("usr/lib", dir.path().join("lib")).unwrap();
+        let (index, resolver) = (NativeIndex::read(&root), root.resolver());
+        let mut paths = BTreeSet::from([at("/usr/lib/x"), at("/usr/y")]);
+        let links = [(at("/top"), at("/usr")), (at("/self"), at("/"))];
+        index.add_spellings(&mut paths, &links, &resolver, &never).unwrap();
+        let all =
+            ["/usr/lib/x", "/lib/x", "/top/lib/x", "/self/usr/lib/x", "/usr/y", "/top/y", "/self/usr/y"];
+        assert_eq!(paths, BTreeSet::from(all.map(at)));
+    }
+
+    #[test]
+    fn a_diverted_path_has_its_place_for_each_package_that_did_not_divert_it() {
+        let lists = [("bash", "/bin/sh\n"), ("dash", "/bin/sh\n"), ("zsh", "/usr/bin/sh\n/usr/bin/y\n")];
+        let diversions = "/bin/sh\n/bin/sh.distrib\ndash\n/usr/bin/y\n/usr/bin/y.real\n:\n";
+        let (dir, root) = root_with(&lists, diversions);
+        fs::create_dir_all(dir.path().join("usr/bin")).unwrap();
+        symlink("usr/bin", dir.path().join("bin")).unwrap();
+        let (index, resolver) = (NativeIndex::read(&root), root.resolver());
+        let places = ["/usr/bin/sh", "/usr/bin/sh.distrib", "/usr/bin/y", "/usr/bin/y.real"].map(at);
+        let owners = index.owners_of(places.iter().zip(&places), &resolver, &never).unwrap();
+        let found = places.each_ref().map(|path| names(owners.of(path)).join(" "));
+        assert_eq!(found, ["dash zsh", "bash", "", "zsh"]);
+        let origin = |name: &str| NativeOrigin {
+            manager: NativeManager::Dpkg,
+            name: name.to_owned(),
+            arch: None,
+            version: None,
+        };
+        let diverted = |place: &str, name: &str| {
+            owners.diverted(&at(place), &origin(name)).map(|one| one.place.to_string())
+        };
+        assert_eq!(diverted("/usr/bin/sh", "bash").as_deref(), Some("/bin/sh.distrib"));
+        assert_eq!(diverted("/usr/bin/y", "zsh").as_deref(), Some("/usr/bin/y.real"));
+        assert_eq!(["dash", "zsh"].map(|name| diverted("/usr/bin/sh", name)), [None, None]);
+        let rpm = NativeOrigin { manager: NativeManager::Rpm, ..origin("bash") };
+        assert_eq!(owners.diverted(&at("/usr/bin/sh"), &rpm), None);
+        let addition = |name: &str| owners.diverted_addition(&at("/bin/sh"), &origin(name));
+        assert_eq!(addition("new"), Some(&at("/bin/sh.distrib")));
+        assert_eq!(addition("dash"), None, "the diverting package keeps the path");
+        let mut paths = BTreeSet::from([at("/usr/bin/sh"), at("/usr/bin/y")]);
+        index.add_diverted(&mut paths, &resolver, &never).unwrap();
+        assert_eq!(paths.len(), 4, "{paths:?}");
+    }
+
+    /// With a comparison of each path with each, this would not end.
+    #[test]
+    fn very_many_paths_with_one_last_component_are_looked_at_once_each() {
+        let list: String = (0..200_000).map(|number| format!("/a/{number}/x\n")).collect();
+        let (_dir, root) = root_with(&[("one", &list)], "");
+        let (index, resolver) = (NativeIndex::read(&root), root.resolver());
+        let paths: Vec<ObjectPath> = list.lines().map(at).collect();
+        let pairs = || paths.iter().map(|path| (path, path));
+        let owners = index.owners_of(pairs(), &resolver, &never).unwrap();
+        assert!(paths.iter().all(|path| names(owners.of(path)) == ["one"]));
+        let asked = AtomicUsize::new(0);
+        let interrupt = || (asked.fetch_add(1, Ordering::Relaxed) > 100).then_some(15);
+        assert!(index.owners_of(pairs(), &resolver, &interrupt).is_err());
+    }
+
+    #[test]
+    fn all_listed_names_of_hard_links_are_known_after_one_search() {
+        let (dir, root) = root_with(&[("one", "/usr/a\n/usr/alone\n/usr\n"), ("other", "/lib/b\n")], "");
+        fs::create_dir(dir.path().join("usr")).unwrap();
+        symlink("usr", dir.path().join("lib")).unwrap();
+        fs::write(dir.path().join("usr/a"), "").unwrap();
+        fs::write(dir.path().join("usr/alone"), "").unwrap();
+        fs::hard_link(dir.path().join("usr/a"), dir.path().join("usr/b")).unwrap();
+        let mut owners = NativeOwners::default();
+        owners.add_all_names(&NativeIndex::read(&root), &root, &never).unwrap();
+        let of = |path: &str| {
+            let live = root.live_at(&at(path)).unwrap().unwrap();
+            owners.names(&live).iter().map(|(name, _)| name.clone()).collect::<BTreeSet<_>>()
+        };
+        assert_eq!(of("/usr/b"), BTreeSet::from([at("/usr/a"), at("/usr/b")]));
+        assert!(of("/usr/alone").is_empty() && of("/usr").is_empty());
+    }
+}

@@ -217,3 +217,56 @@ fn keep_first(paths: &mut Vec<ObjectPath>) {
     let mut known = HashSet::new();
     paths.retain(|path| known.insert(path.clone()));
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn at(path: &str) -> ObjectPath {
+        ObjectPath::new(path.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_path_is_within_a_named_one_in_any_spelling_and_behind_its_diversion() {
+        let dir = tempfile::tempdir().unwrap();
+        let records = dir.path().join("var/lib/dpkg");
+        std::fs::create_dir_all(records.join("info")).unwrap();
+        std::fs::write(records.join("info/bash.list"), "/bin/sh\n").unwrap();
+        std::fs::write(records.join("diversions"), "/bin/sh\n/bin/sh.distrib\ndash\n").unwrap();
+        std::fs::create_dir_all(dir.path().join("usr/bin")).unwrap();
+        symlink("usr/bin", dir.path().join("bin")).unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        let within = |named: &str, paths: [&str; 3]| {
+            let named = [at(named)];
+            let is_within = is_within(&root, &named);
+            paths.map(|path| is_within(&at(path)))
+        };
+        assert_eq!(within("/bin/sh", ["/usr/bin/sh", "/usr/bin/sh.distrib", "/bin/x"]), [true, true, false]);
+        assert_eq!(within("/bin", ["/usr/bin/x", "/bin", "/usr/lib/x"]), [true, true, false]);
+        assert_eq!(within("/", ["/x", "/usr/bin/x", "/"]), [true, true, true]);
+        assert_eq!(within("/usr/b", ["/usr/bin", "/usr/b", "/usr/b/x"]), [false, true, true]);
+        assert!(is_within(&root, &[])(&at("/x")));
+    }
+
+    /// With a comparison of each path with each diversion, this would not end.
+    #[test]
+    fn very_many_diversions_are_resolved_once_each() {
+        let dir = tempfile::tempdir().unwrap();
+        let records = dir.path().join("var/lib/dpkg");
+        std::fs::create_dir_all(records.join("info")).unwrap();
+        let all = 0..100_000;
+        let list: String = all.clone().map(|number| format!("/a/{number}/x\n")).collect();
+        let diversions: String =
+            all.map(|number| format!("/a/{number}/x\n/a/{number}/x.distrib\nother\n")).collect();
+        std::fs::write(records.join("info/one.list"), &list).unwrap();
+        std::fs::write(records.join("diversions"), diversions).unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        let named: Vec<ObjectPath> = list.lines().map(at).collect();
+        let is_within = is_within(&root, &named);
+        assert!(named.iter().all(&is_within));
+        assert!((0..100_000).all(|number| is_within(&at(&format!("/a/{number}/x.distrib")))));
+        assert!(!is_within(&at("/a/0/y")));
+    }
+}
