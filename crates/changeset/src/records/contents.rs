@@ -2,6 +2,7 @@
 //! missing file is an empty database; two lines of a path merge their owners; logged changes of another tool
 //! ([`patchadm_svr4::format::pkglog`]) count.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs::File;
 use std::io::{BufReader, Read, Seek as _, Write as _};
@@ -13,7 +14,7 @@ use crate::records::stamped::{WantedLines, search};
 use crate::records::{RecordError, RecordView, failed as not_done, named, places};
 use patchadm_svr4::format::contents::{ContentsError, ContentsReader, is_comment, key_of};
 use patchadm_svr4::format::pkglog::Pkglog;
-use patchadm_svr4::package::{ContentsLine, ObjectPath, OwnerStatus, PkgInst};
+use patchadm_svr4::package::{ContentsLine, ObjectPath, OwnerStatus, OwningPackage, PkgInst};
 
 pub use super::stamped::ContentsLines;
 
@@ -74,18 +75,25 @@ fn pick(
 ) -> Result<ContentsLines, ContentsError> {
     let mut reader = ContentsReader::new(from);
     let mut lines = ContentsLines::new();
+    let mut later: BTreeMap<ObjectPath, Vec<OwningPackage>> = BTreeMap::new();
     loop {
         let number = reader.line() + 1;
-        let Some(raw) = reader.next_line()? else { return Ok(lines) };
+        let Some(raw) = reader.next_line()? else { break };
         if is_comment(raw) || !wants(raw) {
             continue;
         }
         let line = ContentsLine::parse(raw).map_err(|error| ContentsError::Line { line: number, error })?;
-        match lines.get_mut(&line.path) {
-            Some(known) => known.adopt_owners(line),
-            None => drop(lines.insert(line.path.clone(), line)),
+        match lines.entry(line.path.clone()) {
+            Entry::Occupied(_) => later.entry(line.path).or_default().extend(line.owners),
+            Entry::Vacant(free) => {
+                free.insert(line);
+            }
         }
     }
+    for (path, owners) in later {
+        lines.entry(path).and_modify(|line| line.adopt_owners(owners));
+    }
+    Ok(lines)
 }
 
 /// Includes shared objects.
@@ -199,10 +207,29 @@ pub fn lines_at(
         return Ok(lines);
     }
     let wanted: HashSet<&[u8]> = paths.iter().map(ObjectPath::as_bytes).collect();
+    let prefixes = Prefixes::of(prefixes);
     scan_file(view, file, &mut |raw| {
         let path = key_of(raw);
-        wanted.contains(path.as_ref()) || prefixes.iter().any(|prefix| path.starts_with(prefix))
+        wanted.contains(path.as_ref()) || prefixes.begin(&path)
     })
+}
+
+/// Sorted; none begins with another one, so that only the last one up to a path can begin it.
+pub struct Prefixes<'p>(Vec<&'p [u8]>);
+
+impl<'p> Prefixes<'p> {
+    pub fn of(prefixes: &'p [Vec<u8>]) -> Self {
+        let mut sorted: Vec<&[u8]> = prefixes.iter().map(Vec::as_slice).collect();
+        sorted.sort_unstable();
+        sorted.dedup_by(|next, before| next.starts_with(before));
+        Self(sorted)
+    }
+
+    /// Returns true if one of them is the beginning of the path.
+    pub fn begin(&self, path: &[u8]) -> bool {
+        let after = self.0.partition_point(|prefix| *prefix <= path);
+        after.checked_sub(1).and_then(|at| self.0.get(at)).is_some_and(|prefix| path.starts_with(prefix))
+    }
 }
 
 fn links_to(links: &[(ObjectPath, ObjectPath)], paths: &BTreeSet<ObjectPath>) -> BTreeSet<ObjectPath> {

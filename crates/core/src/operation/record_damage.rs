@@ -295,7 +295,7 @@ impl RegainedLines {
         let Some(made) = made else { return false };
         for line in made {
             match self.lines.get_mut(&line.path) {
-                Some(known) => known.adopt_owners(line),
+                Some(known) => known.adopt_owners(line.owners),
                 None => drop(self.lines.insert(line.path.clone(), line)),
             }
         }
@@ -343,7 +343,7 @@ impl RegainedLines {
                 (Some(new), known) => {
                     let mut line = new;
                     if let Some(known) = known {
-                        line.adopt_owners(known);
+                        line.adopt_owners(known.owners);
                     }
                     line
                 }
