@@ -215,10 +215,10 @@ pub fn lines_at(
 }
 
 /// Sorted; none begins with another one, so that only the last one up to a path can begin it.
-pub struct Prefixes<'p>(Vec<&'p [u8]>);
+struct Prefixes<'p>(Vec<&'p [u8]>);
 
 impl<'p> Prefixes<'p> {
-    pub fn of(prefixes: &'p [Vec<u8>]) -> Self {
+    fn of(prefixes: &'p [Vec<u8>]) -> Self {
         let mut sorted: Vec<&[u8]> = prefixes.iter().map(Vec::as_slice).collect();
         sorted.sort_unstable();
         sorted.dedup_by(|next, before| next.starts_with(before));
@@ -226,7 +226,7 @@ impl<'p> Prefixes<'p> {
     }
 
     /// Returns true if one of them is the beginning of the path.
-    pub fn begin(&self, path: &[u8]) -> bool {
+    fn begin(&self, path: &[u8]) -> bool {
         let after = self.0.partition_point(|prefix| *prefix <= path);
         after.checked_sub(1).and_then(|at| self.0.get(at)).is_some_and(|prefix| path.starts_with(prefix))
     }
