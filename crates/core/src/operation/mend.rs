@@ -352,12 +352,11 @@ impl LostPkginfo<'_> {
     /// without a known value. The ledger's digest proves a value.
     fn with_patch_info(&self, found: &Params) -> (Params, Vec<String>) {
         let list = found.text("PATCHLIST").into_owned();
-        let lines: Vec<&LedgerLine> = self.traces.ledger.iter().flat_map(Ledger::lines).collect();
         let is_recorded = |patch: &str, value: &[u8]| {
             let told: Params = [("PATCHLIST", patch.as_bytes()), (&*format!("PATCH_INFO_{patch}"), value)]
                 .into_iter()
                 .collect();
-            let line = lines.iter().find(|line| line.patch == patch);
+            let line = self.traces.ledger.as_ref().and_then(|ledger| ledger.line(patch));
             line.is_some_and(|line| ledger::info(&told, patch) == Some(line.info))
         };
         let older: Vec<Params> = self.traces.archives.values().filter_map(found_by).collect();
