@@ -366,6 +366,44 @@ mod tests {
     }
 
     #[test]
+    fn a_prefix_begins_paths_whatever_other_prefixes_lie_between() {
+        let of = ["/a/", "/a/b/", "/ab/", "/b"].map(|prefix| prefix.as_bytes().to_vec());
+        let prefixes = Prefixes::of(&of);
+        for path in ["/a/x", "/a/b/c", "/a/z/y", "/ab/c", "/b", "/bc"] {
+            assert!(prefixes.begin(path.as_bytes()), "{path}");
+        }
+        for path in ["/", "/a", "/aa/x", "/ab", "/c"] {
+            assert!(!prefixes.begin(path.as_bytes()), "{path}");
+        }
+        assert!(!Prefixes::of(&[]).begin(b"/a"));
+    }
+
+    /// With a comparison of each line with each directory, this would not end.
+    #[test]
+    fn lines_below_very_many_directories_are_found_in_one_pass() {
+        let names: Vec<String> = (0..100_000).map(|number| format!("/opt/{number}")).collect();
+        let contents: String =
+            names.iter().map(|name| format!("{name} x none 0755 a b X\n{name}/f=t s none X\n")).collect();
+        let (_dir, root) = root(Some(&contents));
+        let directories: Vec<ObjectPath> =
+            names.iter().map(|name| ObjectPath::new(name.as_bytes()).unwrap()).collect();
+        let lines = lines_below(&RecordView::live(&root), &directories).unwrap();
+        assert_eq!(lines.len(), names.len());
+    }
+
+    /// With a comparison of each owner with each, this would not end.
+    #[test]
+    fn the_owners_of_very_many_lines_of_one_path_are_united_once() {
+        let contents: String =
+            (0..200_000).map(|number| format!("/x d none 0755 a b P{}\n", number / 2)).collect();
+        let (_dir, root) = root(Some(&contents));
+        let lines = scan(&RecordView::live(&root), |_| true).unwrap();
+        let owners: Vec<&str> =
+            lines.values().flat_map(|line| &line.owners).map(|owner| owner.package.as_str()).collect();
+        assert_eq!((owners.len(), owners[0], owners[99_999]), (100_000, "P0", "P99999"));
+    }
+
+    #[test]
     fn a_wanted_line_that_cannot_be_parsed_is_named() {
         let (dir, root) = root(Some(CONTENTS));
         let error = lines_of_paths(&RecordView::live(&root), &paths(&["/opt/e"])).unwrap_err().to_string();

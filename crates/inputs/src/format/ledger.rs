@@ -578,9 +578,29 @@ mod tests {
         ledger.set(line());
         assert!(ledger.earlier("105181-05").is_none() && ledger.line("105181-05").is_some());
         ledger.retain(|_, info| info.is_some());
-        assert_eq!(ledger.earlier, []);
+        assert!(ledger.earlier.is_empty() && ledger.earlier("105181-04").is_none());
         let mixed = earlier.replacen("\"undo\":\"sha256:", "\"undo\":\"b3:", 1);
         assert!(matches!(Ledger::parse(mixed.as_bytes()), Err(LedgerError::Line { line: 1, .. })));
+    }
+
+    /// With a search through all lines for each patch, this would not end.
+    #[test]
+    fn the_lines_of_very_many_patches_are_found_by_patch() {
+        let mut ledger = Ledger::default();
+        let patches: Vec<String> = (0..100_000).map(|number| format!("{number}-01")).collect();
+        for run in [RUN, "18-9c1d6f20aa31b7e4"] {
+            for patch in &patches {
+                ledger.set(LedgerLine { patch: patch.clone(), run: run.to_owned(), ..line() });
+            }
+        }
+        assert_eq!(ledger.lines().len(), patches.len());
+        let is_last =
+            |patch: &String| ledger.line(patch).is_some_and(|line| line.patch == *patch && line.run != RUN);
+        assert!(patches.iter().all(is_last));
+        ledger.retain(|patch, _| patch.starts_with('7'));
+        assert_eq!(ledger.lines().len(), 11_111);
+        assert!(ledger.line("1-01").is_none());
+        assert!(ledger.line("7999-01").is_some_and(|line| line.patch == "7999-01"));
     }
 
     #[test]

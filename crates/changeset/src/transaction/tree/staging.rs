@@ -434,3 +434,15 @@ impl PreparedTree<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_directories_above_a_path_are_those_of_whole_names() {
+        let all = |path: &'static [u8]| above(path).collect::<Vec<_>>();
+        assert_eq!(all(b"a/bc/d"), [&b"a"[..], b"a/bc"]);
+        assert!(all(b"a").is_empty() && all(b"").is_empty());
+    }
+}

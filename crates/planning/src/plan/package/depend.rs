@@ -193,4 +193,21 @@ mod tests {
         let said: Vec<String> = found.dependencies.iter().map(words).collect();
         assert_eq!(said, ["ACMEcore (i386) 1.0 or 2.0", "ACMEold"]);
     }
+
+    #[test]
+    fn a_version_serves_by_itself_or_by_a_compatible_one_on_the_wanted_architecture() {
+        let found = Depend::parse(b"P ACMEcore Core\n\t(i386)1.0\n  2.0,REV=1 a\nP ACMEany Any\n");
+        let [core, any] = &found.dependencies[..] else { panic!("{found:?}") };
+        let fits = |arch: &str, version: &str, compatible: &[&str]| {
+            let params: Params = [("ARCH", arch), ("VERSION", version)].into_iter().collect();
+            let compatible: Vec<String> = compatible.iter().map(|one| (*one).to_owned()).collect();
+            assert!(fits_version(any, &params, &compatible));
+            fits_version(core, &params, &compatible)
+        };
+        assert!(fits("sparc, i386", "1.0", &[]));
+        assert!(!fits("sparc", "1.0", &[]));
+        assert!(fits("sparc", "2.0,REV=1  a", &[]), "blanks do not count");
+        assert!(fits("i386", "3.0", &["0.9", " 1.0"]));
+        assert!(!fits("i386", "3.0", &["0.9"]));
+    }
 }
