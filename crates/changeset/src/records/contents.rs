@@ -91,7 +91,9 @@ fn pick(
         }
     }
     for (path, owners) in later {
-        lines.entry(path).and_modify(|line| line.adopt_owners(owners));
+        if let Some(line) = lines.get_mut(&path) {
+            line.adopt_owners(owners);
+        }
     }
     Ok(lines)
 }
