@@ -419,3 +419,32 @@ pub struct ApplyOptions {
     /// Of the packages' own checkinstall scripts, by index in the image.
     pub answers: BTreeMap<usize, Params>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn installed_packages_of_a_version_are_found_in_order_whatever_blanks_their_architecture_has() {
+        let package = |name: &str| PkgInst::new(name).unwrap();
+        let params = |pkg: &str, version: &str, arch: &str| -> Params {
+            [("PKG", pkg), ("VERSION", version), ("ARCH", arch)].into_iter().collect()
+        };
+        let one = |name: &str, params: Params| (package(name), Installed { params, ..Installed::default() });
+        let installed = BTreeMap::from([
+            one("X", params("X", "1", "sparc, i386")),
+            one("X.2", params("X", "2", "sparc,i386")),
+            one("X.3", params("X", "1", "sparc,i386")),
+            one("Y", params("Y", "1", "sparc,i386")),
+            one("Z", Params::default()),
+        ]);
+        let versions = InstalledVersions::of(&installed);
+        let like = |params: &Params| -> Vec<String> {
+            versions.like(params).map(|(package, _)| package.to_string()).collect()
+        };
+        assert_eq!(like(&params("X", "1", "sparc,i386")), ["X", "X.3"]);
+        assert_eq!(like(&params("X", "2", "sparc,i386")), ["X.2"]);
+        assert_eq!(like(&params("Y", "1", "sparc")), Vec::<String>::new());
+        assert_eq!(like(&Params::default()), ["Z"]);
+    }
+}
