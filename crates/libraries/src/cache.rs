@@ -9,7 +9,7 @@
 //! a line for each fact       JSON; the fact of an entry is its number from 1, or 0 of what is no program or library
 //! ```
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -230,7 +230,7 @@ fn parse_facts(line: &[u8]) -> Option<Arc<ElfFacts>> {
         32 => false,
         _ => return None,
     };
-    let weak = line.weak;
+    let weak: HashSet<(String, String)> = line.weak.into_iter().collect();
     let needs = line.verneed.into_iter().flat_map(|(library, versions)| {
         versions.into_iter().map(move |version| (library.clone(), version)).collect::<Vec<_>>()
     });

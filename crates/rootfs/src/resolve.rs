@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use rustix::io::Errno;
 
 use super::calls::MOST_LINKS;
-use super::{ObjectStatus, Result, Root, RootError};
+use super::{Interrupt, ObjectStatus, Result, Root, RootError};
 use patchadm_svr4::package::ObjectPath;
 
 /// Resolves paths of one root; a thousand files of a directory cost one lookup.
@@ -47,6 +47,14 @@ impl<'a> Resolver<'a> {
         match self.locate(path) {
             Err(RootError::Loop(_)) => Ok(path.clone()),
             located => located,
+        }
+    }
+
+    /// For loops over many paths: fails with EINTR once a signal came.
+    pub fn go_on(&self, interrupt: Interrupt<'_>) -> Result<()> {
+        match interrupt() {
+            None => Ok(()),
+            Some(_) => Err(self.root.error("look at", &ObjectPath::root(), Errno::INTR)),
         }
     }
 

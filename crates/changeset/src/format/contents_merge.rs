@@ -14,7 +14,7 @@ use chrono::NaiveDateTime;
 use crate::format::contents_stamp::{ContentsStamp, Links, OwnerCounts, link_line};
 use crate::format::ordered::{Ordered, SortedLinesError};
 use patchadm_svr4::format::contents::{ContentsError, ContentsReader, is_comment, key_of};
-use patchadm_svr4::package::{ContentsLine, ObjectPath, PkgInst};
+use patchadm_svr4::package::{ContentsLine, ObjectPath, OwningPackage, PkgInst};
 
 /// In lines.
 pub const MOST_UNSORTED_LINES: u64 = 8_000_000;
@@ -210,6 +210,9 @@ struct Held {
     raw: Vec<u8>,
     line: u64,
     comments: Vec<u8>,
+    /// The line with the owners of the others, if there are others.
+    first: Option<ContentsLine>,
+    others: Vec<OwningPackage>,
 }
 
 /// Old lines and edits are sorted: each line is one step of a merge sort.
@@ -273,7 +276,8 @@ impl<'a, W: Write> Merger<'a, W> {
         if !std::mem::take(&mut self.waits) {
             return Ok(());
         }
-        let held = std::mem::take(&mut self.held);
+        let mut held = std::mem::take(&mut self.held);
+        held.unite();
         self.insert_while(|path| path.as_bytes() < &*held.key)?;
         match self.edits.next_if(|(path, _)| path.as_bytes() == &*held.key) {
             Some((_, Some(line))) => {
@@ -340,10 +344,18 @@ impl Held {
 
     fn adopt(&mut self, raw: &[u8], line: u64) -> Result<(), ContentsError> {
         let parse = |raw, line| ContentsLine::parse(raw).map_err(|error| ContentsError::Line { line, error });
-        let mut first = parse(&self.raw, self.line)?;
-        first.adopt_owners(parse(raw, line)?);
-        self.raw = first.write();
+        if self.first.is_none() {
+            self.first = Some(parse(&self.raw, self.line)?);
+        }
+        self.others.extend(parse(raw, line)?.owners);
         Ok(())
+    }
+
+    fn unite(&mut self) {
+        if let Some(mut first) = self.first.take() {
+            first.adopt_owners(self.others.drain(..));
+            self.raw = first.write();
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 //! missing file is an empty database; two lines of a path merge their owners; logged changes of another tool
 //! ([`patchadm_svr4::format::pkglog`]) count.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs::File;
 use std::io::{BufReader, Read, Seek as _, Write as _};
@@ -13,7 +14,7 @@ use crate::records::stamped::{WantedLines, search};
 use crate::records::{RecordError, RecordView, failed as not_done, named, places};
 use patchadm_svr4::format::contents::{ContentsError, ContentsReader, is_comment, key_of};
 use patchadm_svr4::format::pkglog::Pkglog;
-use patchadm_svr4::package::{ContentsLine, ObjectPath, OwnerStatus, PkgInst};
+use patchadm_svr4::package::{ContentsLine, ObjectPath, OwnerStatus, OwningPackage, PkgInst};
 
 pub use super::stamped::ContentsLines;
 
@@ -74,18 +75,27 @@ fn pick(
 ) -> Result<ContentsLines, ContentsError> {
     let mut reader = ContentsReader::new(from);
     let mut lines = ContentsLines::new();
+    let mut later: BTreeMap<ObjectPath, Vec<OwningPackage>> = BTreeMap::new();
     loop {
         let number = reader.line() + 1;
-        let Some(raw) = reader.next_line()? else { return Ok(lines) };
+        let Some(raw) = reader.next_line()? else { break };
         if is_comment(raw) || !wants(raw) {
             continue;
         }
         let line = ContentsLine::parse(raw).map_err(|error| ContentsError::Line { line: number, error })?;
-        match lines.get_mut(&line.path) {
-            Some(known) => known.adopt_owners(line),
-            None => drop(lines.insert(line.path.clone(), line)),
+        match lines.entry(line.path.clone()) {
+            Entry::Occupied(_) => later.entry(line.path).or_default().extend(line.owners),
+            Entry::Vacant(free) => {
+                free.insert(line);
+            }
         }
     }
+    for (path, owners) in later {
+        if let Some(line) = lines.get_mut(&path) {
+            line.adopt_owners(owners);
+        }
+    }
+    Ok(lines)
 }
 
 /// Includes shared objects.
@@ -199,10 +209,29 @@ pub fn lines_at(
         return Ok(lines);
     }
     let wanted: HashSet<&[u8]> = paths.iter().map(ObjectPath::as_bytes).collect();
+    let prefixes = Prefixes::of(prefixes);
     scan_file(view, file, &mut |raw| {
         let path = key_of(raw);
-        wanted.contains(path.as_ref()) || prefixes.iter().any(|prefix| path.starts_with(prefix))
+        wanted.contains(path.as_ref()) || prefixes.begin(&path)
     })
+}
+
+/// Sorted; none begins with another one, so that only the last one up to a path can begin it.
+struct Prefixes<'p>(Vec<&'p [u8]>);
+
+impl<'p> Prefixes<'p> {
+    fn of(prefixes: &'p [Vec<u8>]) -> Self {
+        let mut sorted: Vec<&[u8]> = prefixes.iter().map(Vec::as_slice).collect();
+        sorted.sort_unstable();
+        sorted.dedup_by(|next, before| next.starts_with(before));
+        Self(sorted)
+    }
+
+    /// Returns true if one of them is the beginning of the path.
+    fn begin(&self, path: &[u8]) -> bool {
+        let after = self.0.partition_point(|prefix| *prefix <= path);
+        after.checked_sub(1).and_then(|at| self.0.get(at)).is_some_and(|prefix| path.starts_with(prefix))
+    }
 }
 
 fn links_to(links: &[(ObjectPath, ObjectPath)], paths: &BTreeSet<ObjectPath>) -> BTreeSet<ObjectPath> {
@@ -336,6 +365,44 @@ mod tests {
         let (_dir, root) = root(Some(contents));
         let directories: Vec<_> = paths(&["/opt/a", "/var"]).into_iter().collect();
         assert_eq!(found(&lines_below(&RecordView::live(&root), &directories).unwrap()), ["/opt/a/c"]);
+    }
+
+    #[test]
+    fn a_prefix_begins_paths_whatever_other_prefixes_lie_between() {
+        let of = ["/a/", "/a/b/", "/ab/", "/b"].map(|prefix| prefix.as_bytes().to_vec());
+        let prefixes = Prefixes::of(&of);
+        for path in ["/a/x", "/a/b/c", "/a/z/y", "/ab/c", "/b", "/bc"] {
+            assert!(prefixes.begin(path.as_bytes()), "{path}");
+        }
+        for path in ["/", "/a", "/aa/x", "/ab", "/c"] {
+            assert!(!prefixes.begin(path.as_bytes()), "{path}");
+        }
+        assert!(!Prefixes::of(&[]).begin(b"/a"));
+    }
+
+    /// With a comparison of each line with each directory, this would not end.
+    #[test]
+    fn lines_below_very_many_directories_are_found_in_one_pass() {
+        let names: Vec<String> = (0..100_000).map(|number| format!("/opt/{number}")).collect();
+        let contents: String =
+            names.iter().map(|name| format!("{name} x none 0755 a b X\n{name}/f=t s none X\n")).collect();
+        let (_dir, root) = root(Some(&contents));
+        let directories: Vec<ObjectPath> =
+            names.iter().map(|name| ObjectPath::new(name.as_bytes()).unwrap()).collect();
+        let lines = lines_below(&RecordView::live(&root), &directories).unwrap();
+        assert_eq!(lines.len(), names.len());
+    }
+
+    /// With a comparison of each owner with each, this would not end.
+    #[test]
+    fn the_owners_of_very_many_lines_of_one_path_are_united_once() {
+        let contents: String =
+            (0..200_000).map(|number| format!("/x d none 0755 a b P{}\n", number / 2)).collect();
+        let (_dir, root) = root(Some(&contents));
+        let lines = scan(&RecordView::live(&root), |_| true).unwrap();
+        let owners: Vec<&str> =
+            lines.values().flat_map(|line| &line.owners).map(|owner| owner.package.as_str()).collect();
+        assert_eq!((owners.len(), owners[0], owners[99_999]), (100_000, "P0", "P99999"));
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! recovery must come first.
 
 use std::cell::OnceCell;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt as _;
@@ -67,6 +68,7 @@ pub struct RecordView<'a> {
     root: &'a Root,
     resolver: Resolver<'a>,
     open: Option<Journal>,
+    places: OnceCell<OpPlaces>,
     within: Option<ObjectPath>,
     last: OnceCell<Option<LastRecords>>,
     saves: ReadBudget,
@@ -80,6 +82,34 @@ pub struct OpenRun {
     pub command: String,
     /// Physical path on the records' file system. `None` for a journal without file systems, which no run writes.
     pub stage: Option<ObjectPath>,
+}
+
+/// The operations of an open run, which may be very many, by the paths that they name.
+#[derive(Debug, Default)]
+struct OpPlaces {
+    on: HashMap<ObjectPath, Vec<usize>>,
+    /// By the directory.
+    inside: HashMap<ObjectPath, Vec<usize>>,
+}
+
+impl OpPlaces {
+    fn of(ops: &[Op]) -> Self {
+        let mut places = Self::default();
+        for (at, op) in ops.iter().enumerate() {
+            for path in std::iter::once(&op.path).chain(&op.to) {
+                places.on.entry(path.clone()).or_default().push(at);
+                if let Some(directory) = path.parent() {
+                    places.inside.entry(directory).or_default().push(at);
+                }
+            }
+        }
+        places
+    }
+
+    fn on_the_way(&self, path: &ObjectPath) -> Vec<usize> {
+        let all = std::iter::once(path.as_bytes()).chain(path.ancestors_bytes());
+        all.filter_map(|path| self.on.get(path)).flatten().copied().collect()
+    }
 }
 
 /// Active, or dead and not recovered.
@@ -183,6 +213,7 @@ impl<'a> RecordView<'a> {
             root,
             resolver: root.resolver(),
             open: None,
+            places: OnceCell::new(),
             within: None,
             last: OnceCell::new(),
             saves: ReadBudget::of(LARGEST_SAVES),
@@ -286,30 +317,27 @@ impl<'a> RecordView<'a> {
             Ok(Some((directory.names()?, directory.itself()?.inode)))
         })?;
         let Some(mut names) = listed else { return Ok(None) };
-        names.retain(|name| !self.is_hidden(&physical, name));
-        let of_before = |op: &&Op| self.is_of_before(op, &op.path);
-        for op in self.ops().filter(of_before).filter(|op| op.path.parent().as_ref() == Some(&physical)) {
+        let ops = self.ops(|places| places.inside.get(&physical).cloned().unwrap_or_default());
+        let is_in = |path: &&ObjectPath| path.parent_bytes() == Some(physical.as_bytes());
+        if self.within.is_none() {
+            let hidden = ops.iter().filter_map(|op| match op.kind {
+                OpKind::Add => Some(&op.path),
+                OpKind::Move => op.to.as_ref(),
+                OpKind::Protect if op.old.is_none() => Some(&op.path),
+                _ => None,
+            });
+            let hidden: HashSet<&[u8]> = hidden.filter(is_in).map(ObjectPath::name).collect();
+            names.retain(|name| !hidden.contains(name.as_slice()));
+        }
+        let mut names: BTreeSet<Vec<u8>> = names.into_iter().collect();
+        for op in ops.into_iter().filter(|op| is_in(&&op.path) && self.is_of_before(op, &op.path)) {
             let was_there = matches!(op.kind, OpKind::Delete | OpKind::Move | OpKind::Replace)
                 || (op.kind == OpKind::Protect && op.old.is_some());
-            if was_there && !names.iter().any(|name| name == op.path.name()) {
-                names.push(op.path.name().to_vec());
+            if was_there {
+                names.insert(op.path.name().to_vec());
             }
         }
-        names.sort();
-        Ok(Some(names))
-    }
-
-    fn is_hidden(&self, directory: &ObjectPath, name: &[u8]) -> bool {
-        if self.within.is_some() {
-            return false;
-        }
-        let is = |path: &ObjectPath| path.parent().as_ref() == Some(directory) && path.name() == name;
-        self.ops().any(|op| match op.kind {
-            OpKind::Add => is(&op.path),
-            OpKind::Move => op.to.as_ref().is_some_and(is),
-            OpKind::Protect => op.old.is_none() && is(&op.path),
-            _ => false,
-        })
+        Ok(Some(names.into_iter().collect()))
     }
 
     /// A reader inside the run sees everything except replaced or removed package directories and parameters.
@@ -325,8 +353,13 @@ impl<'a> RecordView<'a> {
         had_one && (is_package(physical) || is_params)
     }
 
-    fn ops(&self) -> impl Iterator<Item = &Op> {
-        self.open.iter().flat_map(|journal| &journal.ops)
+    /// Returns operations of the open run, in its order.
+    fn ops(&self, at: impl FnOnce(&OpPlaces) -> Vec<usize>) -> Vec<&Op> {
+        let Some(journal) = &self.open else { return Vec::new() };
+        let mut found = at(self.places.get_or_init(|| OpPlaces::of(&journal.ops)));
+        found.sort_unstable();
+        found.dedup();
+        found.into_iter().filter_map(|at| journal.ops.get(at)).collect()
     }
 
     /// Applies `get` to a record at a physical path, or its old image during a run. `get` also returns the object's
@@ -340,7 +373,8 @@ impl<'a> RecordView<'a> {
         let Some(journal) = &self.open else { return live() };
         // These leave every record in its place.
         let moves = |op: &&Op| !matches!(op.kind, OpKind::Attr | OpKind::Rmdir);
-        for op in journal.ops.iter().filter(moves).filter(|op| self.is_of_before(op, physical)) {
+        let ops = self.ops(|places| places.on_the_way(physical)).into_iter();
+        for op in ops.filter(moves).filter(|op| self.is_of_before(op, physical)) {
             if op.to.as_ref().is_some_and(|to| to == physical || physical.is_below(to)) {
                 return Ok(None);
             }

@@ -324,7 +324,10 @@ impl ScriptedRun<'_> {
         let (root, domains, held) = (&self.root, &self.domains, &self.journal);
         let wanted = located(root, objects)?;
         let records = located(root, trees)?;
-        let is_above = |path: &ObjectPath| wanted.iter().any(|wanted| wanted.is_below(path));
+        let is_above = |path: &ObjectPath| {
+            let lowest = path.lowest_below();
+            wanted.range(lowest..).next().is_some_and(|wanted| wanted.is_below(path))
+        };
         let is_object = |op: &Op| wanted.contains(&op.path) || op.old.is_none() && is_above(&op.path);
         let is_meant = |op: &Op| if op.db { records.contains(&op.path) } else { is_object(op) };
         let mut dirs = Dirs::new(root);

@@ -2,7 +2,7 @@
 //! fit does not prove the origin: an archive of an earlier application of the same patch fits, too. So the operator
 //! must name the patch, and adopted archives give no rights back that the object lacks.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 
 use super::content::NoContent;
@@ -298,6 +298,10 @@ impl Adopter<'_> {
 
     /// Returns the first paths at which an archive does not fit the next archive of the chain, or the existing object.
     fn differs(&self, candidate: &AdoptableUndo, later: &[AdoptableUndo]) -> Result<Option<String>, Failure> {
+        let mut of_later: HashMap<&str, &ObjectRecord> = HashMap::new();
+        for record in later.iter().flat_map(|one| &one.manifest.objects).filter(|record| !record.kept) {
+            of_later.entry(record.path.as_str()).or_insert(record);
+        }
         let mut paths = BTreeSet::new();
         for record in candidate
             .manifest
@@ -306,7 +310,8 @@ impl Adopter<'_> {
             .filter(|record| record.is_changed() && !record.kept && !record.is_as_found())
         {
             let Some(path) = record.object_path() else { continue };
-            let found = match record_of_later(record, later) {
+            // In the next archive of the chain that has the path.
+            let found = match of_later.get(record.path.as_str()) {
                 Some(later) => later.was.clone(),
                 None => self.live(&path)?,
             };
@@ -349,10 +354,4 @@ impl Adopter<'_> {
         let text = RecordView::live(&self.ground.root).read(&path, LARGEST_DIGEST)?;
         Ok(text.and_then(|text| UndoDigest::parse(&text)).map(|digest| digest.run))
     }
-}
-
-/// Returns the record in the next archive of the chain that has the path.
-fn record_of_later<'m>(record: &ObjectRecord, later: &'m [AdoptableUndo]) -> Option<&'m ObjectRecord> {
-    let mut records = later.iter().flat_map(|candidate| &candidate.manifest.objects);
-    records.find(|other| other.path == record.path && !other.kept)
 }

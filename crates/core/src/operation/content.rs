@@ -148,10 +148,16 @@ pub(super) fn live_bytes(root: &Root, path: &ObjectPath, limit: u64) -> Result<O
 
 /// Includes edited files that are kept.
 pub(in crate::operation) fn new_bytes(plan: &Plan) -> u64 {
-    let size = |path: &ObjectPath| {
-        let change = plan.changes.iter().find(|change| change.path == *path);
-        change.and_then(|change| change.old.as_ref()?.size()).unwrap_or(0)
-    };
+    let copied = plan.changes.iter().filter_map(|change| match &change.action {
+        Action::Add(NewObject { body: Body::CopyOf(path), .. })
+        | Action::Replace(NewObject { body: Body::CopyOf(path), .. }) => Some(path),
+        _ => None,
+    });
+    let copied: HashSet<&ObjectPath> = copied.collect();
+    let old = plan.changes.iter().filter(|change| copied.contains(&change.path));
+    let sizes: HashMap<&ObjectPath, u64> =
+        old.filter_map(|change| Some((&change.path, change.old.as_ref()?.size()?))).collect();
+    let size = |path: &ObjectPath| sizes.get(path).copied().unwrap_or(0);
     let bytes = plan.changes.iter().map(|change| match &change.action {
         Action::Add(new) | Action::Replace(new) => match &new.body {
             Body::Member(member) => member.size,

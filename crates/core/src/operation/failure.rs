@@ -330,6 +330,10 @@ impl Failure {
         interrupt().map_or(Ok(()), |signal| Err(Self::interrupted(signal)))
     }
 
+    pub(super) fn or_interrupted(self, interrupt: Interrupt<'_>) -> Self {
+        interrupt().map_or(self, Self::interrupted)
+    }
+
     pub fn signal(&self) -> Option<i32> {
         match self {
             Self::Transaction(error) => match error.cause {

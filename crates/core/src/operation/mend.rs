@@ -5,6 +5,7 @@
 //! - *contents*: from the pkgmaps of the packages, the lines of each patch in order, and readable lines of the damaged
 //!   file. Packages that are gone are removed; a line goes with its last owner.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::BufReader;
 
@@ -35,7 +36,7 @@ use patchadm_rootfs::{Dir, FileType, Root};
 use patchadm_svr4::format::contents::{ContentsReader, is_comment};
 use patchadm_svr4::format::params;
 use patchadm_svr4::format::pkgmap::Pkgmap;
-use patchadm_svr4::package::{ContentsLine, Mode, ObjectPath, Params, PkgInst};
+use patchadm_svr4::package::{ContentsLine, Mode, ObjectPath, OwningPackage, Params, PkgInst};
 use patchadm_svr4::patch::{PatchId, PatchInfo, PatchRecords};
 use patchadm_svr4::places;
 
@@ -351,12 +352,11 @@ impl LostPkginfo<'_> {
     /// without a known value. The ledger's digest proves a value.
     fn with_patch_info(&self, found: &Params) -> (Params, Vec<String>) {
         let list = found.text("PATCHLIST").into_owned();
-        let lines: Vec<&LedgerLine> = self.traces.ledger.iter().flat_map(Ledger::lines).collect();
         let is_recorded = |patch: &str, value: &[u8]| {
             let told: Params = [("PATCHLIST", patch.as_bytes()), (&*format!("PATCH_INFO_{patch}"), value)]
                 .into_iter()
                 .collect();
-            let line = lines.iter().find(|line| line.patch == patch);
+            let line = self.traces.ledger.as_ref().and_then(|ledger| ledger.line(patch));
             line.is_some_and(|line| ledger::info(&told, patch) == Some(line.info))
         };
         let older: Vec<Params> = self.traces.archives.values().filter_map(found_by).collect();
@@ -534,7 +534,7 @@ fn readable_lines(view: &RecordView<'_>, gone: &mut GoneOwners) -> BTreeMap<Obje
     let Ok(Some(file)) = open_readable(view) else { return lines };
     let is_closed = file.metadata().is_ok_and(|seen| is_closed(&file, seen.len()));
     let mut reader = ContentsReader::new(BufReader::with_capacity(1 << 18, file));
-    let mut last = None;
+    let (mut last, mut later) = (None, BTreeMap::<ObjectPath, Vec<OwningPackage>>::new());
     while let Ok(Some(raw)) = reader.next_line() {
         last = None;
         let Ok(line) = ContentsLine::parse(raw) else { continue };
@@ -542,12 +542,18 @@ fn readable_lines(view: &RecordView<'_>, gone: &mut GoneOwners) -> BTreeMap<Obje
             continue;
         }
         last = Some(line.path.clone());
-        if let Some(known) = lines.get_mut(&line.path) {
-            known.line.adopt_owners(line);
+        match lines.entry(line.path.clone()) {
+            Entry::Occupied(_) => later.entry(line.path).or_default().extend(line.owners),
+            Entry::Vacant(free) => {
+                let text = raw.to_vec();
+                free.insert(ReadableLine { line, text });
+            }
+        }
+    }
+    for (path, owners) in later {
+        if let Some(known) = lines.get_mut(&path) {
+            known.line.adopt_owners(owners);
             known.text = known.line.write();
-        } else {
-            let text = raw.to_vec();
-            lines.insert(line.path.clone(), ReadableLine { line, text });
         }
     }
     // A cut line may name the wrong package.

@@ -2,7 +2,7 @@
 //! run, its stamp tells how many lines each package had. Missing ones are computed from the delivered copy and the
 //! patches; an existing object without a line is a loss, unless a run gave it up.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io::BufReader;
 
 use super::failure::Failure;
@@ -265,11 +265,12 @@ impl RegainedLines {
         traces: &PatchTraces,
     ) -> Result<(), Failure> {
         let mut copy = SpooledCopy::of(ground, package)?;
+        let archives = traces.archives.iter().rev();
+        let archives: HashMap<PatchId, _> =
+            archives.filter_map(|(name, old)| Some((PatchId::new(name).ok()?, old))).collect();
         for patch in patches.iter().rev() {
-            let old =
-                traces.archives.iter().find(|(name, _)| PatchId::new(name).is_ok_and(|id| id == *patch));
-            copy = match (copy, old) {
-                (Some(copy), Some((_, old))) => copy.before(package, old).or(Some(copy)),
+            copy = match (copy, archives.get(patch)) {
+                (Some(copy), Some(old)) => copy.before(package, old).or(Some(copy)),
                 (copy, _) => copy,
             };
         }
@@ -287,15 +288,15 @@ impl RegainedLines {
         let made = copy.and_then(|copy| {
             let map = Pkgmap::parse(&copy.pkgmap).ok()?;
             let classes = params.text("CLASSES").into_owned();
-            let classes: Vec<&str> = classes.split_whitespace().collect();
-            let is_chosen = |entry: &&PkgmapEntry| classes.contains(&entry.object.class.as_str());
+            let classes: HashSet<&str> = classes.split_whitespace().collect();
+            let is_chosen = |entry: &&PkgmapEntry| classes.contains(entry.object.class.as_str());
             let entries = map.entries.iter().filter(|entry| !entry.is_information()).filter(is_chosen);
             entries.map(|entry| line(entry, params, package)).collect::<Option<Vec<_>>>()
         });
         let Some(made) = made else { return false };
         for line in made {
             match self.lines.get_mut(&line.path) {
-                Some(known) => known.adopt_owners(line),
+                Some(known) => known.adopt_owners(line.owners),
                 None => drop(self.lines.insert(line.path.clone(), line)),
             }
         }
@@ -311,9 +312,12 @@ impl RegainedLines {
         applied: &mut Vec<AppliedTo<'p>>,
     ) {
         let (mut run, mut unknown) = (0, Vec::new());
+        let lines = traces.ledger.as_ref().map(Ledger::lines).unwrap_or_default().iter().rev();
+        // Of several spellings the first line counts.
+        let lines: HashMap<PatchId, &LedgerLine> =
+            lines.filter_map(|line| Some((PatchId::new(&line.patch).ok()?, line))).collect();
         for patch in patches {
-            let mut lines = traces.ledger.iter().flat_map(Ledger::lines);
-            let line = lines.find(|line| PatchId::new(&line.patch).is_ok_and(|id| id == *patch));
+            let line = lines.get(patch).copied();
             let number = line.and_then(|line| Run::parse(&line.run)).map(|run| run.number);
             run = number.unwrap_or(run).max(run);
             let manifest = line.and_then(|line| {
@@ -343,7 +347,7 @@ impl RegainedLines {
                 (Some(new), known) => {
                     let mut line = new;
                     if let Some(known) = known {
-                        line.adopt_owners(known);
+                        line.adopt_owners(known.owners);
                     }
                     line
                 }

@@ -356,6 +356,13 @@ impl RootAndPolicy {
         let (view, resolver) = (RecordView::live(&self.root), self.root.resolver());
         let names = patched.iter().map(|(package, ..)| (*package).clone()).collect();
         let mut lines = contents::lines_of_packages(&view, &names)?;
+        let mut places: BTreeMap<ObjectPath, ObjectPath> = BTreeMap::new();
+        for (path, line) in lines.values().flatten() {
+            if !line.object.ftype.is_directory() {
+                places.insert(path.clone(), resolver.locate_object(path)?);
+            }
+        }
+        let listings = self.native_index().listings_of(places.values(), &resolver, &never)?;
         let reader = self.undo_data(&view, None);
         for (package, installed, origin) in patched {
             let manifests = PackageManifests::of(&reader, &self.policy.separator, (package, installed));
@@ -367,9 +374,11 @@ impl RootAndPolicy {
                 if line.object.ftype.is_directory() {
                     continue;
                 }
-                let owners = self.native_index().owners(&resolver.locate_object(&path)?, &resolver)?;
+                let listed = places.get(&path).and_then(|place| listings.get(place)).into_iter().flatten();
                 // dpkg may still list it: it does not see that two spellings are one path.
-                let owner = owners.into_iter().find(|owner| !origin.is_instance_of(&owner.origin));
+                let others =
+                    listed.map(|(owner, _)| *owner).filter(|owner| !origin.is_instance_of(&owner.origin));
+                let owner = others.min();
                 if let Some(owner) = owner.filter(|_| manifests.may_have_changed(&path)) {
                     let how = format!("belongs to {} now", owner.with_manager());
                     overruled.insert(package.clone(), overruled_as(path, how));
@@ -432,6 +441,7 @@ impl RootAndPolicy {
     pub(in crate::operation) fn add_spellings(
         &self,
         paths: &mut BTreeSet<ObjectPath>,
+        interrupt: Interrupt<'_>,
     ) -> Result<(), Failure> {
         let (top, resolver) = (ObjectPath::root(), self.root.resolver());
         let mut links = Vec::new();
@@ -442,7 +452,8 @@ impl RootAndPolicy {
                 behind.map(|(directory, _)| (link.clone(), directory)).filter(|(link, to)| link != to),
             );
         }
-        Ok(self.native_index().add_spellings(paths, &links, &resolver)?)
+        let added = self.native_index().add_spellings(paths, &links, &resolver, interrupt);
+        added.map_err(|error| Failure::from(error).or_interrupted(interrupt))
     }
 
     /// `packages` must have been read under the same lock.
@@ -460,20 +471,27 @@ impl RootAndPolicy {
         let index = self.native_index();
         let mut touched = Cow::Borrowed(touched);
         if index.has_diversions() {
-            index.add_diverted(&mut touched.to_mut().paths, &self.root.resolver())?;
+            index
+                .add_diverted(&mut touched.to_mut().paths, &self.root.resolver(), interrupt)
+                .map_err(|error| Failure::from(error).or_interrupted(interrupt))?;
         }
         let mut inventory = survey_with(packages, &RecordView::live(&self.root), &touched, &setting)?;
         if let Some(after) = &self.after {
             inventory = after.onto(inventory);
         }
         inventory.native_changes = self.native_changes(&inventory.packages);
-        inventory.native_owners = index.owners_of(&inventory.physical, &self.root.resolver())?;
+        inventory.native_owners = index
+            .owners_of(&inventory.physical, &self.root.resolver(), interrupt)
+            .map_err(|error| Failure::from(error).or_interrupted(interrupt))?;
         if touched.packages.iter().any(|package| inventory.manager(package) == Some(NativeManager::Dpkg)) {
             inventory.overrides = dpkg::overrides(&self.root)?;
         }
         let place = |path| inventory.physical.get(path).unwrap_or(path);
         let objects = inventory.live.iter().map(|(path, live)| (place(path), live));
-        inventory.native_owners.add_names(index, &self.root, objects)?;
+        inventory
+            .native_owners
+            .add_names(index, &self.root, objects, interrupt)
+            .map_err(|error| Failure::from(error).or_interrupted(interrupt))?;
         if let Some(owner) = self.for_owner {
             inventory.privileged = owner.0 == 0;
             inventory.caller = owner;

@@ -12,7 +12,8 @@ use patchadm_changeset::transaction::PackageManagers;
 use patchadm_inputs::database::RecordView;
 use patchadm_inputs::database::all::params_of;
 use patchadm_inputs::native::{
-    FileSum, NativeChange, NativeIndex, NativeOwner, NativeReader, RegisteredPackage, native_changes,
+    FileSum, NativeChange, NativeIndex, NativeListings, NativeOwner, NativeReader, RegisteredPackage,
+    native_changes,
 };
 use patchadm_rootfs::{FileType, Interrupt, Resolver, Root, side_by_side};
 use patchadm_svr4::package::{ObjectPath, PkgInst};
@@ -34,33 +35,23 @@ impl<'a> SystemManagers<'a> {
         self.index.get_or_init(|| NativeIndex::read(&self.native))
     }
 
-    fn owners(&self, path: &ObjectPath) -> Vec<NativeOwner> {
-        let owners = self.index().owners(path, &self.root.resolver()).unwrap_or_default();
-        owners.into_iter().cloned().collect()
+    /// In the order of their owners.
+    fn listings(&self, path: &ObjectPath) -> NativeListings<'_> {
+        let mut listings = self.index().listings(path, &self.root.resolver()).unwrap_or_default();
+        listings.sort_unstable();
+        listings
     }
 
-    /// True if the package delivers the path and was installed after `since`, in seconds.
-    fn has_written(&self, owner: &NativeOwner, path: &ObjectPath, since: i64) -> bool {
+    /// True if the package delivers the path, listed like this, and was installed after `since`, in seconds.
+    fn has_written(&self, owner: &NativeOwner, listed: &[u8], since: i64) -> bool {
         let NativeOwner { origin, version } = owner;
         let registered =
             RegisteredPackage { origin, version, arch: origin.arch.as_deref().unwrap_or_default() };
         let package = self.native.registered(&[registered]).pop().and_then(Result::ok);
-        let resolver = self.root.resolver();
-        let is_it = |listed: &ObjectPath| {
-            listed == path
-                || listed.name() == path.name()
-                    && resolver.locate_object(listed).is_ok_and(|place| place == *path)
-        };
-        package.as_ref().filter(|package| package.installed_at().is_some_and(|at| at > since)).is_some_and(
-            |package| {
-                let delivered = package.paths.iter().find(|(listed, _)| is_it(listed));
-                delivered.is_some_and(|(listed, native)| {
-                    native
-                        .sum
-                        .is_none_or(|sum| has_sum(self.root, &resolver, listed, sum).unwrap_or_default())
-                })
-            },
-        )
+        let package = package.filter(|package| package.installed_at().is_some_and(|at| at > since));
+        let (Some(package), Ok(listed)) = (package, ObjectPath::new(listed)) else { return false };
+        let has = |sum| has_sum(self.root, &self.root.resolver(), &listed, sum).unwrap_or_default();
+        package.paths.get(&listed).is_some_and(|native| native.sum.is_none_or(has))
     }
 
     fn removed_name(&self, view: &RecordView<'_>, package: &PkgInst) -> Option<String> {
@@ -78,13 +69,14 @@ impl<'a> SystemManagers<'a> {
 
 impl PackageManagers for SystemManagers<'_> {
     fn owner(&self, path: &ObjectPath) -> Option<String> {
-        self.owners(path).first().map(ToString::to_string)
+        self.listings(path).first().map(|(owner, _)| owner.to_string())
     }
 
     fn writer(&self, path: &ObjectPath, since: &str) -> Option<String> {
         let since = DateTime::parse_from_rfc3339(since).ok()?.timestamp();
-        let owners = self.owners(path);
-        owners.iter().find(|owner| self.has_written(owner, path, since)).map(ToString::to_string)
+        let listings = self.listings(path);
+        let written = listings.iter().find(|(owner, listed)| self.has_written(owner, listed, since));
+        written.map(|(owner, _)| owner.to_string())
     }
 
     /// Only a removed package is a former owner: another version of an installed one does not tell whose the path was.

@@ -549,7 +549,11 @@ impl OutcomeSettlement<'_> {
         let comes = |path: &ObjectPath| self.outcomes.get(path).is_some_and(PathOutcome::is_taken);
         below(&self.to, directory).any(stays)
             || below(self.outcomes, directory).any(comes)
-            || self.standing.iter().any(|path| path.is_below(directory))
+            || self
+                .standing
+                .range(directory.lowest_below()..)
+                .next()
+                .is_some_and(|path| path.is_below(directory))
     }
 
     fn stop(&mut self, path: &ObjectPath) {

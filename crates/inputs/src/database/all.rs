@@ -1,7 +1,7 @@
 //! Reads all packages of a root in parallel. With live files, each costs opening its directory and its pkginfo. During
 //! a run, and for symbolic links, the [`RecordView`] is asked instead, with the same results.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::thread;
 
@@ -335,10 +335,12 @@ impl Suspects {
         let saved = saved.filter(|name| PatchId::new(name).is_ok());
         let mut unlisted: Vec<String> = saved.filter(|name| !listed.contains(name.as_str())).collect();
         unlisted.extend(recorded.difference(&listed).map(|name| (*name).to_owned()));
-        unlisted.retain(|name| !has_other_spelling(&listed, name));
+        let ids = ids_of(listed.iter().copied());
+        unlisted.retain(|name| !PatchId::new(name).is_ok_and(|id| ids.contains(&id)));
         let mut unrecorded: Vec<String> =
             listed.difference(&recorded).map(|name| (*name).to_owned()).collect();
-        unrecorded.retain(|name| !has_other_spelling(&recorded, name));
+        let ids = ids_of(recorded.iter().copied());
+        unrecorded.retain(|name| !PatchId::new(name).is_ok_and(|id| ids.contains(&id)));
         unlisted.sort();
         unrecorded.sort();
         Ok(Self { unlisted, unrecorded })
@@ -349,26 +351,24 @@ impl Suspects {
     }
 
     fn fault(&self, ledger: &Ledger) -> Option<String> {
-        let unlisted = self.unlisted.iter().find_map(|name| line_of(ledger, name));
+        let lines = ledger.lines().iter().filter_map(|line| Some((PatchId::new(&line.patch).ok()?, line)));
+        // Of several spellings the first line counts.
+        let lines: HashMap<PatchId, &LedgerLine> = lines.rev().collect();
+        let line_of = |name: &String| lines.get(&PatchId::new(name).ok()?).copied();
+        let unlisted = self.unlisted.iter().find_map(line_of);
         let unlisted = unlisted.map(|line| {
             let run = line.applied_by.as_ref().unwrap_or(&line.run);
             format!("PATCHLIST is missing {}, which run {run} applied: lines are missing", line.patch)
         });
         unlisted.or_else(|| {
-            let line = self.unrecorded.iter().find_map(|name| line_of(ledger, name))?;
+            let line = self.unrecorded.iter().find_map(line_of)?;
             Some(format!("it has no PATCH_INFO_{}: lines are missing", line.patch))
         })
     }
 }
 
-fn has_other_spelling(others: &HashSet<&str>, name: &str) -> bool {
-    PatchId::new(name)
-        .is_ok_and(|id| others.iter().any(|other| PatchId::new(other).is_ok_and(|other| other == id)))
-}
-
-fn line_of<'l>(ledger: &'l Ledger, name: &str) -> Option<&'l LedgerLine> {
-    let id = PatchId::new(name).ok()?;
-    ledger.lines().iter().find(|line| PatchId::new(&line.patch).is_ok_and(|other| other == id))
+fn ids_of<'n>(names: impl Iterator<Item = &'n str>) -> HashSet<PatchId> {
+    names.filter_map(|name| PatchId::new(name).ok()).collect()
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! empty value sets nothing. Blanks around a name do not count. Unknown names and values, and lines without a value, are errors: a
 //! misspelt policy would be no policy.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use regex::RegexBuilder;
@@ -164,13 +165,12 @@ pub fn parse(text: &[u8], path: &str) -> Result<Policy, PolicyError> {
     }
     let params = file.params();
     let mut policy = Policy::default();
-    let mut seen = Vec::new();
+    let mut seen = HashSet::new();
     let settings = params.iter().map(|(name, value)| (name.trim(), value));
     for (name, value) in settings.filter(|(name, value)| !value.is_empty() && !name.starts_with('#')) {
-        if seen.contains(&name) {
+        if !seen.insert(name) {
             continue;
         }
-        seen.push(name);
         let value = str::from_utf8(value).map_err(|_| "it is not UTF-8".to_owned());
         let mut set_shown = |value: &str| {
             // Any value may be an address with a password.

@@ -80,7 +80,7 @@ pub fn survey_with(
     let mut walk = ObjectSurvey::new(root, (touched, setting), inventory);
     walk.lines(view)?;
     walk.objects()?;
-    let trees = walk.trees.clone();
+    let trees: Vec<ObjectPath> = walk.trees.iter().cloned().collect();
     let mut inventory = walk.finish()?;
     if !trees.is_empty() {
         inventory.lines.extend(lines_below(view, &trees)?);
@@ -170,7 +170,7 @@ struct ObjectSurvey<'a> {
     inventory: Inventory,
     file_systems: FileSystems<'a>,
     open: BTreeSet<ObjectPath>,
-    trees: Vec<ObjectPath>,
+    trees: BTreeSet<ObjectPath>,
 }
 
 impl<'a> ObjectSurvey<'a> {
@@ -187,7 +187,7 @@ impl<'a> ObjectSurvey<'a> {
             inventory,
             file_systems: FileSystems::new(root),
             open: BTreeSet::new(),
-            trees: Vec::new(),
+            trees: BTreeSet::new(),
         };
         touched.paths.iter().chain(&touched.not_directories).for_each(|path| walk.add(path));
         walk
@@ -277,8 +277,8 @@ impl<'a> ObjectSurvey<'a> {
 
     /// Adds the content of a directory that will become something else.
     fn below(&mut self, path: &ObjectPath, live: &Live) -> Result<(), DatabaseError> {
-        let goes =
-            self.touched.not_directories.contains(path) || self.trees.iter().any(|tree| path.is_below(tree));
+        let goes = self.touched.not_directories.contains(path)
+            || path.ancestors_bytes().any(|above| self.trees.contains(above));
         if !goes || !live.is_directory() {
             return Ok(());
         }
@@ -288,7 +288,7 @@ impl<'a> ObjectSurvey<'a> {
                 self.add(&inner);
             }
         }
-        self.trees.push(path.clone());
+        self.trees.insert(path.clone());
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 //! undo archive of a run of this root. A backout trusts these lines; files beside the archive are for people. Of
 //! earlier lines with SHA-256 digests only the presence counts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -24,11 +24,23 @@ const EARLIER: &str = "sha256:";
 const SAVE: &str = "save";
 
 /// In order of application; each patch once.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Ledger {
-    earlier: Vec<EarlierLine>,
+    /// By their order.
+    earlier: BTreeMap<usize, EarlierLine>,
     lines: Vec<LedgerLine>,
+    /// By patch: the order of its earlier line, and the place of its line.
+    earlier_places: HashMap<String, usize>,
+    places: HashMap<String, usize>,
 }
+
+impl PartialEq for Ledger {
+    fn eq(&self, other: &Self) -> bool {
+        self.earlier.values().eq(other.earlier.values()) && self.lines == other.lines
+    }
+}
+
+impl Eq for Ledger {}
 
 /// Of an earlier form; written again unchanged.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -164,7 +176,7 @@ impl Ledger {
             };
         };
         let mut ledger = Self::default();
-        let mut patches = std::collections::HashSet::new();
+        let mut patches = HashSet::new();
         for (at, line) in text.split(|&byte| byte == b'\n').enumerate() {
             let wrong = |reason: String| LedgerError::Line { line: at + 1, reason };
             let written: WrittenLine =
@@ -173,9 +185,11 @@ impl Ledger {
                 return Err(wrong(format!("patch {} has a line already", written.patch)));
             }
             if written.info.starts_with(EARLIER) {
-                ledger.earlier.push(EarlierLine::read(written, line).map_err(wrong)?);
+                let read = EarlierLine::read(written, line).map_err(wrong)?;
+                ledger.earlier_places.entry(read.patch.clone()).or_insert(at);
+                ledger.earlier.insert(at, read);
             } else {
-                ledger.lines.push(LedgerLine::read(written, B3).map_err(wrong)?);
+                ledger.push(LedgerLine::read(written, B3).map_err(wrong)?);
             }
         }
         Ok(ledger)
@@ -183,7 +197,7 @@ impl Ledger {
 
     /// Formats the file; empty without lines.
     pub fn write(&self) -> Vec<u8> {
-        let earlier = self.earlier.iter().map(|line| [&line.text[..], b"\n"].concat());
+        let earlier = self.earlier.values().map(|line| [&line.text[..], b"\n"].concat());
         earlier.chain(self.lines.iter().map(LedgerLine::write)).flatten().collect()
     }
 
@@ -197,17 +211,17 @@ impl Ledger {
 
     /// Returns the patches of all lines, of every form.
     pub fn patches(&self) -> impl Iterator<Item = &String> {
-        self.earlier.iter().map(|line| &line.patch).chain(self.lines.iter().map(|line| &line.patch))
+        self.earlier.values().map(|line| &line.patch).chain(self.lines.iter().map(|line| &line.patch))
     }
 
     /// Returns the earlier-form line of a patch, named as its save directory.
     pub fn earlier(&self, patch: &str) -> Option<&EarlierLine> {
-        self.earlier.iter().find(|line| line.patch == patch)
+        self.earlier.get(self.earlier_places.get(patch)?)
     }
 
     /// Returns the line of a patch, named as its save directory.
     pub fn line(&self, patch: &str) -> Option<&LedgerLine> {
-        self.lines.iter().find(|line| line.patch == patch)
+        self.lines.get(*self.places.get(patch)?)
     }
 
     /// Returns the digest that a script in the directory of a patch must have.
@@ -217,17 +231,31 @@ impl Ledger {
 
     /// Replaces the line of the same patch, or appends.
     pub fn set(&mut self, line: LedgerLine) {
-        self.earlier.retain(|known| known.patch != line.patch);
-        match self.lines.iter_mut().find(|known| known.patch == line.patch) {
-            Some(known) => *known = line,
-            None => self.lines.push(line),
+        if let Some(at) = self.earlier_places.remove(&line.patch) {
+            self.earlier.remove(&at);
         }
+        let place = self.places.get(&line.patch).copied();
+        match place.and_then(|place| self.lines.get_mut(place)) {
+            Some(known) => *known = line,
+            None => self.push(line),
+        }
+    }
+
+    fn push(&mut self, line: LedgerLine) {
+        self.places.entry(line.patch.clone()).or_insert(self.lines.len());
+        self.lines.push(line);
     }
 
     /// `is_wanted` gets the patch and the digest of its record, if that can be compared.
     pub fn retain(&mut self, mut is_wanted: impl FnMut(&str, Option<Digest>) -> bool) {
-        self.earlier.retain(|line| is_wanted(&line.patch, None));
-        self.lines.retain(|line| is_wanted(&line.patch, Some(line.info)));
+        self.earlier.retain(|_, line| is_wanted(&line.patch, None));
+        self.earlier_places.retain(|_, at| self.earlier.contains_key(at));
+        self.places.clear();
+        for line in std::mem::take(&mut self.lines) {
+            if is_wanted(&line.patch, Some(line.info)) {
+                self.push(line);
+            }
+        }
     }
 }
 
@@ -448,7 +476,9 @@ mod tests {
     }
 
     fn text(lines: &[LedgerLine]) -> String {
-        String::from_utf8(Ledger { earlier: Vec::new(), lines: lines.to_vec() }.write()).unwrap()
+        let mut ledger = Ledger::default();
+        lines.iter().for_each(|line| ledger.push(line.clone()));
+        String::from_utf8(ledger.write()).unwrap()
     }
 
     #[test]
@@ -548,9 +578,29 @@ mod tests {
         ledger.set(line());
         assert!(ledger.earlier("105181-05").is_none() && ledger.line("105181-05").is_some());
         ledger.retain(|_, info| info.is_some());
-        assert_eq!(ledger.earlier, []);
+        assert!(ledger.earlier.is_empty() && ledger.earlier("105181-04").is_none());
         let mixed = earlier.replacen("\"undo\":\"sha256:", "\"undo\":\"b3:", 1);
         assert!(matches!(Ledger::parse(mixed.as_bytes()), Err(LedgerError::Line { line: 1, .. })));
+    }
+
+    /// With a search through all lines for each patch, this would not end.
+    #[test]
+    fn the_lines_of_very_many_patches_are_found_by_patch() {
+        let mut ledger = Ledger::default();
+        let patches: Vec<String> = (0..100_000).map(|number| format!("{number}-01")).collect();
+        for run in [RUN, "18-9c1d6f20aa31b7e4"] {
+            for patch in &patches {
+                ledger.set(LedgerLine { patch: patch.clone(), run: run.to_owned(), ..line() });
+            }
+        }
+        assert_eq!(ledger.lines().len(), patches.len());
+        let is_last =
+            |patch: &String| ledger.line(patch).is_some_and(|line| line.patch == *patch && line.run != RUN);
+        assert!(patches.iter().all(is_last));
+        ledger.retain(|patch, _| patch.starts_with('7'));
+        assert_eq!(ledger.lines().len(), 11_111);
+        assert!(ledger.line("1-01").is_none());
+        assert!(ledger.line("7999-01").is_some_and(|line| line.patch == "7999-01"));
     }
 
     #[test]

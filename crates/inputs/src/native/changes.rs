@@ -218,21 +218,20 @@ fn presences<'p>(
 /// The native package of each registration.
 #[derive(Debug, Default)]
 pub struct NativeClaims {
-    claims: Vec<NativeClaim>,
+    by_name: BTreeMap<(NativeManager, String), ClaimsOnName>,
 }
 
-#[derive(Debug)]
-struct NativeClaim {
-    package: PkgInst,
-    origin: NativeOrigin,
-    version: String,
-    arch: String,
+#[derive(Debug, Default)]
+struct ClaimsOnName {
+    packages: BTreeSet<PkgInst>,
+    /// The first package of each version; one version of dpkg stands for all.
+    by_arch: BTreeMap<String, BTreeMap<String, PkgInst>>,
 }
 
 impl NativeClaims {
     /// Asks package managers about adopted packages. If a package is gone or unknown, its registration counts.
     pub fn of<'p>(reader: &NativeReader, packages: impl Iterator<Item = (&'p PkgInst, &'p Params)>) -> Self {
-        let mut claims = Vec::new();
+        let mut claims = Self::default();
         for (adopted, presences) in presences(reader, packages) {
             let mut presences = presences.unwrap_or_default().into_iter();
             for one in adopted {
@@ -240,28 +239,30 @@ impl NativeClaims {
                     Some(Ok(NativePresence::Installed { version, arch, .. })) => (version, arch),
                     _ => (one.registration.version, one.arch),
                 };
-                claims.push(NativeClaim { package: one.package.clone(), origin: one.origin, version, arch });
+                claims.claim(one.package.clone(), &one.origin, (&version, arch));
             }
         }
-        Self { claims }
+        claims
     }
 
     pub fn add(&mut self, package: PkgInst, native: &NativePackage) {
-        let (version, arch) = (native.version.clone(), native.arch.clone());
-        let origin = self.origin_of(native);
-        self.claims.push(NativeClaim { package, origin, version, arch });
+        self.claim(package, &native.origin, (&native.version, native.arch.clone()));
+    }
+
+    fn claim(&mut self, package: PkgInst, origin: &NativeOrigin, (version, arch): (&str, String)) {
+        let of_name = self.by_name.entry((origin.manager, origin.name.clone())).or_default();
+        of_name.packages.insert(package.clone());
+        let version = claimed_version(origin.manager, version).to_owned();
+        of_name.by_arch.entry(arch).or_default().entry(version).or_insert(package);
     }
 
     pub fn holder(&self, native: &NativePackage) -> Option<&PkgInst> {
-        let is_it = |claim: &&NativeClaim| {
-            let is_version = native.origin.manager == NativeManager::Dpkg || claim.version == native.version;
-            claim.arch == native.arch && is_version
-        };
-        self.of_name(&native.origin).find(is_it).map(|claim| &claim.package)
+        let of_arch = self.of_name(&native.origin)?.by_arch.get(&native.arch)?;
+        of_arch.get(claimed_version(native.origin.manager, &native.version))
     }
 
     pub fn has_name(&self, native: &NativePackage, package: &PkgInst) -> bool {
-        self.of_name(&native.origin).any(|claim| claim.package == *package)
+        self.of_name(&native.origin).is_some_and(|claims| claims.packages.contains(package))
     }
 
     /// As exact as necessary to distinguish the package from others that are installed or registered.
@@ -270,8 +271,9 @@ impl NativeClaims {
         if origin.manager == NativeManager::Dpkg {
             return origin.clone();
         }
-        let is_named = self.of_name(origin).next().is_some();
-        let is_of_arch = self.of_name(origin).any(|claim| claim.arch == *arch);
+        let claims = self.of_name(origin);
+        let is_named = claims.is_some();
+        let is_of_arch = claims.is_some_and(|claims| claims.by_arch.contains_key(arch));
         let (needs_arch, needs_version) =
             (is_named || *has_other_versions, is_of_arch || *has_other_versions);
         NativeOrigin {
@@ -281,9 +283,15 @@ impl NativeClaims {
         }
     }
 
-    fn of_name(&self, origin: &NativeOrigin) -> impl Iterator<Item = &NativeClaim> {
-        let (manager, name) = (origin.manager, origin.name.clone());
-        self.claims.iter().filter(move |claim| claim.origin.manager == manager && claim.origin.name == name)
+    fn of_name(&self, origin: &NativeOrigin) -> Option<&ClaimsOnName> {
+        self.by_name.get(&(origin.manager, origin.name.clone()))
+    }
+}
+
+fn claimed_version(manager: NativeManager, version: &str) -> &str {
+    match manager {
+        NativeManager::Dpkg => "",
+        NativeManager::Rpm => version,
     }
 }
 

@@ -27,7 +27,7 @@ pub use dpkg::{DivertedPath, Diverting};
 pub use fixed_in::{
     FIXED_IN, FixedIn, FixedInClause, FixedInError, fixed_in_of, fixed_in_parameter, fixed_in_said,
 };
-pub use ownership::{NativeIndex, NativeOwners};
+pub use ownership::{NativeIndex, NativeListings, NativeOwners};
 pub use package::{
     ADOPTED, FileSum, LONGEST_PKG, NATIVE_DIFFERING, NATIVE_DIGEST, NATIVE_DIVERTED, NATIVE_EDITED,
     NATIVE_NAME, NATIVE_OVERTAKEN, NATIVE_STAMP, NATIVE_VERSION, NativeError, NativeManager, NativeOrigin,

@@ -2,7 +2,7 @@
 //! the directory and each file must be the root's owner's or the superuser's alone. Each file is checked through the
 //! descriptor that reads it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write as _;
 use std::io::Read as _;
 use std::os::fd::AsFd;
@@ -286,14 +286,13 @@ impl KeyRules {
         let file = ParamFile::parse(text).map_err(|error| KeyRulesError::Syntax(error.to_string()))?;
         let params = file.params();
         let mut rules = Self::default();
-        let mut seen = Vec::new();
+        let mut seen = HashSet::new();
         for (name, value) in params.iter() {
             let wrong =
                 |reason: String| KeyRulesError::Rule { name: name.escape_debug().to_string(), reason };
-            if seen.contains(&name) {
+            if !seen.insert(name) {
                 return Err(wrong("it occurs twice".to_owned()));
             }
-            seen.push(name);
             let value = str::from_utf8(value).map_err(|_| wrong("it is not UTF-8".to_owned()))?;
             rules.set(name, value).map_err(wrong)?;
         }

@@ -210,7 +210,7 @@ impl<'a> Round<'a> {
             (MemberKind::File, _) => {}
             (MemberKind::HardLink(target), Some(_)) => {
                 let names = self.links.entry(target.clone()).or_default();
-                names.extend(own.filter(|at| !names.contains(at)));
+                names.extend(own);
                 return Ok(());
             }
             (MemberKind::Symlink, Some(want)) => {
@@ -221,21 +221,30 @@ impl<'a> Round<'a> {
             (_, Some(want)) => return refuse(self.corrupt(want, "not a regular file")),
             (_, None) => return Ok(()),
         }
+        let wants = &self.wants;
+        let is_open = |at: &usize| wants.get(*at).is_some_and(|want| !want.met);
         let mut names: Vec<usize> = own.into_iter().collect();
         if let Some(group) = member.group {
             if member.size == 0 {
                 let names = self.groups.entry(group).or_default();
-                names.extend(own.filter(|at| !names.contains(at)));
+                names.extend(own);
                 if let Some(want) = own.and_then(|at| self.wants.get_mut(at)) {
                     want.stamp = member.stamp;
                 }
                 return Ok(());
             }
             self.filled.insert(group);
-            names.extend(self.groups.get(&group).into_iter().flatten());
+            if let Some(of_group) = self.groups.get_mut(&group) {
+                of_group.retain(is_open);
+                names.extend_from_slice(of_group);
+            }
         }
-        names.extend(self.links.get(&member.path).into_iter().flatten());
-        names.retain(|&at| self.wants.get(at).is_some_and(|want| !want.met));
+        if let Some(links) = self.links.get_mut(&member.path) {
+            links.retain(is_open);
+            names.extend_from_slice(links);
+        }
+        let mut known = HashSet::new();
+        names.retain(|at| is_open(at) && known.insert(*at));
         self.give(source, &names, member, data, sink)
     }
 
@@ -285,6 +294,7 @@ impl<'a> Round<'a> {
         let mut names: Vec<usize> = empty.flat_map(|(_, names)| names.iter().copied()).collect();
         names.retain(|&at| self.wants.get(at).is_some_and(|want| !want.met));
         names.sort_unstable();
+        names.dedup();
         names.into_iter().try_for_each(|at| {
             let stamp = self.wants.get(at).map_or(MemberStamp::UNKNOWN, |want| want.stamp);
             self.give_one(at, ObjectHeader { size: 0, stamp }, &mut io::empty(), sink)

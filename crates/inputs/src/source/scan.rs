@@ -1,7 +1,8 @@
 //! The first pass over a source: everything except the content of objects, checked as far as possible.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io::{self, Read};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use super::error::{MISSING, NO_PACKAGE, SourceProblem};
@@ -74,8 +75,8 @@ pub(super) struct Scan {
     /// `None` for a file that is too large to be held.
     files: BTreeMap<PackagePath, Option<Vec<u8>>>,
     special: Vec<(PackagePath, MemberKind)>,
-    class_archives: Vec<PackagePath>,
-    stamps: HashMap<PackagePath, MemberStamp>,
+    class_archives: BTreeSet<PackagePath>,
+    stamps: BTreeMap<PackagePath, MemberStamp>,
     pkgmaps: HashMap<PackagePath, Pkgmap>,
     holds_manifests: bool,
 }
@@ -87,8 +88,8 @@ impl Scan {
 
     pub(super) fn within(limits: SourceLimits) -> Self {
         let (names, files) = (HashSet::new(), BTreeMap::new());
-        let (special, class_archives) = (Vec::new(), Vec::new());
-        let (stamps, pkgmaps) = (HashMap::new(), HashMap::new());
+        let (special, class_archives) = (Vec::new(), BTreeSet::new());
+        let (stamps, pkgmaps) = (BTreeMap::new(), HashMap::new());
         Self {
             limits,
             room: limits.held,
@@ -208,7 +209,9 @@ impl Scan {
                 PackagePart::Pkgmap => limit = Some(self.limits.held),
                 PackagePart::Install(name) => limit = limit.max(Some(largest_in_install(name))),
                 PackagePart::Pkginfo => limit = limit.max(Some(LARGEST_FILE)),
-                PackagePart::ClassArchive => self.class_archives.push(path.clone()),
+                PackagePart::ClassArchive => {
+                    self.class_archives.insert(path.clone());
+                }
                 PackagePart::Elsewhere if self.holds_manifests && is_of_manifest(rest) => {
                     limit = limit.max(Some(if rest.contains(&b'.') {
                         LARGEST_SIGNATURE
@@ -251,8 +254,10 @@ impl Scan {
             ));
         }
         let mut packages = Vec::new();
+        let with_objects = self.with_objects(depth, form);
         for at in directories {
-            packages.push(self.package(name, at, form)?);
+            let is_description = matches!(form, Form::Datastream(_)) && !with_objects.contains(&at);
+            packages.push(self.package(name, at, is_description)?);
         }
         let beside = top.clone().unwrap_or_default();
         let beside = (depth > 0).then_some(beside.as_slice());
@@ -306,12 +311,20 @@ impl Scan {
         Err(SourceProblem::BadForm(NO_PACKAGE.to_owned()))
     }
 
-    fn is_description(&self, at: &[u8], form: Form) -> bool {
-        let mut inside = self.names.iter().filter_map(|path| path.as_bytes().strip_prefix(at));
-        matches!(form, Form::Datastream(_)) && inside.all(|file| matches!(file, b"pkginfo" | b"pkgmap"))
+    /// Returns the directories of packages that have more than a description, for a datastream.
+    fn with_objects(&self, depth: usize, form: Form) -> HashSet<Vec<u8>> {
+        let files = self.names.iter().filter_map(|path| cut(path.as_bytes(), depth));
+        let objects = files.filter(|(_, file)| !matches!(*file, b"pkginfo" | b"pkgmap"));
+        let is_datastream = matches!(form, Form::Datastream(_));
+        objects.filter(|_| is_datastream).map(|(at, _)| at.to_vec()).collect()
     }
 
-    fn package(&mut self, name: &str, at: Vec<u8>, form: Form) -> Result<PackageImage, SourceProblem> {
+    fn package(
+        &mut self,
+        name: &str,
+        at: Vec<u8>,
+        is_description: bool,
+    ) -> Result<PackageImage, SourceProblem> {
         let limits = self.limits;
         let directory = if at.is_empty() { name.to_owned() } else { last_component(&at) };
         let corrupt = |file: &str, reason: String| SourceProblem::CorruptPackageFile {
@@ -319,7 +332,8 @@ impl Scan {
             file: file.to_owned(),
             reason,
         };
-        if let Some(archive) = self.class_archives.iter().find(|path| path.as_bytes().starts_with(&at)) {
+        let archives = self.class_archives.range::<[u8], _>((Bound::Included(&at[..]), Bound::Unbounded));
+        if let Some(archive) = archives.take(1).find(|path| path.as_bytes().starts_with(&at)) {
             return Err(SourceProblem::Unsupported(format!(
                 "package {directory}: a class archive ({archive})"
             )));
@@ -356,7 +370,6 @@ impl Scan {
         let given = install.get(OBJECTS).map(|bytes| given_attributes(bytes, &pkgmap)).transpose();
         let given = given.map_err(|reason| corrupt(OBJECTS, reason))?.unwrap_or_default();
         let stamps = self.stamps_below(&at);
-        let is_description = self.is_description(&at, form);
         let package = PackageImage {
             directory,
             params,
@@ -375,8 +388,7 @@ impl Scan {
 
     fn install_files(&mut self, at: &[u8]) -> Result<BTreeMap<String, Vec<u8>>, SourceProblem> {
         let prefix = [at, b"install/"].concat();
-        let paths: Vec<_> =
-            self.files.keys().filter(|path| path.as_bytes().starts_with(&prefix)).cloned().collect();
+        let paths: Vec<_> = below(&self.files, &prefix).map(|(path, _)| path.clone()).collect();
         let mut install = BTreeMap::new();
         for path in paths {
             let name =
@@ -389,8 +401,8 @@ impl Scan {
     }
 
     fn stamps_below(&self, at: &[u8]) -> BTreeMap<String, MemberStamp> {
-        let inside =
-            self.stamps.iter().filter_map(|(path, stamp)| Some((path.as_bytes().strip_prefix(at)?, stamp)));
+        let inside = below(&self.stamps, at)
+            .filter_map(|(path, stamp)| Some((path.as_bytes().strip_prefix(at)?, stamp)));
         inside.map(|(name, stamp)| (String::from_utf8_lossy(name).into_owned(), *stamp)).collect()
     }
 
@@ -449,6 +461,14 @@ impl Scan {
         }
         Ok(())
     }
+}
+
+fn below<'m, V>(
+    paths: &'m BTreeMap<PackagePath, V>,
+    prefix: &'m [u8],
+) -> impl Iterator<Item = (&'m PackagePath, &'m V)> {
+    let from = paths.range::<[u8], _>((Bound::Included(prefix), Bound::Unbounded));
+    from.take_while(move |(path, _)| path.as_bytes().starts_with(prefix))
 }
 
 /// The pkgmap must name each object that has additional attributes.

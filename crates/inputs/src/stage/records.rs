@@ -232,7 +232,8 @@ impl PromotionRecord {
             packages: packages(&written.packages)?,
             new_packages: packages(&written.new_packages)?,
         };
-        let is_known = |package: &PkgInst| record.packages.contains(package);
+        let known: BTreeSet<&PkgInst> = record.packages.iter().collect();
+        let is_known = |package: &PkgInst| known.contains(package);
         if !rule::holds("promotion.new_packages", record.new_packages.iter().all(is_known)) {
             return Err("`new_packages` names one that `packages` does not".to_owned());
         }

@@ -1,6 +1,6 @@
 //! Checks of a package's objects (types, classes, owners, modes, names, duplicates) and scripts.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::findings::{LintCode, LintFindings};
 use super::subject::{LintPackage, LintSubject};
@@ -17,7 +17,7 @@ pub(super) fn check_objects(subject: &LintSubject<'_>, found: &mut LintFindings)
             found.of_package(LintCode::EmptyPackage, package.directory(), "it delivers and deletes nothing");
         }
         let classes = package.image.params.text("CLASSES").into_owned();
-        let classes: Vec<&str> = classes.split_whitespace().collect();
+        let classes: HashSet<&str> = classes.split_whitespace().collect();
         for entry in package.objects.values() {
             check_type(package, entry, &classes, found);
             check_attributes(package, entry, found);
@@ -38,10 +38,15 @@ pub(super) fn check_objects(subject: &LintSubject<'_>, found: &mut LintFindings)
     check_between_packages(subject, found);
 }
 
-fn check_type(package: &LintPackage<'_>, entry: &PkgmapEntry, classes: &[&str], found: &mut LintFindings) {
+fn check_type(
+    package: &LintPackage<'_>,
+    entry: &PkgmapEntry,
+    classes: &HashSet<&str>,
+    found: &mut LintFindings,
+) {
     let mut add = |code, text: &str| found.of_path(code, package.directory(), &entry.path, text);
     let class = entry.object.class.as_str();
-    let is_known = if classes.is_empty() { class == "none" } else { classes.contains(&class) };
+    let is_known = if classes.is_empty() { class == "none" } else { classes.contains(class) };
     if !is_known {
         add(LintCode::Type, &format!("CLASSES has no class {class}, so it would not be installed"));
     }

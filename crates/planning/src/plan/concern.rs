@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::patch::engine::{Role, ScriptChoice, applying};
-use super::patch::validate::same_version;
+use super::patch::validate::InstalledVersions;
 use super::records::patch_path;
 use super::target::{PackageTarget, Wanted, symlink_target};
 use patchadm_changeset::format::manifest::{UndoManifest, decode};
@@ -25,8 +25,9 @@ pub struct FileToCompare<'a> {
 pub fn touched_by_patch(image: &Image, id: &str, installed: &BTreeMap<PkgInst, Installed>) -> Touched {
     let mut touched = Touched::default();
     touched.paths.extend(patch_path(id).ok());
+    let installed = InstalledVersions::of(installed);
     for (index, package) in image.packages.iter().enumerate() {
-        for (inst, old) in installed.iter().filter(|(_, old)| same_version(&old.params, &package.params)) {
+        for (inst, old) in installed.like(&package.params) {
             add_package(&mut touched, inst, index, package, &old.params);
         }
     }
@@ -89,8 +90,9 @@ pub fn delivered_files<'i>(
     inventory: &Inventory,
 ) -> Vec<FileToCompare<'i>> {
     let mut files = Vec::new();
+    let installed = InstalledVersions::of(installed);
     for (index, package) in image.packages.iter().enumerate() {
-        for (inst, old) in installed.iter().filter(|(_, old)| same_version(&old.params, &package.params)) {
+        for (inst, old) in installed.like(&package.params) {
             let target = target(inst, index, package, &old.params);
             // The planner refuses paths without a place there.
             let Some(Ok(target)) = target.map(|target| target.in_root(inventory)) else { continue };
@@ -116,8 +118,9 @@ pub fn brings_scripts(
     if applying(&image.hooks).next().is_some() {
         return true;
     }
+    let installed = InstalledVersions::of(installed);
     image.packages.iter().enumerate().any(|(index, package)| {
-        installed.iter().filter(|(_, old)| same_version(&old.params, &package.params)).any(|(inst, old)| {
+        installed.like(&package.params).any(|(inst, old)| {
             let target = target(inst, index, package, &old.params);
             let chosen = target.map(|target| choice.about(inst, package, &target.params, Role::Patch));
             chosen.and_then(Result::ok).is_some_and(|chosen| chosen.has_scripts())

@@ -3,7 +3,7 @@
 //! steer a run are not stored.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use patchadm_inputs::native::{NATIVE_OVERTAKEN, is_native_parameter};
 use patchadm_svr4::places;
@@ -149,11 +149,8 @@ pub(super) fn merged(
 
 /// Class `none` always comes first.
 pub(super) fn union_of_classes(mut known: Vec<String>, delivered: Vec<String>) -> Vec<String> {
-    for class in delivered {
-        if !known.contains(&class) {
-            known.push(class);
-        }
-    }
+    let mut seen: HashSet<String> = known.iter().cloned().collect();
+    known.extend(delivered.into_iter().filter(|class| seen.insert(class.clone())));
     known.sort_by_key(|class| class != "none");
     known
 }

@@ -10,7 +10,7 @@
 
 pub mod steps;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::iter;
 
 use patchadm_changeset::format::contents_merge::ContentsEdits;
@@ -313,7 +313,10 @@ fn passing(package: &PkgInst, scripts: &[String]) -> Result<Vec<ObjectPath>, Rea
 /// Each class has two slots: before its script and after it.
 struct Order<'a> {
     classes: Vec<String>,
+    /// The first of each class.
+    places: HashMap<String, usize>,
     scripted: BTreeSet<&'a str>,
+    with_objects: HashSet<&'a str>,
     mapped: BTreeMap<&'a ObjectPath, &'a MappedObject>,
     changes: BTreeMap<ObjectPath, &'a Change>,
 }
@@ -327,6 +330,8 @@ impl<'a> Order<'a> {
     ) -> Self {
         Self {
             classes: classes.to_vec(),
+            places: classes.iter().enumerate().rev().map(|(at, class)| (class.clone(), at)).collect(),
+            with_objects: mapped.iter().map(|each| each.class.as_str()).collect(),
             scripted: scripts.classes.keys().map(String::as_str).collect(),
             mapped: mapped.iter().map(|each| (&each.path, each)).collect(),
             changes: plan.changes.iter().map(|change| (change.path.clone(), &**change)).collect(),
@@ -334,12 +339,12 @@ impl<'a> Order<'a> {
     }
 
     fn has_objects(&self, class: &str) -> bool {
-        self.mapped.values().any(|each| each.class == class)
+        self.with_objects.contains(class)
     }
 
     fn class(&self, path: &ObjectPath) -> Option<usize> {
         let class = &self.mapped.get(path)?.class;
-        self.classes.iter().position(|known| known == class)
+        self.places.get(class.as_str()).copied()
     }
 
     fn is_listed(&self, change: &Change) -> bool {

@@ -2,7 +2,8 @@
 //! policy decides if a script may run (patchadm-policy(5)). A system script is trusted like one of the package if it
 //! runs delivered content, or if a package delivered it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cell::OnceCell;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::refusal::Reason;
 use super::target::classes;
@@ -84,11 +85,18 @@ impl InstallScripts {
         let entries = image.pkgmap.entries.iter().filter(|entry| entry.is_information());
         let listed: BTreeSet<&[u8]> = entries.map(|entry| entry.path.as_bytes()).collect();
         let has = |name: &str| image.install.contains_key(name) && listed.contains(name.as_bytes());
+        let of_files = OnceCell::new();
+        let has_files = |class: &str| {
+            let of_files = of_files.get_or_init(|| {
+                image.files().map(|entry| entry.object.class.as_str()).collect::<HashSet<&str>>()
+            });
+            of_files.contains(class)
+        };
         let scripted = classes(params).into_iter().filter_map(|class| {
             let name = format!("i.{class}");
             let deliverer = if has(&name) {
                 Some(Deliverer::Package)
-            } else if !has(MANIFEST) && image.files().any(|entry| entry.object.class == class) {
+            } else if !has(MANIFEST) && has_files(&class) {
                 system.deliverer(&name)
             } else {
                 None

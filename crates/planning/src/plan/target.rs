@@ -2,7 +2,7 @@
 //! links of the root on the way to them.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ops::Deref;
 
 use patchadm_svr4::format::pkgmap::PkgmapEntry;
@@ -191,10 +191,10 @@ impl<'a> PackageTarget<'a> {
         &self,
         object: impl Fn(&'a PkgmapEntry, &ObjectPath) -> Result<WantedObject<'a>, Reason>,
     ) -> Result<Vec<Wanted<'a>>, Reason> {
-        let classes = classes(&self.params);
+        let classes: HashSet<String> = classes(&self.params).into_iter().collect();
         let mut wanted = Vec::new();
         for entry in self.image.pkgmap.entries.iter().filter(|entry| !entry.is_information()) {
-            if classes.iter().any(|class| entry.object.class == *class) {
+            if classes.contains(entry.object.class.as_str()) {
                 let path = self.resolve(&entry.path)?;
                 let object = object(entry, &path)?;
                 let given = self.image.given.objects.get(&entry.path);
@@ -206,9 +206,9 @@ impl<'a> PackageTarget<'a> {
     }
 
     pub(super) fn declared_directories(&self) -> BTreeMap<ObjectPath, Object> {
-        let classes = classes(&self.params);
+        let classes: HashSet<String> = classes(&self.params).into_iter().collect();
         let entries = self.image.pkgmap.entries.iter().filter(|entry| entry.object.ftype.is_directory());
-        let left_out = entries.filter(|entry| !classes.iter().any(|class| entry.object.class == *class));
+        let left_out = entries.filter(|entry| !classes.contains(entry.object.class.as_str()));
         let declared = left_out.filter_map(|entry| {
             let object = variables::expand_object(&entry.object, &self.params).ok()?.into_owned();
             Some((self.resolve(&entry.path).ok()?, object))

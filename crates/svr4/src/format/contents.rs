@@ -19,6 +19,7 @@
 //! ```
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::io::{self, BufRead};
 
 use crate::package::{
@@ -115,13 +116,10 @@ impl ContentsLine {
         out
     }
 
-    /// Adds the owners of a second line of the same path, a fault of the database. The first line describes the object.
-    pub fn adopt_owners(&mut self, later: Self) {
-        for owner in later.owners {
-            if self.owners.iter().all(|known| known.package != owner.package) {
-                self.owners.push(owner);
-            }
-        }
+    /// Adds the owners of further lines of the same path, a fault of the database. The first line describes the object.
+    pub fn adopt_owners(&mut self, later: impl IntoIterator<Item = OwningPackage>) {
+        let mut known: HashSet<PkgInst> = self.owners.iter().map(|owner| owner.package.clone()).collect();
+        self.owners.extend(later.into_iter().filter(|owner| known.insert(owner.package.clone())));
     }
 }
 

@@ -1,5 +1,7 @@
 //! The `obsoleted_by` file of a save directory: words for the patches that obsolete its own patch, one per line.
 
+use std::collections::HashSet;
+
 use super::lines::{LineTooLong, numbered};
 
 const MOST_IDS: usize = 10_000;
@@ -24,7 +26,7 @@ pub enum ObsoletedByError {
 
 /// Parses the ids in order, dropping repeated ones: Sun's scripts append without checking.
 pub fn parse(text: &[u8]) -> Result<Vec<String>, ObsoletedByError> {
-    let mut ids: Vec<String> = Vec::new();
+    let (mut ids, mut known) = (Vec::new(), HashSet::new());
     for line in numbered(text) {
         let (line, content) = line?;
         let id = content.trim_ascii();
@@ -36,7 +38,7 @@ pub fn parse(text: &[u8]) -> Result<Vec<String>, ObsoletedByError> {
         if ids.len() == MOST_IDS {
             return Err(ObsoletedByError::TooMany);
         }
-        if !ids.iter().any(|known| known == id) {
+        if known.insert(id) {
             ids.push(id.to_owned());
         }
     }

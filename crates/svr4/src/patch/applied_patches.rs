@@ -241,6 +241,11 @@ impl AppliedPatches {
         &self.packages
     }
 
+    /// Returns the records of one package.
+    pub fn records_of(&self, package: &PkgInst) -> Option<&PatchRecords> {
+        self.packages.get(*self.places.get(package)?)
+    }
+
     /// Returns the applied patches in the order of listings.
     pub fn iter(&self) -> impl Iterator<Item = &AppliedPatch> {
         self.patches.values()
@@ -254,13 +259,17 @@ impl AppliedPatches {
     /// Returns the record of `id` in the first package that it is applied to and that has one.
     pub fn installed(&self, id: &PatchId) -> Option<&InstalledInfo> {
         let packages = self.get(id).into_iter().flat_map(|patch| &patch.packages);
-        let mut records = packages.filter_map(|package| self.packages.get(*self.places.get(package)?));
+        let mut records = packages.filter_map(|package| self.records_of(package));
         records.find_map(|applied| applied.infos.get(id)?.installed())
     }
 
     /// Returns true if `id` is applied to `package`.
     pub fn is_applied_to(&self, id: &PatchId, package: &PkgInst) -> bool {
-        self.get(id).is_some_and(|patch| patch.packages.contains(package))
+        // A patch has its packages in the order of the records.
+        let place = |package: &PkgInst| self.places.get(package);
+        let is_at =
+            |patch: &AppliedPatch| patch.packages.binary_search_by_key(&place(package), place).is_ok();
+        place(package).is_some() && self.get(id).is_some_and(is_at)
     }
 
     /// Returns the highest applied revision above `id`.

@@ -1,6 +1,8 @@
 //! Incompatibilities between an incoming patch and the applied ones, in both directions. They name one revision or,
 //! with revision zero, all. A later revision is the vendor's repair and does not conflict.
 
+use std::collections::HashMap;
+
 use super::{AppliedPatches, PatchId, PatchList};
 
 /// An incompatibility that keeps a patch from being applied.
@@ -53,10 +55,20 @@ impl AppliedPatches {
             })
         });
         let contained = move || std::iter::once(incoming).chain(obsoletes.beyond(incoming));
+        let (mut ids, mut bases) = (HashMap::new(), HashMap::new());
+        for (place, id) in contained().enumerate() {
+            ids.entry(id).or_insert(place);
+            bases.entry(id.base()).or_insert(place);
+        }
+        let first_excluded = move |named: &PatchId| {
+            let place = if named.is_revision_zero() { bases.get(named.base()) } else { ids.get(named) };
+            place.copied()
+        };
         let namers = self.namers(contained()).into_iter().filter(move |id| *id != incoming);
         let naming = namers.filter_map(|id| self.get(id)).filter_map(move |patch| {
-            let named =
-                contained().find_map(|id| patch.incompatibles.iter().find(|named| named.excludes(id)))?;
+            let excluding =
+                patch.incompatibles.iter().filter_map(|named| Some((first_excluded(named)?, named)));
+            let (_, named) = excluding.min_by_key(|(place, _)| *place)?;
             self.superseded(&patch.id)
                 .is_none()
                 .then_some(PatchConflict::AppliedNames { applied: &patch.id, named })

@@ -1,7 +1,7 @@
 //! Removes set-id bits and capabilities from dropped objects: a user's descriptor or hard link would keep a replaced
 //! program exploitable. An object with another known name (in `contents`, or from before the run) keeps them.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::BufReader;
 
@@ -44,22 +44,22 @@ pub(crate) fn strip_set_id_bits(
 ) -> std::result::Result<bool, Cause> {
     let mut taking = BitStripper::new(root, journal, outcome, None);
     let is_plain = |op: &Op| outcome == RunOutcome::Commit && plain.contains(op.stage.as_str());
-    let mut dropped: Vec<&Op> = journal.ops.iter().filter(|op| is_dropped(op, outcome)).collect();
-    dropped.retain(|op| !is_plain(op));
+    let mut dropped: HashMap<usize, Vec<&Op>> = HashMap::new();
+    for op in journal.ops.iter().filter(|op| is_dropped(op, outcome) && !is_plain(op)) {
+        dropped.entry(op.domain).or_default().push(op);
+    }
     if dropped.is_empty() {
         return Ok(false);
     }
     for (index, domain) in journal.domains.iter().enumerate() {
-        if dropped.iter().all(|op| op.domain != index) {
-            continue;
-        }
+        let Some(ops) = dropped.get(&index) else { continue };
         let Some(stage) = root.dir_if_there(&domain.stage)? else { continue };
         if stage.look(b"o")?.is_none_or(|seen| seen.file_type != FileType::Directory) {
             continue;
         }
         let objects = stage.dir(b"o")?;
         taking.since = stage.look(MARKER)?.and_then(|marker| marker.inode.born);
-        for op in dropped.iter().filter(|op| op.domain == index) {
+        for op in ops {
             let second = (!RenameSupport::of(domain).exchange).then(|| op.old_stage());
             for staged in [Some(op.stage.clone()), second].into_iter().flatten() {
                 if let Some(name) = staged.strip_prefix("o/") {

@@ -2,7 +2,7 @@
 //! objects with new attributes. It is private until all changes are staged; then attributes are set, and the list is
 //! written.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use rustix::io::Errno;
 
@@ -150,9 +150,9 @@ impl<'t> PreparedTree<'t> {
     }
 
     fn lay_out(&mut self, changed: &HashMap<&[u8], &LayoutItem<'_>>) -> Result<(), Cause> {
-        let (mut left_out, mut found): (Vec<&[u8]>, usize) = (Vec::new(), 0);
+        let (mut left_out, mut found): (HashSet<&[u8]>, usize) = (HashSet::new(), 0);
         for object in &self.tree.survey.objects {
-            if left_out.iter().any(|above| is_below(&object.path, above)) {
+            if above(&object.path).any(|above| left_out.contains(above)) {
                 self.note_old(object, false);
                 continue;
             }
@@ -284,8 +284,10 @@ impl<'t> PreparedTree<'t> {
     }
 }
 
-fn is_below(path: &[u8], directory: &[u8]) -> bool {
-    path.strip_prefix(directory).is_some_and(|rest| rest.starts_with(b"/"))
+/// Returns the directories above a relative path.
+fn above(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let slashes = path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
+    slashes.filter_map(move |(at, _)| path.get(..at))
 }
 
 #[derive(Debug)]
@@ -319,18 +321,20 @@ impl PreparedTree<'_> {
     fn remove_emptied(&mut self, items: &[&LayoutItem<'_>]) -> Result<Vec<String>, Cause> {
         let removed = items.iter().filter(|item| item.new.is_none());
         let mut paths: Vec<&[u8]> = removed.filter_map(|item| item.inside.as_deref()).collect();
-        paths.retain(|path| self.directories.iter().any(|object| object.path == *path));
+        let known: HashSet<&[u8]> = self.directories.iter().map(|object| object.path.as_slice()).collect();
+        paths.retain(|path| known.contains(path));
         paths.sort_unstable();
-        let mut notes = Vec::new();
+        let (mut notes, mut removed) = (Vec::new(), HashSet::new());
         for path in paths.into_iter().rev() {
             let (directory, name) = split(path);
             if self.staged_dir(directory)?.remove_dir(name)? {
-                self.directories.retain(|object| object.path != path);
+                removed.insert(path);
             } else {
                 let shown = self.root.show(&below(&self.tree.survey.path, path)?);
                 notes.push(format!("{shown} is not empty and was kept"));
             }
         }
+        self.directories.retain(|object| !removed.contains(object.path.as_slice()));
         Ok(notes)
     }
 
@@ -428,5 +432,17 @@ impl PreparedTree<'_> {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_directories_above_a_path_are_those_of_whole_names() {
+        let all = |path: &'static [u8]| above(path).collect::<Vec<_>>();
+        assert_eq!(all(b"a/bc/d"), [&b"a"[..], b"a/bc"]);
+        assert!(all(b"a").is_empty() && all(b"").is_empty());
     }
 }

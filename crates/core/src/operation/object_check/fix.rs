@@ -2,7 +2,8 @@
 //! repair is one change of one name. Content is never changed, no bytes are lost, and files of dpkg or rpm stay unless
 //! adopted.
 
-use std::collections::{BTreeSet, HashSet};
+use std::cell::OnceCell;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::rc::Rc;
 
 use crate::operation::failure::Failure;
@@ -250,20 +251,29 @@ fn has_same_bytes(
 pub(super) struct NativeFiles<'g> {
     ground: &'g RootAndPolicy,
     inventory: Inventory,
+    /// With the names of objects that have several, which few repairs need.
+    named: OnceCell<Inventory>,
 }
 
 impl<'g> NativeFiles<'g> {
-    pub(super) fn of(ground: &'g RootAndPolicy, lines: &[ContentsLine]) -> Result<Self, Failure> {
+    pub(super) fn of(
+        ground: &'g RootAndPolicy,
+        lines: &[ContentsLine],
+        interrupt: Interrupt<'_>,
+    ) -> Result<Self, Failure> {
         let index = ground.native_index();
         if index.is_empty() {
-            return Ok(Self { ground, inventory: Inventory::default() });
+            return Ok(Self { ground, inventory: Inventory::default(), named: OnceCell::new() });
         }
         let resolver = ground.root.resolver();
         let place = |line: &ContentsLine| Ok((line.path.clone(), resolver.locate_object(&line.path)?));
         let places = lines.iter().map(place).collect::<Result<Vec<_>, RootError>>()?;
-        let native_owners = index.owners_of(places.iter().map(|(path, place)| (path, place)), &resolver)?;
+        let native_owners = index
+            .owners_of(places.iter().map(|(path, place)| (path, place)), &resolver, interrupt)
+            .map_err(|error| Failure::from(error).or_interrupted(interrupt))?;
         let packages = ground.packages()?;
-        Ok(Self { ground, inventory: Inventory { packages, native_owners, ..Inventory::default() } })
+        let inventory = Inventory { packages, native_owners, ..Inventory::default() };
+        Ok(Self { ground, inventory, named: OnceCell::new() })
     }
 
     /// Returns the native owner of a recorded object, unless a package of its line stands for that. A change affects
@@ -293,18 +303,34 @@ impl<'g> NativeFiles<'g> {
         let live =
             root.live_at_until(&place, interrupt)?.filter(|live| live.links > 1 && !live.is_directory());
         let Some(live) = live else { return Ok(None) };
-        let mut inventory = Inventory { packages: self.inventory.packages.clone(), ..Inventory::default() };
-        inventory.native_owners.add_names(self.ground.native_index(), root, [(&place, &live)].into_iter())?;
+        let inventory = self.named(interrupt)?;
         let foreign = line.owners.iter().map(|owner| inventory.foreign_name(&owner.package, &live));
         // One package that stands for all names is enough.
         let foreign: Option<Vec<_>> = foreign.collect();
         Ok(foreign.and_then(|names| names.first().map(|(_, owner)| owner.clone())))
     }
 
-    pub(super) fn owner_of_unrecorded(&self, path: &ObjectPath) -> Result<Option<NativeOwner>, RootError> {
+    fn named(&self, interrupt: Interrupt<'_>) -> Result<&Inventory, RootError> {
+        if let Some(named) = self.named.get() {
+            return Ok(named);
+        }
+        let mut named = Inventory { packages: self.inventory.packages.clone(), ..Inventory::default() };
+        named.native_owners.add_all_names(self.ground.native_index(), &self.ground.root, interrupt)?;
+        Ok(self.named.get_or_init(|| named))
+    }
+
+    /// Returns the owners of these paths, as far as they have some.
+    fn owners_of_unrecorded(
+        &self,
+        paths: &[ObjectPath],
+        interrupt: Interrupt<'_>,
+    ) -> Result<BTreeMap<ObjectPath, NativeOwner>, RootError> {
         let resolver = self.ground.root.resolver();
-        let owners = self.ground.native_index().owners(&resolver.locate_object(path)?, &resolver)?;
-        Ok(owners.into_iter().next().cloned())
+        let places = paths.iter().map(|path| resolver.locate_object(path)).collect::<Result<Vec<_>, _>>()?;
+        let index = self.ground.native_index();
+        let owners = index.owners_of(paths.iter().zip(&places), &resolver, interrupt)?;
+        let first = |path: &ObjectPath| Some((path.clone(), owners.of(path).first()?.clone()));
+        Ok(paths.iter().filter_map(first).collect())
     }
 }
 
@@ -331,10 +357,12 @@ pub(super) fn hidden(
         }
     }
     let elsewhere = known_by_another_way(view, comparison, &unknown)?;
+    let owners =
+        native.map(|native| native.owners_of_unrecorded(&unknown, comparison.interrupt)).transpose()?;
     let resolver = comparison.root.resolver();
     for path in unknown {
         if !elsewhere.contains(&resolver.locate(&path)?) {
-            let findings = match native.map(|native| native.owner_of_unrecorded(&path)).transpose()? {
+            let findings = match owners.as_ref().map(|owners| owners.get(&path).cloned()) {
                 None => vec![ObjectFinding::Hidden],
                 Some(None) => remove(comparison, &path),
                 Some(Some(owner)) => {

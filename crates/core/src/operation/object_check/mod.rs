@@ -230,7 +230,7 @@ impl<'a> CheckedRecords<'a> {
             }
         }
         let (lines, unknown) = self.lines(view)?;
-        let native = fixes.map(|ground| NativeFiles::of(ground, &lines)).transpose()?;
+        let native = fixes.map(|ground| NativeFiles::of(ground, &lines, comparison.interrupt)).transpose()?;
         let (mut checked, mut fixed) = match &native {
             Some(native) => fix::fix_all(&comparison, &lines, native),
             None => (in_parallel(&comparison, &lines, *workers), 0),

@@ -275,8 +275,8 @@ impl CheckMap {
                 lines.push(line);
             }
         }
-        let is_there = |path: &&ObjectPath| lines.iter().any(|line| line.path == **path);
-        unknown.paths = scope.exact().filter(|path| !is_there(path)).cloned().collect();
+        let there: HashSet<&ObjectPath> = lines.iter().map(|line| &line.path).collect();
+        unknown.paths = scope.exact().filter(|path| !there.contains(path)).cloned().collect();
         Ok((lines, unknown))
     }
 

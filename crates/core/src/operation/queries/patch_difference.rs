@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, HashSet};
 use crate::operation::content::{ArchiveSources, OneSource, SourceBytes, live_bytes, source_bytes};
 use crate::operation::failure::Failure;
 use crate::operation::queries::patch_objects::{ObjectAction, records};
-use crate::operation::queries::recorded_path::PathFinder;
+use crate::operation::queries::recorded_path::is_within_by;
 use crate::operation::session::{RootAndPolicy, must_have_database};
 use patchadm_changeset::format::manifest::{ObjectRecord, RecordedState, UndoManifest, decode};
 use patchadm_changeset::transaction::Cause;
@@ -60,17 +60,16 @@ pub fn patch_difference(
     read_consistently(root, |view| {
         let (applied, params) = records(view, &ground.policy.separator)?;
         let Some(patch) = applied.get(id) else { return Ok(None) };
-        let finder = PathFinder::new(root, ground.native_index());
+        let is_within = is_within_by(root, ground.native_index(), paths);
         let archives = Archives { view, ground: &ground, applied: &applied };
         let mut room = MOST_BYTES;
         let mut objects = Vec::new();
         for package in &patch.packages {
             let (manifest, content) = archives.open(package, id)?;
             let places = DivertedPlaces::of(&ground, params.get(package));
-            let is_wanted = |path: &ObjectPath| paths.is_empty() || finder.is_within(path, paths);
             let changed = manifest.objects.iter().filter(|record| !record.kept).filter_map(|record| {
                 let action = ObjectAction::between(record.was.as_ref(), record.became.as_ref());
-                let path = record.object_path().map(|path| places.of_path(path)).filter(&is_wanted)?;
+                let path = record.object_path().map(|path| places.of_path(path)).filter(&is_within)?;
                 (action != ObjectAction::Unchanged).then_some((record, path, action))
             });
             let changed: Vec<(&ObjectRecord, ObjectPath, ObjectAction)> = changed.collect();

@@ -193,14 +193,15 @@ fn line_of(
     lines: &BTreeMap<ObjectPath, ContentsLine>,
     params: &BTreeMap<PkgInst, Params>,
 ) -> Option<ContentsLine> {
-    let before = path.diverted_here.iter().map(|one| &one.listed);
-    let mut found = path.spellings.iter().chain(before).filter_map(|path| lines.get(path));
-    let of = |line: &ContentsLine| {
-        let mut line = line.clone();
-        line.owners.retain(|owner| path.names_for(params.get(&owner.package)).contains(&line.path));
+    let names = path.names();
+    let spellings = path.spellings.iter().map(|path| (path, true));
+    let before = path.diverted_here.iter().map(|one| (&one.listed, false));
+    let of = |(path, is_spelling): (&ObjectPath, bool)| {
+        let mut line = lines.get(path)?.clone();
+        line.owners.retain(|owner| names.has(params.get(&owner.package), path, is_spelling));
         Some(line).filter(|line| !line.owners.is_empty())
     };
-    found.find_map(of)
+    spellings.chain(before).find_map(of)
 }
 
 type Lists = BTreeMap<PkgInst, BTreeMap<String, UndoPaths>>;
@@ -234,12 +235,12 @@ impl OwnerReader<'_> {
     fn of(&mut self, path: &RecordedPath, line: Option<&ContentsLine>) -> Result<PathOwners, Failure> {
         let mut known = true;
         let mut found = BTreeMap::new();
-        let applied = self.applied;
+        let (applied, names) = (self.applied, path.names());
         for patch in applied.iter() {
             let mut of_patch: Found = None;
             for package in &patch.packages {
                 let owns = line.is_some_and(|line| line.is_owned_by(package));
-                let spellings = path.names_for(self.params.get(package));
+                let spellings = names.of(self.params.get(package));
                 let one = self.patch(&spellings, (package, &patch.id), owns, &mut known)?;
                 if one.as_ref().is_some_and(|one| changed(one.action)) || of_patch.is_none() {
                     of_patch = one.or(of_patch);

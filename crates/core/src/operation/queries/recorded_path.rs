@@ -7,7 +7,7 @@
 //! ```
 //! `/usr/bin/ping` and `/bin/ping` are one place if `/bin` is a link, and packages list either.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::operation::failure::Failure;
 use patchadm_inputs::database::contents::{self, ContentsLines};
@@ -32,15 +32,42 @@ pub struct RecordedPath {
 }
 
 impl RecordedPath {
+    pub fn names(&self) -> RecordedNames<'_> {
+        let mut before: HashMap<&str, Vec<&ObjectPath>> = HashMap::new();
+        for one in &self.diverted_here {
+            before.entry(one.package.as_str()).or_default().push(&one.listed);
+        }
+        let diverted = self.diverted.iter().map(|one| one.package.as_str()).collect();
+        let pairs = self.diverted_here.iter().map(|one| (one.package.as_str(), &one.listed)).collect();
+        RecordedNames { spellings: &self.spellings, diverted, before, pairs }
+    }
+}
+
+/// The names that each package may have recorded for a path.
+pub struct RecordedNames<'p> {
+    spellings: &'p [ObjectPath],
+    /// Packages whose file lies elsewhere.
+    diverted: HashSet<&'p str>,
+    before: HashMap<&'p str, Vec<&'p ObjectPath>>,
+    /// The same: packages with their names.
+    pairs: HashSet<(&'p str, &'p ObjectPath)>,
+}
+
+impl RecordedNames<'_> {
     /// Empty for a package whose file lies elsewhere.
-    pub fn names_for(&self, params: Option<&Params>) -> Vec<ObjectPath> {
-        let origin = params.and_then(NativeOrigin::of);
-        let is_of = |one: &&DivertedPath| origin.as_ref().is_some_and(|origin| origin.name == one.package);
-        if self.diverted.iter().any(|one| is_of(&one)) {
+    pub fn of(&self, params: Option<&Params>) -> Vec<ObjectPath> {
+        let name = params.and_then(NativeOrigin::of).map(|origin| origin.name).unwrap_or_default();
+        if self.diverted.contains(name.as_str()) {
             return Vec::new();
         }
-        let before = self.diverted_here.iter().filter(is_of).map(|one| one.listed.clone());
-        self.spellings.iter().cloned().chain(before).collect()
+        let before = self.before.get(name.as_str()).into_iter().flatten().copied();
+        self.spellings.iter().chain(before).cloned().collect()
+    }
+
+    /// Returns true if [`of`](Self::of) has this path, which may be one of the spellings.
+    pub fn has(&self, params: Option<&Params>, path: &ObjectPath, is_spelling: bool) -> bool {
+        let name = params.and_then(NativeOrigin::of).map(|origin| origin.name).unwrap_or_default();
+        !self.diverted.contains(name.as_str()) && (is_spelling || self.pairs.contains(&(name.as_str(), path)))
     }
 }
 
@@ -56,6 +83,20 @@ pub struct NativeListing {
 pub struct PathFinder<'r> {
     resolver: Resolver<'r>,
     index: &'r NativeIndex,
+    /// By the place of the listed path.
+    diverted: HashMap<ObjectPath, Vec<&'r DivertedPath>>,
+    diverted_here: HashMap<ObjectPath, Vec<&'r DivertedPath>>,
+    /// By package and place as in the diversion.
+    listed: HashMap<(&'r str, &'r ObjectPath), &'r ObjectPath>,
+}
+
+struct NamedPlaces(HashSet<ObjectPath>);
+
+impl NamedPlaces {
+    /// True for a path at or below one of them.
+    fn has(&self, path: &ObjectPath) -> bool {
+        self.0.contains(path) || path.ancestors_bytes().any(|above| self.0.contains(above))
+    }
 }
 
 /// Returns lines under any name of a path. Ignores diversions.
@@ -76,47 +117,59 @@ pub fn recorded_lines(view: &RecordView<'_>, paths: &[ObjectPath]) -> Result<Vec
 pub fn is_within<'a>(root: &'a Root, named: &'a [ObjectPath]) -> impl Fn(&ObjectPath) -> bool + 'a {
     let index =
         if named.is_empty() { NativeIndex::default() } else { NativeIndex::read(&NativeReader::of(root)) };
-    move |path| named.is_empty() || PathFinder::new(root, &index).is_within(path, named)
+    is_within_by(root, &index, named)
+}
+
+pub fn is_within_by<'a>(
+    root: &'a Root,
+    index: &NativeIndex,
+    named: &[ObjectPath],
+) -> impl Fn(&ObjectPath) -> bool + use<'a> {
+    let finder = PathFinder::new(root, index);
+    let mut places = HashSet::new();
+    for named in named {
+        let at = finder.place(named);
+        let diverted = finder.diverted.get(&at).into_iter().flatten();
+        places.extend(diverted.map(|one| finder.place(&one.place)));
+        // The name of a directory may be a link to it.
+        places.extend(finder.resolver.locate_dir(named).ok());
+        places.insert(at);
+    }
+    let (named, places) = (NamedPlaces(named.iter().cloned().collect()), NamedPlaces(places));
+    let resolver = root.resolver();
+    move |path| named.0.is_empty() || named.has(path) || places.has(&place_in(&resolver, path))
 }
 
 impl<'r> PathFinder<'r> {
     pub fn new(root: &'r Root, index: &'r NativeIndex) -> Self {
-        Self { resolver: root.resolver(), index }
+        let mut finder = Self {
+            resolver: root.resolver(),
+            index,
+            diverted: HashMap::new(),
+            diverted_here: HashMap::new(),
+            listed: HashMap::new(),
+        };
+        for one in index.diverted() {
+            let (from, to) = (finder.place(&one.listed), finder.place(&one.place));
+            finder.diverted.entry(from).or_default().push(one);
+            finder.diverted_here.entry(to).or_default().push(one);
+            finder.listed.entry((one.package.as_str(), &one.place)).or_insert(&one.listed);
+        }
+        finder
     }
 
     pub fn find(&self, view: &RecordView<'_>, paths: &[ObjectPath]) -> Result<Vec<RecordedPath>, Failure> {
         let mut found: Vec<RecordedPath> = paths.iter().map(|path| self.native(path)).collect();
         let aliases = self.aliases(view, &found)?;
         for one in &mut found {
-            for alias in aliases.get(&one.place).into_iter().flatten() {
-                if !one.spellings.contains(alias) {
-                    one.spellings.push(alias.clone());
-                }
-            }
+            one.spellings.extend(aliases.get(&one.place).into_iter().flatten().cloned());
+            keep_first(&mut one.spellings);
         }
         Ok(found)
     }
 
-    /// True at or below a named place.
-    pub fn is_within(&self, path: &ObjectPath, named: &[ObjectPath]) -> bool {
-        let is_in = |path: &ObjectPath, named: &ObjectPath| path == named || path.is_below(named);
-        if named.iter().any(|named| is_in(path, named)) {
-            return true;
-        }
-        let place = self.place(path);
-        named.iter().any(|named| {
-            let at = self.place(named);
-            let diverted = self.index.diverted().iter().filter(|one| self.place(&one.listed) == at);
-            let mut places: Vec<ObjectPath> = diverted.map(|one| self.place(&one.place)).collect();
-            // The name of a directory may be a link to it.
-            places.extend(self.resolver.locate_dir(named).ok());
-            places.push(at);
-            places.iter().any(|named| is_in(&place, named))
-        })
-    }
-
     fn place(&self, path: &ObjectPath) -> ObjectPath {
-        self.resolver.locate_object(path).unwrap_or_else(|_| path.clone())
+        place_in(&self.resolver, path)
     }
 
     fn native(&self, named: &ObjectPath) -> RecordedPath {
@@ -125,20 +178,19 @@ impl<'r> PathFinder<'r> {
         let mut native = Vec::new();
         for (owner, spelled) in self.index.listings(&place, &self.resolver).unwrap_or_default() {
             let Ok(lies_at) = ObjectPath::new(spelled) else { continue };
-            let is_it = |one: &&DivertedPath| one.package == owner.origin.name && one.place == lies_at;
-            let listed = self.index.diverted().iter().find(is_it).map(|diverted| diverted.listed.clone());
-            let listed = listed.unwrap_or_else(|| lies_at.clone());
+            let listed = self.listed.get(&(owner.origin.name.as_str(), &lies_at)).copied();
+            let listed = listed.unwrap_or(&lies_at).clone();
             spellings.push(lies_at.clone());
             native.push(NativeListing { owner: owner.clone(), listed, lies_at });
         }
         native.sort();
         native.dedup();
         spellings.insert(1, place.clone());
-        let mut known = HashSet::new();
-        spellings.retain(|spelling| known.insert(spelling.clone()));
-        let diverted = self.index.diverted().iter().filter(|one| self.place(&one.listed) == place);
-        let here = self.index.diverted().iter().filter(|one| self.place(&one.place) == place);
-        let (diverted, diverted_here) = (diverted.cloned().collect(), here.cloned().collect());
+        keep_first(&mut spellings);
+        let at = |diverted: &HashMap<ObjectPath, Vec<&DivertedPath>>| -> Vec<DivertedPath> {
+            diverted.get(&place).into_iter().flatten().copied().cloned().collect()
+        };
+        let (diverted, diverted_here) = (at(&self.diverted), at(&self.diverted_here));
         RecordedPath { place, spellings, native, diverted, diverted_here }
     }
 
@@ -154,5 +206,68 @@ impl<'r> PathFinder<'r> {
             aliases.entry(self.place(&path)).or_default().insert(path);
         }
         Ok(aliases)
+    }
+}
+
+fn place_in(resolver: &Resolver<'_>, path: &ObjectPath) -> ObjectPath {
+    resolver.locate_object(path).unwrap_or_else(|_| path.clone())
+}
+
+/// Removes what comes again.
+fn keep_first(paths: &mut Vec<ObjectPath>) {
+    let mut known = HashSet::new();
+    paths.retain(|path| known.insert(path.clone()));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn at(path: &str) -> ObjectPath {
+        ObjectPath::new(path.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_path_is_within_a_named_one_in_any_spelling_and_behind_its_diversion() {
+        let dir = tempfile::tempdir().unwrap();
+        let records = dir.path().join("var/lib/dpkg");
+        std::fs::create_dir_all(records.join("info")).unwrap();
+        std::fs::write(records.join("info/bash.list"), "/bin/sh\n").unwrap();
+        std::fs::write(records.join("diversions"), "/bin/sh\n/bin/sh.distrib\ndash\n").unwrap();
+        std::fs::create_dir_all(dir.path().join("usr/bin")).unwrap();
+        symlink("usr/bin", dir.path().join("bin")).unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        let within = |named: &str, paths: [&str; 3]| {
+            let named = [at(named)];
+            let is_within = is_within(&root, &named);
+            paths.map(|path| is_within(&at(path)))
+        };
+        assert_eq!(within("/bin/sh", ["/usr/bin/sh", "/usr/bin/sh.distrib", "/bin/x"]), [true, true, false]);
+        assert_eq!(within("/bin", ["/usr/bin/x", "/bin", "/usr/lib/x"]), [true, true, false]);
+        assert_eq!(within("/", ["/x", "/usr/bin/x", "/"]), [true, true, true]);
+        assert_eq!(within("/usr/b", ["/usr/bin", "/usr/b", "/usr/b/x"]), [false, true, true]);
+        assert!(is_within(&root, &[])(&at("/x")));
+    }
+
+    /// With a comparison of each path with each diversion, this would not end.
+    #[test]
+    fn very_many_diversions_are_resolved_once_each() {
+        let dir = tempfile::tempdir().unwrap();
+        let records = dir.path().join("var/lib/dpkg");
+        std::fs::create_dir_all(records.join("info")).unwrap();
+        let all = 0..100_000;
+        let list: String = all.clone().map(|number| format!("/a/{number}/x\n")).collect();
+        let diversions: String =
+            all.map(|number| format!("/a/{number}/x\n/a/{number}/x.distrib\nother\n")).collect();
+        std::fs::write(records.join("info/one.list"), &list).unwrap();
+        std::fs::write(records.join("diversions"), diversions).unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        let named: Vec<ObjectPath> = list.lines().map(at).collect();
+        let is_within = is_within(&root, &named);
+        assert!(named.iter().all(&is_within));
+        assert!((0..100_000).all(|number| is_within(&at(&format!("/a/{number}/x.distrib")))));
+        assert!(!is_within(&at("/a/0/y")));
     }
 }

@@ -24,7 +24,7 @@ use patchadm_inputs::native::NativeOrigin;
 use patchadm_inputs::trial::{OverReason, TrialRecord};
 use patchadm_planning::plan::refusal::Command;
 use patchadm_planning::plan::{Plan, RecordChange};
-use patchadm_rootfs::Root;
+use patchadm_rootfs::{Interrupt, Root};
 use patchadm_svr4::package::{Mode, ObjectPath, PkgInst};
 use patchadm_svr4::places;
 
@@ -154,7 +154,7 @@ fn end_by_backout<'a>(
         Ok(patches) => patches,
         Err(failure) => return (session, Err(failure)),
     };
-    let native = match claims.native(&session.ground) {
+    let native = match claims.native(&session.ground, caller.interrupt) {
         Ok(native) => native,
         Err(failure) => return (session, Err(failure)),
     };
@@ -274,13 +274,17 @@ impl TrialClaims {
     pub(super) fn native(
         &self,
         ground: &RootAndPolicy,
+        interrupt: Interrupt<'_>,
     ) -> Result<BTreeMap<ObjectPath, &'static str>, Failure> {
         let (index, resolver) = (ground.native_index(), ground.root.resolver());
         let mut native = BTreeMap::new();
-        for (path, was) in &self.0 {
-            let place = resolver.locate_object(path)?;
-            let Some(owner) = index.owners(&place, &resolver)?.into_iter().next() else { continue };
-            let now = ground.root.live_at(&place)?.as_ref().map(RecordedState::of);
+        let places = self.0.keys().map(|path| resolver.locate_object(path)).collect::<Result<Vec<_>, _>>()?;
+        let owners = index
+            .owners_of(self.0.keys().zip(&places), &resolver, interrupt)
+            .map_err(|error| Failure::from(error).or_interrupted(interrupt))?;
+        for ((path, was), place) in self.0.iter().zip(&places) {
+            let Some(owner) = owners.of(path).first() else { continue };
+            let now = ground.root.live_at(place)?.as_ref().map(RecordedState::of);
             let is_as_found = match (was, &now) {
                 (ClaimedState::Nothing, None) => true,
                 (ClaimedState::Object(was), Some(now)) => {

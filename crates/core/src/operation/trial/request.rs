@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use patchadm_changeset::format::history::{LeftPaths, TrialEnd, TrialStart};
@@ -130,7 +130,8 @@ impl TrialChange {
             Self::End(_, left) => {
                 let mut left = left.lock().unwrap_or_else(PoisonError::into_inner);
                 left.patches.retain(|patch| !plan.patches.contains(patch));
-                left.native.retain(|path, _| !plan.changes.iter().any(|change| change.path == *path));
+                let changed: HashSet<&ObjectPath> = plan.changes.iter().map(|change| &change.path).collect();
+                left.native.retain(|path, _| !changed.contains(path));
                 if left.patches.is_empty() {
                     plan.records.push(RecordChange::RemoveTree(places::trial()));
                 }

@@ -17,7 +17,8 @@ pub(super) fn fault(manifest: &UndoManifest, patch: &str, package: &PkgInst) -> 
     {
         return Some(format!("it is that of patch {}, package {}", header.patch, header.package));
     }
-    let is_set = |name: &String| header.parameters.contains(name);
+    let parameters: HashSet<&String> = header.parameters.iter().collect();
+    let is_set = |name: &String| parameters.contains(name);
     if !rule::holds("manifest.header.silent", header.silent.iter().all(is_set)) {
         return Some("`silent` has a parameter that the patch did not set".to_owned());
     }

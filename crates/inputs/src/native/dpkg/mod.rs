@@ -608,9 +608,9 @@ impl DpkgLists {
 
     pub(super) fn version(&self, list: &PackageList) -> String {
         let NativeOrigin { name, arch, .. } = &list.origin;
-        let of_name = self.versions.range((name.clone(), String::new())..);
-        let mut of_name = of_name.take_while(|((known, _), _)| known == name);
-        let found = of_name.find(|((_, of), _)| arch.as_ref().is_none_or(|arch| of == arch));
+        let first = self.versions.range((name.clone(), arch.clone().unwrap_or_default())..).next();
+        let found =
+            first.filter(|((known, of), _)| known == name && arch.as_ref().is_none_or(|arch| of == arch));
         found.map(|(_, version)| version.clone()).unwrap_or_default()
     }
 

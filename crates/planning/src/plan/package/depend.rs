@@ -1,5 +1,7 @@
 //! depend(4): prerequisites, incompatible packages and dependents, and their checks when packages come and go.
 
+use std::collections::{HashMap, HashSet};
+
 use patchadm_inputs::inventory::{Installed, Inventory, is_kept_package};
 use patchadm_svr4::format::depend::{Depend, Dependency, DependencyKind, PackageVersion};
 use patchadm_svr4::format::params::compact;
@@ -12,8 +14,9 @@ pub(super) fn unmet_at_installation(
     replaced: Option<&PkgInst>,
 ) -> Vec<String> {
     let mut found = Vec::new();
+    let instances = instances(inventory);
     for dependency in &depend.dependencies {
-        let there = installed(dependency, inventory, true);
+        let there = installed(dependency, &instances, true);
         match dependency.binding {
             DependencyKind::Prerequisite if there.is_none() => {
                 found.push(format!(
@@ -23,7 +26,7 @@ pub(super) fn unmet_at_installation(
             }
             DependencyKind::Incompatible => {
                 found.extend(
-                    installed(dependency, inventory, false)
+                    installed(dependency, &instances, false)
                         .filter(|other| Some(*other) != replaced)
                         .map(|other| format!("it is incompatible with package {other}, which is installed")),
                 );
@@ -43,21 +46,21 @@ pub(super) fn needed_by(package: &PkgInst, inventory: &Inventory) -> Vec<String>
     let is_asked = |(other, installed): &(&PkgInst, &Installed)| {
         *other != package && !(is_kept && is_kept_package(&installed.params))
     };
-    for (other, installed) in inventory.packages.iter().filter(is_asked) {
+    // Another instance may serve as well.
+    let is_replaced = |one: &PkgInst| one != package && one.abbreviation() == package.abbreviation();
+    let replaced = inventory.packages.keys().any(is_replaced);
+    for (other, installed) in inventory.packages.iter().filter(|_| !replaced).filter(is_asked) {
         let needs = recorded(installed).into_iter().any(|entry| {
             entry.binding == DependencyKind::Prerequisite && means_installed(&entry, package, own)
         });
-        // another instance may serve as well
-        let others = inventory.packages.iter().filter(|(instance, _)| *instance != package);
-        let replaced =
-            others.map(|(instance, _)| instance).any(|i| i.abbreviation() == package.abbreviation());
-        if needs && !replaced {
+        if needs {
             found.push(format!("package {other} needs it"));
         }
     }
     let reverse = recorded(own).into_iter().filter(|entry| entry.binding == DependencyKind::Reverse);
+    let instances = instances(inventory);
     for entry in reverse.filter(|_| !is_kept) {
-        found.extend(installed(&entry, inventory, false).map(|other| format!("package {other} needs it")));
+        found.extend(installed(&entry, &instances, false).map(|other| format!("package {other} needs it")));
     }
     found.dedup();
     found
@@ -72,12 +75,14 @@ pub(super) fn needing_installed_version(
     let mut found = Vec::new();
     let Some(own) = inventory.packages.get(package) else { return found };
     let others = || inventory.packages.iter().filter(|(other, _)| *other != package);
+    let instances: Vec<_> =
+        others().filter(|(other, _)| other.abbreviation() == package.abbreviation()).collect();
     for (other, installed) in others() {
         let unserved = recorded(installed).into_iter().filter(|entry| {
             entry.binding == DependencyKind::Prerequisite
                 && means_installed(entry, package, own)
                 && !means(entry, InstanceFacts { package, params: new, compatible })
-                && !others().any(|(instance, one)| means_installed(entry, instance, one))
+                && !instances.iter().any(|(instance, one)| means_installed(entry, instance, one))
         });
         found.extend(unserved.map(|entry| format!("package {other} needs {}", words(&entry))));
     }
@@ -120,19 +125,40 @@ fn means_installed(dependency: &Dependency, package: &PkgInst, installed: &Insta
 /// Returns true if a package has one of the versions, or is compatible with one.
 pub fn fits_version(dependency: &Dependency, params: &Params, compatible: &[String]) -> bool {
     let arch = String::from_utf8_lossy(&compact(params.get("ARCH").unwrap_or_default())).into_owned();
+    if dependency.versions.is_empty() {
+        return true;
+    }
     let version = params.text("VERSION");
-    let mut versions = dependency.versions.iter();
-    let is_any = dependency.versions.is_empty();
-    is_any
-        || versions.any(|wanted| {
-            let of_arch = wanted.arch.is_empty() || arch.split(',').any(|one| one == wanted.arch);
-            let is_same = |version: &str| wanted.version.split_whitespace().eq(version.split_whitespace());
-            of_arch && (is_same(&version) || compatible.iter().any(|version| is_same(version)))
-        })
+    let archs: HashSet<&str> = arch.split(',').collect();
+    let served = compatible.iter().map(String::as_str).chain([&*version]).map(words_of);
+    let served: HashSet<Vec<&str>> = served.collect();
+    dependency.versions.iter().any(|wanted| {
+        let of_arch = wanted.arch.is_empty() || archs.contains(wanted.arch.as_str());
+        of_arch && served.contains(&words_of(&wanted.version))
+    })
 }
 
-fn installed<'a>(dependency: &Dependency, inventory: &'a Inventory, completely: bool) -> Option<&'a PkgInst> {
-    let mut packages = inventory.packages.iter();
+fn words_of(version: &str) -> Vec<&str> {
+    version.split_whitespace().collect()
+}
+
+/// By abbreviation.
+type Instances<'a> = HashMap<&'a str, Vec<(&'a PkgInst, &'a Installed)>>;
+
+fn instances(inventory: &Inventory) -> Instances<'_> {
+    let mut instances = Instances::new();
+    for (package, installed) in &inventory.packages {
+        instances.entry(package.abbreviation()).or_default().push((package, installed));
+    }
+    instances
+}
+
+fn installed<'a>(
+    dependency: &Dependency,
+    instances: &Instances<'a>,
+    completely: bool,
+) -> Option<&'a PkgInst> {
+    let mut packages = instances.get(dependency.package.as_str()).into_iter().flatten().copied();
     let meant = packages.find(|(package, installed)| {
         !(completely && installed.partial) && means_installed(dependency, package, installed)
     });
@@ -166,5 +192,22 @@ mod tests {
         let found = Depend::parse(b"P ACMEcore Core\n\t(i386)1.0\n  2.0\nI ACMEold Old\n");
         let said: Vec<String> = found.dependencies.iter().map(words).collect();
         assert_eq!(said, ["ACMEcore (i386) 1.0 or 2.0", "ACMEold"]);
+    }
+
+    #[test]
+    fn a_version_serves_by_itself_or_by_a_compatible_one_on_the_wanted_architecture() {
+        let found = Depend::parse(b"P ACMEcore Core\n\t(i386)1.0\n  2.0,REV=1 a\nP ACMEany Any\n");
+        let [core, any] = &found.dependencies[..] else { panic!("{found:?}") };
+        let fits = |arch: &str, version: &str, compatible: &[&str]| {
+            let params: Params = [("ARCH", arch), ("VERSION", version)].into_iter().collect();
+            let compatible: Vec<String> = compatible.iter().map(|one| (*one).to_owned()).collect();
+            assert!(fits_version(any, &params, &compatible));
+            fits_version(core, &params, &compatible)
+        };
+        assert!(fits("sparc, i386", "1.0", &[]));
+        assert!(!fits("sparc", "1.0", &[]));
+        assert!(fits("sparc", "2.0,REV=1  a", &[]), "blanks do not count");
+        assert!(fits("i386", "3.0", &["0.9", " 1.0"]));
+        assert!(!fits("i386", "3.0", &["0.9"]));
     }
 }

@@ -2,7 +2,7 @@
 //! are not kept. With scripts, the plan shows the result if they do nothing else;
 //! [`ScriptSchedule`](crate::plan::script_schedule::ScriptSchedule) is made from it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use patchadm_inputs::inventory::{Installed, Inventory};
 use patchadm_inputs::native::ADOPTED;
@@ -227,8 +227,11 @@ fn portions(package: &PkgInst, inventory: &Inventory, scripts: &RemoveScripts) -
         None => Vec::new(),
     };
     let mut own: BTreeMap<ObjectPath, usize> = BTreeMap::new();
+    let places = order.iter().enumerate().rev().map(|(at, class)| (class.clone(), at));
+    let mut places: HashMap<String, usize> = places.collect();
     for (path, _, class) in owned(package, inventory) {
-        let at = order.iter().position(|known| known == class).unwrap_or_else(|| {
+        let at = places.get(class).copied().unwrap_or_else(|| {
+            places.insert(class.to_owned(), order.len());
             order.push(class.to_owned());
             order.len() - 1
         });

@@ -233,7 +233,7 @@ impl ApplyPlanner<'_> {
 
     /// The id as spelled in the records of the package.
     fn spelled(&self, package: &PkgInst) -> &PatchId {
-        let known = self.applied.packages().iter().find(|records| records.package == *package);
+        let known = self.applied.records_of(package);
         let id = known.and_then(|records| records.infos.get_key_value(self.id()));
         id.map_or(self.id(), |(id, _)| id)
     }
@@ -246,7 +246,7 @@ impl ApplyPlanner<'_> {
             requires: delivered.requires.clone(),
             incompatibles: delivered.incompatibles.clone(),
         };
-        let known = self.applied.packages().iter().find(|records| records.package == *package);
+        let known = self.applied.records_of(package);
         match known {
             Some(records) => records.write_applied(self.id(), installed, new),
             None => PatchRecords::none(package.clone()).write_applied(self.id(), installed, new),
@@ -743,7 +743,7 @@ impl ApplyPlanner<'_> {
 
     fn lists(&self) -> Vec<PatchListChange> {
         let of = |package: &PkgInst| {
-            let records = self.applied.packages().iter().find(|records| records.package == *package);
+            let records = self.applied.records_of(package);
             let before = records.map(|records| records.list.clone()).unwrap_or_default();
             PatchListChange { package: package.clone(), patch: self.id().clone(), before: Some(before) }
         };

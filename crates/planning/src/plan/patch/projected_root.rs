@@ -567,10 +567,11 @@ impl ProjectedRoot {
         if files.is_empty() {
             return false;
         }
+        let changed: HashSet<&ObjectPath> = plan.changes.iter().map(|change| &change.path).collect();
         let is_known = |path: &ObjectPath, of: &ObjectPath| {
             let itself = std::iter::once(path.clone()).chain(path.ancestors());
             touched.paths.contains(path)
-                || plan.changes.iter().any(|change| change.path == *path)
+                || changed.contains(path)
                 || inventory.lines.get(path).is_some_and(|line| line.object.ftype == Ftype::Link)
                 || root_of(of, &inventory.lines).as_ref() == Some(path)
                 || itself.into_iter().any(|above| touched.not_directories.contains(&above))

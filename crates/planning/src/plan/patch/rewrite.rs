@@ -2,7 +2,7 @@
 //! compression. Every saved object passes through the run from the archive that has it; nothing is read from the live
 //! tree. [`repack`] rewrites an archive in another form.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::Path;
 
 use patchadm_changeset::RecordFile;
@@ -359,13 +359,15 @@ impl<'a> Rewriting<'a> {
 
 fn name_classes<'o>(pkginfo: &mut Params, objects: impl Iterator<Item = &'o Object>) {
     let mut named = classes(pkginfo);
-    let known = named.len();
-    for object in objects {
-        if !named.iter().any(|class| object.class == *class) {
-            named.push(object.class.to_string());
+    let before = named.len();
+    let mut known: HashSet<String> = named.iter().cloned().collect();
+    for class in objects.map(|object| object.class.as_str()) {
+        if !known.contains(class) {
+            known.insert(class.to_owned());
+            named.push(class.to_owned());
         }
     }
-    if named.len() > known {
+    if named.len() > before {
         pkginfo.set("CLASSES", named.join(" "));
     }
 }

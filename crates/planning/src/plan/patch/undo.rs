@@ -181,9 +181,11 @@ impl Undoing<'_> {
         params.set("ACTIVE_OBSOLETES", self.obsoletes.to_string());
         let mut classes = classes(self.old);
         let named = classes.len();
-        for (entry, _) in saved {
-            if !classes.iter().any(|class| entry.object.class == *class) {
-                classes.push(entry.object.class.to_string());
+        let mut known: HashSet<String> = classes.iter().cloned().collect();
+        for class in saved.iter().map(|(entry, _)| entry.object.class.as_str()) {
+            if !known.contains(class) {
+                known.insert(class.to_owned());
+                classes.push(class.to_owned());
             }
         }
         if classes.len() > named {

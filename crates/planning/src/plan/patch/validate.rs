@@ -1,7 +1,7 @@
 //! The rules that admit a patch, in the order of patchadd(1M): the first that fails is the refusal. They look at no
 //! objects; edited files and space are checked later.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use patchadm_changeset::plan::UndoFormat;
@@ -88,13 +88,16 @@ fn refuse_native_changes(image: &Image, inventory: &Inventory) -> Result<(), Rea
     if inventory.native_changes.is_empty() {
         return Ok(());
     }
+    let installed = InstalledVersions::of(&inventory.packages);
+    let mut changed: HashMap<&str, Vec<&PkgInst>> = HashMap::new();
+    for package in inventory.native_changes.keys() {
+        changed.entry(package.abbreviation()).or_default().push(package);
+    }
     for delivered in &image.packages {
-        let mut instances = inventory.packages.iter();
-        let for_it = instances.find(|(_, old)| same_version(&old.params, &delivered.params));
+        let for_it = installed.like(&delivered.params).next();
         let name = delivered.params.text("PKG");
-        let of_name = |package: &&PkgInst| for_it.is_none() && package.abbreviation() == name.trim();
-        let changed = inventory.native_changes.keys().filter(of_name);
-        must_be_as_adopted(changed.chain(for_it.map(|(package, _)| package)), inventory)?;
+        let of_name = changed.get(name.trim()).filter(|_| for_it.is_none()).into_iter().flatten().copied();
+        must_be_as_adopted(of_name.chain(for_it.map(|(package, _)| package)), inventory)?;
     }
     Ok(())
 }
@@ -155,6 +158,7 @@ pub(super) fn validate(
     if facts.has_property("interactive") && !options.conversation {
         return Err(Reason::Interactive);
     }
+    let remaining: HashSet<&PkgInst> = remaining.iter().collect();
     let matches: Vec<MatchedPackage> =
         all.into_iter().filter(|found| remaining.contains(&found.package)).collect();
     for found in &matches {
@@ -185,12 +189,9 @@ fn no_patch(error: ImageMacrosError) -> Reason {
 pub(super) fn matches(image: &Image, inventory: &Inventory) -> Result<Vec<MatchedPackage>, Reason> {
     let mut taken: BTreeMap<&PkgInst, &PackageImage> = BTreeMap::new();
     let mut matches = Vec::new();
+    let installed = InstalledVersions::of(&inventory.packages);
     for (index, delivered) in image.packages.iter().enumerate() {
-        let mut installed = inventory.packages.iter();
-        let Some((package, _)) = installed.find(|(_, old)| same_version(&old.params, &delivered.params))
-        else {
-            continue;
-        };
+        let Some((package, _)) = installed.like(&delivered.params).next() else { continue };
         if let Some(first) = taken.insert(package, delivered) {
             let (one, other) = (&first.directory, &delivered.directory);
             return Err(Reason::BadPatch(format!("{one} and {other} are both for package {package}")));
@@ -207,6 +208,33 @@ pub(super) fn matches(image: &Image, inventory: &Inventory) -> Result<Vec<Matche
 pub fn same_version(one: &Params, other: &Params) -> bool {
     let is_same = |name| one.get(name) == other.get(name);
     is_same("PKG") && is_same("VERSION") && same_architecture(one, other)
+}
+
+/// Installed packages by PKG and VERSION.
+pub(in crate::plan) struct InstalledVersions<'i>(
+    HashMap<NameAndVersion<'i>, Vec<(&'i PkgInst, &'i Installed)>>,
+);
+
+type NameAndVersion<'i> = (Option<&'i [u8]>, Option<&'i [u8]>);
+
+impl<'i> InstalledVersions<'i> {
+    pub(in crate::plan) fn of(installed: &'i BTreeMap<PkgInst, Installed>) -> Self {
+        let mut versions: HashMap<NameAndVersion<'i>, Vec<(&PkgInst, &Installed)>> = HashMap::new();
+        for (package, one) in installed {
+            let key = (one.params.get("PKG"), one.params.get("VERSION"));
+            versions.entry(key).or_default().push((package, one));
+        }
+        Self(versions)
+    }
+
+    /// Returns those of the [`same_version`], in order.
+    pub(in crate::plan) fn like<'s>(
+        &'s self,
+        params: &'s Params,
+    ) -> impl Iterator<Item = (&'i PkgInst, &'i Installed)> + use<'s, 'i> {
+        let found = self.0.get(&(params.get("PKG"), params.get("VERSION"))).into_iter().flatten().copied();
+        found.filter(move |(_, old)| same_version(&old.params, params))
+    }
 }
 
 /// Compares ARCH without white space.
@@ -390,4 +418,33 @@ pub struct ApplyOptions {
     pub scripts: ScriptChoice,
     /// Of the packages' own checkinstall scripts, by index in the image.
     pub answers: BTreeMap<usize, Params>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn installed_packages_of_a_version_are_found_in_order_whatever_blanks_their_architecture_has() {
+        let package = |name: &str| PkgInst::new(name).unwrap();
+        let params = |pkg: &str, version: &str, arch: &str| -> Params {
+            [("PKG", pkg), ("VERSION", version), ("ARCH", arch)].into_iter().collect()
+        };
+        let one = |name: &str, params: Params| (package(name), Installed { params, ..Installed::default() });
+        let installed = BTreeMap::from([
+            one("X", params("X", "1", "sparc, i386")),
+            one("X.2", params("X", "2", "sparc,i386")),
+            one("X.3", params("X", "1", "sparc,i386")),
+            one("Y", params("Y", "1", "sparc,i386")),
+            one("Z", Params::default()),
+        ]);
+        let versions = InstalledVersions::of(&installed);
+        let like = |params: &Params| -> Vec<String> {
+            versions.like(params).map(|(package, _)| package.to_string()).collect()
+        };
+        assert_eq!(like(&params("X", "1", "sparc,i386")), ["X", "X.3"]);
+        assert_eq!(like(&params("X", "2", "sparc,i386")), ["X.2"]);
+        assert_eq!(like(&params("Y", "1", "sparc")), Vec::<String>::new());
+        assert_eq!(like(&Params::default()), ["Z"]);
+    }
 }

@@ -116,7 +116,7 @@ impl PackageRecorder<'_> {
             requires: Requirements::default(),
             incompatibles: PatchList::new(),
         };
-        let known = self.applied.packages().iter().find(|records| records.package == *package);
+        let known = self.applied.records_of(package);
         match known {
             Some(records) => records.write_applied(&self.input.record.id, info, new),
             None => PatchRecords::none(package.clone()).write_applied(&self.input.record.id, info, new),

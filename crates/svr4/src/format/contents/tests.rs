@@ -88,7 +88,7 @@ fn the_key_of_a_line_is_its_path_without_escapes_and_target() {
 #[test]
 fn the_owners_of_a_second_line_are_not_forgotten() {
     let mut first = ContentsLine::parse(b"/x d none 0755 a b A B").unwrap();
-    first.adopt_owners(ContentsLine::parse(b"/x d none 0700 c d B C").unwrap());
+    first.adopt_owners(ContentsLine::parse(b"/x d none 0700 c d B C B").unwrap().owners);
     assert_eq!(first.write(), b"/x d none 0755 a b A B C");
 }
 

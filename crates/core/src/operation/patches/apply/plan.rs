@@ -108,7 +108,7 @@ impl<'a> ApplyInput<'a> {
         };
         if touched.packages.iter().any(is_native) {
             // A patch may spell a path of an adopted package in another way.
-            self.ground.add_spellings(&mut touched.to_mut().paths)?;
+            self.ground.add_spellings(&mut touched.to_mut().paths, self.caller.interrupt)?;
         }
         Ok(self.before.onto(self.ground.survey_without_kept(
             packages,
@@ -315,7 +315,7 @@ impl LastWriters {
 fn record(applied: &mut AppliedPatches, inventory: &Inventory, plan: &Plan, separator: &str) {
     for id in plan.patches.iter().filter_map(|id| PatchId::parse(id, separator).ok()) {
         for package in &plan.packages {
-            let records = applied.packages().iter().find(|records| records.package == *package);
+            let records = applied.records_of(package);
             let (Some(records), Some(installed)) = (records, inventory.packages.get(package)) else {
                 continue;
             };

@@ -1,7 +1,7 @@
 //! Backs patches out in order: as one run if possible, otherwise one by one.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use chrono::DateTime;
@@ -404,9 +404,11 @@ fn portion(planned: &PlannedBackout, id: &PatchId, plan: Plan) -> PatchPlan {
     let missing = planned.patch_plan.missing.iter();
     // Notes of the run belong to one patch only.
     let is_last = planned.patch_plan.plan.patches.last().is_some_and(|last| last == id.as_str());
-    let is_own = |path: &&ObjectPath| plan.changes.iter().any(|change| change.path == **path);
+    let changed: HashSet<&ObjectPath> = plan.changes.iter().map(|change| &change.path).collect();
+    let is_own = |path: &&ObjectPath| changed.contains(*path);
     let own = missing.filter(is_own).cloned().collect();
     let replaced_edits = planned.patch_plan.replaced_edits.iter().filter(is_own).cloned().collect();
+    drop(changed);
     PatchPlan {
         plan,
         parts: Vec::new(),

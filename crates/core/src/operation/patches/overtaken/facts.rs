@@ -1,6 +1,6 @@
 //! Facts for a refresh, and their consequences for undo data.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::request::{EndedRegistration, RefreshedRegistration, RegistrationRefreshReport, StandingPatch};
@@ -182,7 +182,8 @@ impl RegistrationFacts {
         let mut ids: BTreeSet<String> = before.split_whitespace().map(str::to_owned).collect();
         let now = trimmed.iter().filter(|((of, _), left)| of == package && left.is_changed());
         ids.extend(now.map(|((_, id), _)| id.to_string()));
-        ids.retain(|id| self.standings.standing.iter().any(|standing| standing.as_str() == id));
+        let standing: HashSet<&str> = self.standings.standing.iter().map(PatchId::as_str).collect();
+        ids.retain(|id| standing.contains(id.as_str()));
         ids.into_iter().collect()
     }
 
@@ -239,15 +240,23 @@ impl RegistrationFacts {
     pub(super) fn lost(&self, id: &PatchId, package: &PkgInst) -> Vec<LostPath> {
         let manifest = self.saved.get(package, id).and_then(|saved| saved.manifest());
         let lost = self.standings.lost.get(id).into_iter().flatten().filter(|(of, _)| of == package);
+        let lost: Vec<&ObjectPath> = lost.map(|(_, path)| path).collect();
+        let wanted: HashSet<&ObjectPath> = lost.iter().copied().collect();
+        let mut records: HashMap<ObjectPath, &ObjectRecord> = HashMap::new();
+        for record in manifest.into_iter().flat_map(|manifest| &manifest.objects) {
+            if let Some(path) = record.object_path().filter(|path| wanted.contains(path)) {
+                records.entry(path).or_insert(record);
+            }
+        }
         let b3 = |path: &ObjectPath| {
-            let mut records = manifest.into_iter().flat_map(|manifest| &manifest.objects);
-            let record = records.find(|record| record.object_path().as_ref() == Some(path))?;
-            record.became.as_ref()?.digest().map(|digest| digest.to_string())
+            let became = records.get(path)?.became.as_ref()?;
+            became.digest().map(|digest| digest.to_string())
         };
         let origin = self.changes.get(package).map(NativeChange::origin);
         let by =
             |path: &ObjectPath| self.inventory.native_owners.foreign(path, origin).map(ToString::to_string);
-        lost.map(|(_, path)| LostPath { path: encode(path.as_bytes()), b3: b3(path), by: by(path) }).collect()
+        let lost = lost.into_iter();
+        lost.map(|path| LostPath { path: encode(path.as_bytes()), b3: b3(path), by: by(path) }).collect()
     }
 
     pub(super) fn put(&self, id: &PatchId, package: &PkgInst) -> Vec<LostPath> {

@@ -365,7 +365,7 @@ impl<'a> PatchScripts<'a> {
         let packages: Vec<_> = patch_plan.parts.iter().map(|part| part.package.clone()).collect();
         trees.extend(kept_packages(&patch_plan.plan.records, &packages));
         let outer = trees.clone();
-        trees.retain(|path| !outer.iter().any(|other| path.is_below(other)));
+        trees.retain(|path| !path.ancestors_bytes().any(|above| outer.contains(above)));
         all.trees = trees.into_iter().collect();
         all.files.extend(ledger_paths(&patch_plan.plan.records).cloned());
         if !all.files.contains(&places::contents()) {

@@ -65,7 +65,7 @@ impl PackageDatabase {
     }
 
     pub(in crate::operation::stages) fn list(&self, package: &PkgInst) -> Vec<PatchId> {
-        let known = self.applied.packages().iter().find(|records| records.package == *package);
+        let known = self.applied.records_of(package);
         known.map(|records: &_| ids(&records.list)).unwrap_or_default()
     }
 
