@@ -1,11 +1,11 @@
 //! `patchadm-bulk diff`: differences between two runs.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::ends::{report_failed, root_failed, work_failed};
+use crate::ends::{report_failed, root_failed};
+use crate::preparation::WorkOperand;
 use patchadm_building::differences::{ComparedFiles, ComparisonLimits, differences};
 use patchadm_building::pool::{Pool, PoolEntry};
 use patchadm_building::report_files::read_report;
@@ -13,7 +13,6 @@ use patchadm_building::work::BulkWork;
 use patchadm_bulk_values::history::RunDifference;
 use patchadm_bulk_values::report::{ReportedPackage, RunReport};
 use patchadm_cli::arguments::parse;
-use patchadm_cli::arguments::verbs::RootlessOptions;
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::{CommandReport, Exit, Reply};
 use patchadm_cli::surroundings::Output;
@@ -28,10 +27,7 @@ struct DiffArgs {
     #[arg(long)]
     bytes: bool,
     #[command(flatten)]
-    _common: RootlessOptions,
-    /// The directory of the bulk build
-    #[arg(value_name = "WORK")]
-    work: PathBuf,
+    work: WorkOperand,
     /// The number of the earlier run
     #[arg(value_name = "RUN")]
     earlier: u64,
@@ -78,10 +74,7 @@ impl CommandReport for DiffReport {
     }
 
     fn print_remarks(&self, output: &mut Output) -> anyhow::Result<()> {
-        for note in &self.notes {
-            output.warning(note)?;
-        }
-        Ok(())
+        Ok(self.notes.iter().try_for_each(|note| output.warning(note))?)
     }
 }
 
@@ -132,7 +125,7 @@ fn bytes(
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "bulk diff";
     let args: DiffArgs = parse(call, USAGE)?;
-    let work = BulkWork::open(&args.work).map_err(|error| work_failed(&error))?;
+    let work = args.work.open()?;
     let read = |run| read_report(&work, run).map_err(|error| report_failed(&error));
     let (earlier, later) = (read(args.earlier)?, read(args.later)?);
     let difference = RunDifference::between(&earlier.run_packages(), &later.run_packages());

@@ -159,8 +159,7 @@ impl CommandReport for DeltaReply {
             }
         }
         let Self { built, kept, failed, to_sign, .. } = self;
-        output.line(format!("{built} built, {kept} kept, {failed} failed; {to_sign} to be signed"))?;
-        Ok(())
+        Ok(output.line(format!("{built} built, {kept} kept, {failed} failed; {to_sign} to be signed"))?)
     }
 
     fn print_remarks(&self, output: &mut Output) -> anyhow::Result<()> {
