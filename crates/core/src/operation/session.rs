@@ -18,8 +18,8 @@ use crate::operation::trial::request::TrialChange;
 use crate::script::{ProcessIdentity, ScriptError, end_leftovers};
 use patchadm_changeset::format::journal::{PatchRecord, RunRecord, ScriptProcess};
 use patchadm_changeset::transaction::{
-    Cause, ContentSource, ExchangeReport, ExchangeRequest, Phase, ProgressEvent, ProtectedPaths, Receipt,
-    Recovered, RootCondition, RunSettings, RunWatch, ScriptedRun, SwitchedRun, TransactionError,
+    Cause, ContentSource, ExchangeReport, Phase, ProgressEvent, ProtectedPaths, Receipt, Recovered,
+    RootCondition, RunSettings, RunWatch, ScriptedRun, SwitchedRun, TransactionError,
     keep_attempt_without_run, log_without_run, recover_with, run_plan, settle_identity, unfinished_script,
 };
 use patchadm_inputs::database::history::HistoryEntry;
@@ -68,7 +68,7 @@ pub struct Caller<'a> {
     /// A remark for the history that is reported later.
     pub note: Option<String>,
     /// Directories whose changes become visible at once, in the order of their switch.
-    pub exchanges: Vec<ExchangeRequest>,
+    pub exchanges: Vec<ObjectPath>,
 }
 
 impl Caller<'_> {
@@ -133,7 +133,7 @@ impl Caller<'_> {
     }
 
     #[must_use]
-    pub fn exchanging(&self, exchanges: &[ExchangeRequest]) -> Self {
+    pub fn exchanging(&self, exchanges: &[ObjectPath]) -> Self {
         Self { exchanges: exchanges.to_vec(), ..self.noting(self.note.as_deref()) }
     }
 }
@@ -221,7 +221,7 @@ pub struct Session<'a> {
     pub recovered: Recovered,
     /// For each patch that the caller did not name: the patch that requires it.
     because: BTreeMap<String, String>,
-    exchanges: Vec<ExchangeRequest>,
+    exchanges: Vec<ObjectPath>,
     exchanged: ExchangeLog,
     trial: TrialChange,
     /// Reports new history before the lock is released. A nested session has none.
@@ -467,10 +467,7 @@ impl<'a> Session<'a> {
         work: impl FnOnce(ScriptedRun<'_>) -> Result<Receipt, Failure>,
     ) -> Result<Receipt, Failure> {
         self.with_settings(plan, RunOptions::of(vec![patch_record(plan, log, text)]), |settings| {
-            let receipt =
-                work(ScriptedRun::begin(&self.ground.root, &self.lock, plan.command, held, settings)?)?;
-            self.exchanged.add(&receipt.exchanges);
-            Ok(receipt)
+            work(ScriptedRun::begin(&self.ground.root, &self.lock, plan.command, held, settings)?)
         })
     }
 

@@ -20,7 +20,7 @@ use crate::operation::session::RootAndPolicy;
 use crate::operation::trial::{TrialOutcome, TrialRequest};
 use patchadm_changeset::format::history::SignatureRecord;
 use patchadm_changeset::plan::UndoFormat;
-use patchadm_changeset::transaction::{ExchangeReport, ExchangeRequest, Receipt, Recovered};
+use patchadm_changeset::transaction::{ExchangeReport, Receipt, Recovered};
 use patchadm_inputs::format::plan_file::PlanFile;
 use patchadm_inputs::inventory::{Installed, Touched};
 use patchadm_inputs::policy::Edited;
@@ -71,7 +71,7 @@ pub struct ApplyRequest {
     /// For the history.
     pub note: Option<String>,
     /// Their changes should become visible at once.
-    pub exchanges: Vec<ExchangeRequest>,
+    pub exchanges: Vec<ObjectPath>,
     /// Prompting is allowed.
     pub conversation: bool,
     pub scripts: PatchScriptRequest,

@@ -7,7 +7,7 @@ use crate::operation::patches::prepared::PreparationReport;
 use crate::operation::patches::scripts::PatchScriptRequest;
 use crate::operation::patches::undone_run::UndoneRun;
 use crate::operation::plan_file::PlanFileRequest;
-use patchadm_changeset::transaction::{ExchangeReport, ExchangeRequest, Receipt, Recovered};
+use patchadm_changeset::transaction::{ExchangeReport, Receipt, Recovered};
 use patchadm_inputs::format::plan_file::PlanFile;
 use patchadm_planning::plan::Plan;
 use patchadm_planning::plan::kept_libraries::LibraryReport;
@@ -38,7 +38,7 @@ pub struct BackOutRequest {
     /// For the history.
     pub note: Option<String>,
     /// Their changes should become visible at once.
-    pub exchanges: Vec<ExchangeRequest>,
+    pub exchanges: Vec<ObjectPath>,
     pub scripts: PatchScriptRequest,
     pub shlibs: LibraryRequest,
     /// Refresh stale registrations first.
