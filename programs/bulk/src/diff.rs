@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::ends::{report_failed, root_failed};
 use crate::preparation::WorkOperand;
-use patchadm_building::differences::{ComparedFiles, ComparisonLimits, differences};
+use patchadm_building::differences::{ComparedFiles, ComparisonLimits, ObjectDifference, differences};
 use patchadm_building::pool::{Pool, PoolEntry};
 use patchadm_building::report_files::read_report;
 use patchadm_building::work::BulkWork;
@@ -48,9 +48,8 @@ struct DiffReport {
 #[derive(Serialize)]
 struct ByteDifference {
     package: String,
-    file: String,
-    object: Option<String>,
-    what: String,
+    #[serde(flatten)]
+    difference: ObjectDifference,
 }
 
 impl CommandReport for DiffReport {
@@ -62,9 +61,8 @@ impl CommandReport for DiffReport {
                 output.line(format!("{words}: {package}"))?;
             }
         }
-        for ByteDifference { package, file, object, what } in &self.bytes {
-            let object = object.as_deref().map(|object| format!(": {object}")).unwrap_or_default();
-            output.line(format!("bytes: {package}: {file}{object}: {what}"))?;
+        for ByteDifference { package, difference } in &self.bytes {
+            output.line(format!("bytes: {package}: {difference}"))?;
         }
         for build in slower {
             output
@@ -110,12 +108,10 @@ fn bytes(
             ComparisonLimits { interrupt: &never, longest: None },
         );
         match compared {
-            Ok(differing) => found.extend(differing.into_iter().map(|one| ByteDifference {
-                package: package.package.clone(),
-                file: one.file,
-                object: one.object,
-                what: one.what,
-            })),
+            Ok(differing) => {
+                let of_package = |difference| ByteDifference { package: package.package.clone(), difference };
+                found.extend(differing.into_iter().map(of_package));
+            }
             Err(error) => notes.push(format!("{}: its results cannot be compared: {error}", package.package)),
         }
     }

@@ -1,6 +1,6 @@
 //! `patchadm-bulk release`: marks the set that users have.
 
-use patchadm_building::set::release;
+use patchadm_building::set::{ReleasedSet, release};
 use patchadm_cli::arguments::parse;
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::{CommandReport, Exit, Reply};
@@ -29,17 +29,13 @@ struct ReleaseArgs {
 }
 
 #[derive(Serialize)]
-struct ReleaseReport {
-    run: u64,
-    packages: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    patches_moved: Option<u32>,
-}
+struct ReleaseReport(ReleasedSet);
 
 impl CommandReport for ReleaseReport {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
-        output.line(format!("the set of run {} is released: {} packages", self.run, self.packages))?;
-        if let Some(number) = self.patches_moved {
+        let ReleasedSet { run, packages, patches_moved } = self.0;
+        output.line(format!("the set of run {run} is released: {packages} packages"))?;
+        if let Some(number) = patches_moved {
             output.line(format!("the patches of the set before are in patches.{number}"))?;
         }
         Ok(())
@@ -52,11 +48,5 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let work = args.work.open()?;
     let _lock = args.wait.lock(call, &work)?;
     let released = with_signals(|interrupt| release(&work, args.run, args.force, interrupt))?;
-    let released = released.map_err(|error| release_failed(&error))?;
-    let report = ReleaseReport {
-        run: released.run,
-        packages: released.packages,
-        patches_moved: released.patches_moved,
-    };
-    Ok(Reply::new(Exit::OK, report))
+    Ok(Reply::new(Exit::OK, ReleaseReport(released.map_err(|error| release_failed(&error))?)))
 }
