@@ -37,6 +37,7 @@ use patchadm_svr4::places;
 
 pub use super::root_and_policy::RootAndPolicy;
 
+#[derive(Clone)]
 pub struct Caller<'a> {
     /// As lock, journal and history name it.
     pub program: &'static str,
@@ -78,33 +79,12 @@ impl Caller<'_> {
     }
 
     pub(super) fn undoing(&self, run: &str) -> Self {
-        Self {
-            now: self.now.clone(),
-            time: self.time.clone(),
-            user: self.user.clone(),
-            scripts: self.scripts.clone(),
-            undoes: Some(run.to_owned()),
-            typed: self.typed.clone(),
-            note: self.note.clone(),
-            exchanges: self.exchanges.clone(),
-            ..*self
-        }
+        Self { undoes: Some(run.to_owned()), ..self.clone() }
     }
 
     /// Names a further command that the user did not request: it has no note and no exchanges.
     pub(super) fn doing(&self, program: &'static str) -> Self {
-        Self {
-            program,
-            now: self.now.clone(),
-            time: self.time.clone(),
-            user: self.user.clone(),
-            scripts: self.scripts.clone(),
-            undoes: None,
-            typed: None,
-            note: None,
-            exchanges: Vec::new(),
-            ..*self
-        }
+        Self { program, undoes: None, typed: None, note: None, exchanges: Vec::new(), ..self.clone() }
     }
 
     /// Ignores signals: one that came has been obeyed.
@@ -114,27 +94,17 @@ impl Caller<'_> {
 
     #[must_use]
     pub fn noting(&self, note: Option<&str>) -> Self {
-        Self {
-            now: self.now.clone(),
-            time: self.time.clone(),
-            user: self.user.clone(),
-            scripts: self.scripts.clone(),
-            undoes: self.undoes.clone(),
-            typed: self.typed.clone(),
-            note: note.map(str::to_owned),
-            exchanges: self.exchanges.clone(),
-            ..*self
-        }
+        Self { note: note.map(str::to_owned), ..self.clone() }
     }
 
     #[must_use]
     pub fn as_hook(&self) -> Self {
-        Self { is_hook: true, ..self.noting(self.note.as_deref()) }
+        Self { is_hook: true, ..self.clone() }
     }
 
     #[must_use]
     pub fn exchanging(&self, exchanges: &[ObjectPath]) -> Self {
-        Self { exchanges: exchanges.to_vec(), ..self.noting(self.note.as_deref()) }
+        Self { exchanges: exchanges.to_vec(), ..self.clone() }
     }
 }
 
