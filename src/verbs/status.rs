@@ -48,7 +48,7 @@ struct StatusArgs {
     common: BriefVerbOptions,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 struct StatusReport {
     /// Something was recorded there.
     has_database: bool,
@@ -172,21 +172,7 @@ impl StatusReport {
     }
 
     fn of_nothing() -> Self {
-        Self {
-            has_database: false,
-            applied: 0,
-            superseded: 0,
-            not_in_force: 0,
-            missing: MissingEntry::default(),
-            native: NativeEntries::default(),
-            trial: None,
-            merges: Vec::new(),
-            unfinished: None,
-            running: None,
-            leftovers: None,
-            stuck_stage: None,
-            next: vec![NextStep::new("patchadm help", "lists what can be done")],
-        }
+        Self { next: vec![NextStep::new("patchadm help", "lists what can be done")], ..Self::default() }
     }
 
     /// The most urgent first.
