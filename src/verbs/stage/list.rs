@@ -44,7 +44,7 @@ fn line(entry: &StageEntry, zone: Zone) -> String {
         line.push_str(", ");
         line.push_str(state.word());
     }
-    match inside {
+    match *inside {
         0 => {}
         1 => line.push_str(", somebody is inside"),
         // Writing to a string does not fail.
