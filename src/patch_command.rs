@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use crate::as_owner::options::OwnerOptions;
 use crate::trial_waiter::wait_for_end;
-use patchadm_changeset::transaction::ExchangeRequest;
 use patchadm_cli::arguments::fetching::FetchOptions;
 use patchadm_cli::arguments::{RootOption, inside};
 use patchadm_cli::call::{Invocation, PROGRAM};
@@ -25,7 +24,6 @@ use patchadm_core::operation::session::{Caller, RootAndPolicy};
 use patchadm_core::operation::trial::{TrialOutcome, TrialRequest, guard_run};
 use patchadm_planning::plan::refusal::Command;
 use patchadm_rootfs::Root;
-use patchadm_svr4::package::ObjectPath;
 
 #[derive(Clone, Debug)]
 pub(crate) enum PatchRequest {
@@ -121,7 +119,7 @@ impl PatchRequest {
                 (request.note.as_deref(), &request.exchanges)
             }
         };
-        let calling = &caller.noting(note).exchanging(&exchanges_inside(root, exchanges));
+        let calling = &caller.noting(note).exchanging(&inside(root, exchanges));
         let (command, report) = match self {
             Self::Apply(command) => {
                 let report = command.with_session(root, calling, |request, session| {
@@ -156,12 +154,6 @@ pub(crate) fn guarded_trial(
     (caller, surroundings): (&Caller<'_>, &Surroundings),
 ) -> Result<Option<TrialOutcome>, Failure> {
     guard_run(root, run, request, caller, &|record| wait_for_end(surroundings, root, record))
-}
-
-pub(crate) fn exchanges_inside(root: &Root, requests: &[ExchangeRequest]) -> Vec<ExchangeRequest> {
-    let paths: Vec<ObjectPath> = requests.iter().map(|request| request.directory.clone()).collect();
-    let inside = inside(root, &paths).into_iter().zip(requests);
-    inside.map(|(directory, request)| ExchangeRequest { directory, ..request.clone() }).collect()
 }
 
 #[derive(Clone, Debug)]

@@ -55,10 +55,10 @@ fn document(run: Run) -> Value {
 }
 
 /// The way that a document tells of its only directory.
-fn way(document: &Value) -> (&str, Option<&str>) {
+fn way(document: &Value) -> &str {
     let [path] = document["paths"].as_array().unwrap().as_slice() else { panic!("{document}") };
     assert_eq!(path["path"], WEB);
-    (path["way"].as_str().unwrap(), path["reason"].as_str())
+    path["way"].as_str().unwrap()
 }
 
 /// The tree after a patch that is applied without exchange.
@@ -77,7 +77,7 @@ fn patches_are_applied_backed_out_and_undone_by_one_exchange_each() {
     let kept = || fs::metadata(stage.at("/opt/ACMEweb/share/doc/7")).unwrap().ino();
     let inode = kept();
     let said = document(stage.run(&format!("add --json -R @ROOT@ --exchange {WEB} delivered/100-01")));
-    assert_eq!((way(&said), &said["holders"]), (("exchange", None), &Value::Null));
+    assert_eq!((way(&said), &said["holders"]), ("exchange", &Value::Null));
     assert_same(&stage.tree(), &as_renamed(&["100-01"]));
     assert_eq!(stage.run("pkgchk -R @ROOT@").ok(), "");
     assert_eq!(kept(), inode, "what does not change stays");
@@ -93,7 +93,7 @@ fn patches_are_applied_backed_out_and_undone_by_one_exchange_each() {
     let first = runs.find(|run| run["patches"] == json!(["100-01"])).unwrap();
     let name = first["run"].as_str().unwrap();
     let said = document(stage.run(&format!("undo --json -R @ROOT@ --exchange {WEB} {name}")));
-    assert_eq!(way(&said), ("exchange", None));
+    assert_eq!(way(&said), "exchange");
     before.assert_again(&stage, "the first run is undone");
 }
 
@@ -102,10 +102,10 @@ fn several_patches_of_one_run_are_one_exchange() {
     let stage = patched();
     let before = Before::of(&stage);
     let line = format!("add --json -R @ROOT@ --exchange {WEB} delivered/100-01 delivered/200-01");
-    assert_eq!(way(&document(stage.run(&line))), ("exchange", None));
+    assert_eq!(way(&document(stage.run(&line))), "exchange");
     assert_same(&stage.tree(), &as_renamed(&["100-01", "200-01"]));
     let line = format!("remove --json -R @ROOT@ --exchange {WEB} 200-01 100-01");
-    assert_eq!(way(&document(stage.run(&line))), ("exchange", None));
+    assert_eq!(way(&document(stage.run(&line))), "exchange");
     before.assert_again(&stage, "both are backed out");
 }
 
@@ -139,17 +139,17 @@ fn a_dry_run_says_how_changes_would_become_visible_and_does_nothing() {
     let stage = patched();
     let before = stage.everything();
     let line = format!("add --json --dry-run -R @ROOT@ --exchange {WEB} delivered/100-01");
-    assert_eq!(way(&document(stage.run(&line))), ("exchange", None));
+    assert_eq!(way(&document(stage.run(&line))), "exchange");
     let said = stage.run(&format!("add --dry-run -R @ROOT@ --exchange {WEB} delivered/100-01")).ok();
     assert!(said.contains("note: @ROOT@/opt/ACMEweb: all changes would become visible at once\n"), "{said}");
     let said = document(stage.run("add --json --dry-run -R @ROOT@ --exchange /var delivered/100-01"));
-    assert_eq!(said["paths"], json!([{"path": "/var", "way": "nothing", "reason": null}]));
+    assert_eq!(said["paths"], json!([{"path": "/var", "way": "nothing"}]));
     let said = stage.run("add --dry-run -R @ROOT@ --exchange / delivered/100-01").fails(3);
     assert!(said.contains("its changes cannot become visible at once: it is the root directory"), "{said}");
     assert_same(&stage.everything(), &before);
     stage.run("add -R @ROOT@ delivered/100-01").ok();
     let line = format!("remove --json --dry-run -R @ROOT@ --exchange {WEB} 100-01");
-    assert_eq!(way(&document(stage.run(&line))), ("exchange", None));
+    assert_eq!(way(&document(stage.run(&line))), "exchange");
 }
 
 #[test]
@@ -288,7 +288,7 @@ fn every_file_system_exchanges() {
         let Some(root) = mounted(&format!("an exchange: {make}"), &mounts) else { continue };
         let before = root.tree(&["var"]);
         let said = document(root.run(&format!("add --json -R @ROOT@ --exchange {WEB} delivered/100-01")));
-        assert_eq!(way(&said), ("exchange", None), "{make}");
+        assert_eq!(way(&said), "exchange", "{make}");
         assert!(!root.at("/opt/.patchadm").exists(), "{make}: no stage is left");
         root.run("pkgchk -R @ROOT@").ok();
         root.run(&format!("remove -R @ROOT@ --exchange {WEB} 100-01")).ok();
@@ -314,7 +314,7 @@ fn an_ordinary_user_exchanges_a_directory_of_their_own() {
     assert_eq!(run("pkgadd -n -R @ROOT@ -d spool ACMEweb").code, 0);
     let before = Before::of(&stage);
     let said = document(run(&format!("add --json -R @ROOT@ --exchange {WEB} delivered/100-01")));
-    assert_eq!(way(&said), ("exchange", None));
+    assert_eq!(way(&said), "exchange");
     run(&format!("remove -R @ROOT@ --exchange {WEB} 100-01")).ok();
     before.assert_again(&stage, "it is backed out");
     if !is_root() {

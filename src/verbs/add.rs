@@ -34,6 +34,6 @@ struct AddArgs {
 
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let AddArgs { changing, options, plan, trial, exchange, common, patches } = parse(call, USAGE)?;
-    let with = (exchange.requests(), trial.request());
+    let with = (exchange.exchange, trial.request());
     apply::<AddArgs>(call, USAGE, &common.root, (changing, options, patches), (plan.plan, None), with)
 }

@@ -12,7 +12,6 @@ use crate::many_roots::root_report::{
 };
 use crate::many_roots::{RootsTask, on_many};
 use crate::patch_command::{ApplyCommand, PatchRequest};
-use patchadm_changeset::transaction::ExchangeRequest;
 use patchadm_cli::arguments::{LibraryOptions, NamedPath, RootOption, ScriptOptions, named_text};
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::exchange_entry::exchange_lines;
@@ -30,6 +29,7 @@ use patchadm_core::operation::trial::TrialRequest;
 use patchadm_inputs::format::plan_file::PlanOptions;
 use patchadm_planning::plan::edits::EditableFiles;
 use patchadm_rootfs::Root;
+use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::patch::PatchId;
 
 /// For `add` and `plan`. `files` are the plan file to follow, and the one to save.
@@ -39,7 +39,7 @@ pub(super) fn apply<A: clap::CommandFactory>(
     root: &RootOption,
     (mut changing, mut options, mut patches): (ChangeOptions, ApplicationOptions, Vec<PathBuf>),
     files: (Option<PathBuf>, Option<PathBuf>),
-    (exchanges, trial): (Vec<ExchangeRequest>, TrialRequest),
+    (exchanges, trial): (Vec<ObjectPath>, TrialRequest),
 ) -> anyhow::Result<Reply> {
     changing.many.also(root);
     let plan_file = settle_plan_file(&mut options, &mut changing, &mut patches, files, usage)?;

@@ -18,9 +18,10 @@ use patchadm_cli::reply::{Exit, Reply};
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::packages::add::{AddRequest, add_packages};
 use patchadm_core::operation::packages::report::SilentObserver;
-use patchadm_core::operation::patches::apply::{ApplyOutcome, ApplyRequest};
-use patchadm_core::operation::patches::back_out::{BackOutOutcome, BackOutRequest, back_out_patches};
+use patchadm_core::operation::patches::apply::ApplyRequest;
+use patchadm_core::operation::patches::back_out::{BackOutRequest, back_out_patches};
 use patchadm_core::operation::patches::offered::apply_patches;
+use patchadm_core::operation::patches::outcome::PatchOutcome;
 use patchadm_core::operation::queries::packages::parameters;
 use patchadm_planning::plan::refusal::Command;
 use patchadm_planning::plan::{Action, Body, Plan};
@@ -120,7 +121,7 @@ impl Demonstration<'_> {
     fn apply(&mut self, patch: &DemoPatch) -> anyhow::Result<()> {
         let title = format!("Patch {} is applied ({}).", patch.id, patch.synopsis);
         self.print_step(&title, &format!("patchadd -R root patches/{}", patch.id))?;
-        let ApplyOutcome { plan, result, .. } = self.try_to_apply(patch)?;
+        let PatchOutcome { plan, result, .. } = self.try_to_apply(patch)?;
         let receipt = result?;
         self.changes(plan.as_ref())?;
         self.notes(&receipt.map(|receipt| receipt.notes).unwrap_or_default())?;
@@ -150,14 +151,14 @@ impl Demonstration<'_> {
     fn back_out(&mut self, patch: &DemoPatch) -> anyhow::Result<()> {
         let title = format!("Patch {} is backed out.", patch.id);
         self.print_step(&title, &format!("patchrm -R root {}", patch.id))?;
-        let BackOutOutcome { plan, result, .. } = self.try_to_back_out(patch)?;
+        let PatchOutcome { plan, result, .. } = self.try_to_back_out(patch)?;
         let receipt = result?;
         self.changes(plan.as_ref())?;
         self.notes(&receipt.map(|receipt| receipt.notes).unwrap_or_default())?;
         self.lists()
     }
 
-    fn try_to_apply(&mut self, patch: &DemoPatch) -> anyhow::Result<ApplyOutcome> {
+    fn try_to_apply(&mut self, patch: &DemoPatch) -> anyhow::Result<PatchOutcome> {
         let request = ApplyRequest { patches: vec![self.files.patch(patch)], ..ApplyRequest::default() };
         let root = self.root.clone();
         let report =
@@ -165,7 +166,7 @@ impl Demonstration<'_> {
         only(report.patches)
     }
 
-    fn try_to_back_out(&mut self, patch: &DemoPatch) -> anyhow::Result<BackOutOutcome> {
+    fn try_to_back_out(&mut self, patch: &DemoPatch) -> anyhow::Result<PatchOutcome> {
         let request = BackOutRequest { ids: vec![patch.id.to_owned()], ..BackOutRequest::default() };
         let root = self.root.clone();
         let report =

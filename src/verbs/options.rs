@@ -8,7 +8,6 @@ use crate::classic::pkgadd::environment;
 use crate::many_roots::list::ManyRoots;
 use crate::patch_command::{ApplyCommand, fetching};
 use patchadm_changeset::plan::UndoFormat;
-use patchadm_changeset::transaction::ExchangeRequest;
 use patchadm_cli::arguments::fetching::{DepotOption, FetchOptions};
 use patchadm_cli::arguments::options::ROOT_LISTS;
 pub(crate) use patchadm_cli::arguments::verbs::{
@@ -64,14 +63,7 @@ fn note_text(text: &str) -> Result<String, String> {
 pub(crate) struct ExchangeOptions {
     /// Make all changes below DIR visible at the same moment, or refuse if that is impossible; repeatable
     #[arg(long, value_name = "DIR", value_parser = directory_of_root, action = clap::ArgAction::Append)]
-    exchange: Vec<ObjectPath>,
-}
-
-impl ExchangeOptions {
-    pub(crate) fn requests(self) -> Vec<ExchangeRequest> {
-        let request = |directory| ExchangeRequest { directory, or_stop: true };
-        self.exchange.into_iter().map(request).collect()
-    }
+    pub(crate) exchange: Vec<ObjectPath>,
 }
 
 /// The option that lets registrations follow their package manager first.

@@ -244,11 +244,7 @@ fn before_native(call: &mut Invocation, args: &RecoverArgs) -> anyhow::Result<Re
 #[derive(Debug, Serialize)]
 struct Quiet {}
 
-impl CommandReport for Quiet {
-    fn print_text(&self, _: &mut Output) -> anyhow::Result<()> {
-        Ok(())
-    }
-}
+impl CommandReport for Quiet {}
 
 /// Starts a waiter again for a trial that continues after a boot.
 fn wait_again(root: &Root, call: &Invocation, before: Option<TrialRecord>) {

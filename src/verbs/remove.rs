@@ -65,7 +65,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         all_or_nothing,
         force,
         refresh,
-        exchanges: exchange.requests(),
+        exchanges: exchange.exchange,
         ..backout(call, &changing, undo_dir.undo_dir, ids)
     };
     change::<RemoveArgs>(call, USAGE, &common.root, &changing, PatchRequest::BackOut(request))

@@ -15,7 +15,7 @@ use patchadm_cli::reply::failure::{hinted, query_refused};
 use patchadm_cli::reply::words::print_notes;
 use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, Stop};
 use patchadm_cli::surroundings::Output;
-use patchadm_core::operation::links::{LinksError, make_links};
+use patchadm_core::operation::links::{AppletLinks, LinksError, make_links};
 use patchadm_core::operation::native_hooks::{
     HookAction, HookEntry, HookReport, HookState, install_hooks, remove_hooks, survey_hooks,
 };
@@ -126,9 +126,8 @@ struct LinksArgs {
 struct LinksReport {
     result: ResultWord,
     program: String,
-    made: Vec<&'static str>,
-    replaced: Vec<&'static str>,
-    kept: Vec<&'static str>,
+    #[serde(flatten)]
+    links: AppletLinks,
 }
 
 fn link_commands(call: &mut Invocation) -> anyhow::Result<Reply> {
@@ -141,14 +140,13 @@ fn link_commands(call: &mut Invocation) -> anyhow::Result<Reply> {
     let program = program.display().to_string();
     let is_idle = links.made.is_empty() && links.replaced.is_empty();
     let result = if is_idle { ResultWord::NothingToDo } else { ResultWord::Done };
-    let report =
-        LinksReport { result, program, made: links.made, replaced: links.replaced, kept: links.kept };
-    Ok(Reply::new(Exit::OK, report))
+    Ok(Reply::new(Exit::OK, LinksReport { result, program, links }))
 }
 
 impl CommandReport for LinksReport {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
-        for (what, names) in [("made", &self.made), ("replaced", &self.replaced), ("kept", &self.kept)] {
+        let AppletLinks { made, replaced, kept } = &self.links;
+        for (what, names) in [("made", made), ("replaced", replaced), ("kept", kept)] {
             if !names.is_empty() {
                 output.line(format!("{what}: {}", names.join(" ")))?;
             }

@@ -48,7 +48,7 @@ struct StatusArgs {
     common: BriefVerbOptions,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 struct StatusReport {
     /// Something was recorded there.
     has_database: bool,
@@ -71,10 +71,10 @@ struct StatusReport {
     running: Option<RunningEntry>,
     /// What is left of runs that ended before they changed anything.
     #[serde(skip_serializing_if = "Option::is_none")]
-    leftovers: Option<LeftoversEntry>,
+    leftovers: Option<LeftoverStages>,
     /// The stage of a run that is over, which nobody may remove.
     #[serde(skip_serializing_if = "Option::is_none")]
-    stuck_stage: Option<StuckEntry>,
+    stuck_stage: Option<StuckStage>,
     next: Vec<NextStep>,
 }
 
@@ -89,23 +89,6 @@ struct RunningEntry {
     /// The same as a clause.
     #[serde(skip)]
     words: String,
-}
-
-/// The stages of runs that changed nothing, or did not tidy up.
-#[derive(Debug, Serialize)]
-struct LeftoversEntry {
-    runs: Vec<String>,
-    bytes: u64,
-    #[serde(skip)]
-    has_last_run: bool,
-}
-
-/// A stage that cannot be removed.
-#[derive(Debug, Serialize)]
-struct StuckEntry {
-    path: String,
-    run: String,
-    reason: String,
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -163,7 +146,7 @@ impl StatusReport {
         let is_superseded = |state: &[&str]| state.contains(&"superseded") || state.contains(&"obsoleted");
         let superseded = patches.iter().filter(|one| is_superseded(&one.state)).count();
         let mut running = RunningEntry::of(root, call.surroundings.zone);
-        let mut leftovers = if running.is_none() { LeftoversEntry::of(root) } else { None };
+        let mut leftovers = if running.is_none() { leftovers_of(root) } else { None };
         if leftovers.is_some() {
             // They may be those of a command that has begun meanwhile.
             running = RunningEntry::of(root, call.surroundings.zone);
@@ -181,7 +164,7 @@ impl StatusReport {
             unfinished,
             running,
             leftovers,
-            stuck_stage: StuckEntry::of(root),
+            stuck_stage: stuck_stage(root).ok().flatten(),
             next: Vec::new(),
         };
         report.next = report.steps(root);
@@ -189,21 +172,7 @@ impl StatusReport {
     }
 
     fn of_nothing() -> Self {
-        Self {
-            has_database: false,
-            applied: 0,
-            superseded: 0,
-            not_in_force: 0,
-            missing: MissingEntry::default(),
-            native: NativeEntries::default(),
-            trial: None,
-            merges: Vec::new(),
-            unfinished: None,
-            running: None,
-            leftovers: None,
-            stuck_stage: None,
-            next: vec![NextStep::new("patchadm help", "lists what can be done")],
-        }
+        Self { next: vec![NextStep::new("patchadm help", "lists what can be done")], ..Self::default() }
     }
 
     /// The most urgent first.
@@ -254,9 +223,9 @@ impl StatusReport {
             run.clone()
         } else if let Some(running) = &self.running {
             format!("no; {}", running.words)
-        } else if let Some(StuckEntry { path, run, reason }) = &self.stuck_stage {
+        } else if let Some(StuckStage { path, run, reason }) = &self.stuck_stage {
             format!("the stage {path} of run {run}, which is over, cannot be removed: {reason}")
-        } else if let Some(LeftoversEntry { runs, bytes, has_last_run }) = &self.leftovers {
+        } else if let Some(LeftoverStages { runs, bytes, has_last_run }) = &self.leftovers {
             let what = if runs.len() == 1 { "run" } else { "runs" };
             let unchanged = if *has_last_run { "" } else { "; the root is unchanged" };
             format!("leftovers of {what} {} ({}){unchanged}", named_or_none(runs), human(*bytes))
@@ -394,20 +363,9 @@ impl RunningEntry {
     }
 }
 
-impl LeftoversEntry {
-    fn of(root: &Root) -> Option<Self> {
-        // A place that cannot be read has no leftovers that anything is known of.
-        let LeftoverStages { runs, bytes, has_last_run } = leftover_stages(root).ok()?;
-        (!runs.is_empty()).then_some(Self { runs, bytes, has_last_run })
-    }
-}
-
-impl StuckEntry {
-    fn of(root: &Root) -> Option<Self> {
-        // Nothing is known of a stage in an unreadable place.
-        let StuckStage { path, run, reason } = stuck_stage(root).ok().flatten()?;
-        Some(Self { path, run, reason })
-    }
+/// Nothing is known of a place that cannot be read.
+fn leftovers_of(root: &Root) -> Option<LeftoverStages> {
+    leftover_stages(root).ok().filter(|left| !left.runs.is_empty())
 }
 
 impl NextStep {

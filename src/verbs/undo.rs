@@ -183,7 +183,7 @@ fn request(
 ) -> Result<PatchRequest, Stop> {
     let UndoArgs { diff: texts, scripts, signature, unsigned, exchange, .. } = args;
     let (dry_run, undo_dir, depot) = (args.dry_run.dry_run, args.undo_dir.undo_dir, args.depot.depot);
-    let exchanges = exchange.requests();
+    let exchanges = exchange.exchange;
     let (scripts, note, shlibs) = (scripts.request(call), args.note.text, args.libraries.request());
     match (&run.work, depot) {
         (RunWork::Applied(_), None) => {

@@ -12,7 +12,7 @@ use std::time::SystemTime;
 
 use chrono::DateTime;
 use patchadm_changeset::plan::UndoFormat;
-use patchadm_changeset::transaction::{ExchangeRequest, Receipt, Recovered};
+use patchadm_changeset::transaction::{Receipt, Recovered};
 use patchadm_core::operation::adopt::{
     AdoptAllRequest, AdoptRequest, AdoptSource, AdoptWishes, adopt_all, adopt_software, forget_software,
 };
@@ -807,8 +807,7 @@ fn perform(root: &Root, command: &Command, caller: &Caller<'_>) -> Result<Vec<St
     let (recovered, results): (Recovered, Vec<Result<Option<Receipt>, Failure>>) = match command {
         Command::Exchange(directory, inner) => {
             let directory = ObjectPath::new(directory.as_bytes()).unwrap();
-            let request = ExchangeRequest { directory, or_stop: true };
-            return perform(root, inner, &caller.exchanging(&[request]));
+            return perform(root, inner, &caller.exchanging(&[directory]));
         }
         Command::Apply { patches, .. } | Command::ApplyAdopting(patches) | Command::ApplyOnTrial(patches) => {
             let is_on_trial = matches!(command, Command::ApplyOnTrial(_));

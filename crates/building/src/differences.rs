@@ -17,6 +17,7 @@ use patchadm_rootfs::{INTERRUPTED, Interrupt};
 use patchadm_svr4::format::params;
 use patchadm_svr4::format::pkgmap::PkgmapEntry;
 use patchadm_svr4::package::{Ftype, PackagePath};
+use serde::Serialize;
 
 use crate::package_limits::{MOST_OBJECTS, open_package};
 use crate::tree_copy::each_part;
@@ -53,7 +54,7 @@ const LARGEST_NAMES: usize = 64 << 20;
 const MOST_TOLD: usize = 20;
 const LONGEST_LINE: usize = 80;
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ObjectDifference {
     pub file: String,
     /// `None` for the file as a whole.

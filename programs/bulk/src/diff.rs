@@ -1,19 +1,18 @@
 //! `patchadm-bulk diff`: differences between two runs.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::ends::{report_failed, root_failed, work_failed};
-use patchadm_building::differences::{ComparedFiles, ComparisonLimits, differences};
+use crate::ends::{report_failed, root_failed};
+use crate::preparation::WorkOperand;
+use patchadm_building::differences::{ComparedFiles, ComparisonLimits, ObjectDifference, differences};
 use patchadm_building::pool::{Pool, PoolEntry};
 use patchadm_building::report_files::read_report;
 use patchadm_building::work::BulkWork;
 use patchadm_bulk_values::history::RunDifference;
 use patchadm_bulk_values::report::{ReportedPackage, RunReport};
 use patchadm_cli::arguments::parse;
-use patchadm_cli::arguments::verbs::RootlessOptions;
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::{CommandReport, Exit, Reply};
 use patchadm_cli::surroundings::Output;
@@ -28,10 +27,7 @@ struct DiffArgs {
     #[arg(long)]
     bytes: bool,
     #[command(flatten)]
-    _common: RootlessOptions,
-    /// The directory of the bulk build
-    #[arg(value_name = "WORK")]
-    work: PathBuf,
+    work: WorkOperand,
     /// The number of the earlier run
     #[arg(value_name = "RUN")]
     earlier: u64,
@@ -52,9 +48,8 @@ struct DiffReport {
 #[derive(Serialize)]
 struct ByteDifference {
     package: String,
-    file: String,
-    object: Option<String>,
-    what: String,
+    #[serde(flatten)]
+    difference: ObjectDifference,
 }
 
 impl CommandReport for DiffReport {
@@ -66,9 +61,8 @@ impl CommandReport for DiffReport {
                 output.line(format!("{words}: {package}"))?;
             }
         }
-        for ByteDifference { package, file, object, what } in &self.bytes {
-            let object = object.as_deref().map(|object| format!(": {object}")).unwrap_or_default();
-            output.line(format!("bytes: {package}: {file}{object}: {what}"))?;
+        for ByteDifference { package, difference } in &self.bytes {
+            output.line(format!("bytes: {package}: {difference}"))?;
         }
         for build in slower {
             output
@@ -78,10 +72,7 @@ impl CommandReport for DiffReport {
     }
 
     fn print_remarks(&self, output: &mut Output) -> anyhow::Result<()> {
-        for note in &self.notes {
-            output.warning(note)?;
-        }
-        Ok(())
+        Ok(self.notes.iter().try_for_each(|note| output.warning(note))?)
     }
 }
 
@@ -117,12 +108,10 @@ fn bytes(
             ComparisonLimits { interrupt: &never, longest: None },
         );
         match compared {
-            Ok(differing) => found.extend(differing.into_iter().map(|one| ByteDifference {
-                package: package.package.clone(),
-                file: one.file,
-                object: one.object,
-                what: one.what,
-            })),
+            Ok(differing) => {
+                let of_package = |difference| ByteDifference { package: package.package.clone(), difference };
+                found.extend(differing.into_iter().map(of_package));
+            }
             Err(error) => notes.push(format!("{}: its results cannot be compared: {error}", package.package)),
         }
     }
@@ -132,7 +121,7 @@ fn bytes(
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "bulk diff";
     let args: DiffArgs = parse(call, USAGE)?;
-    let work = BulkWork::open(&args.work).map_err(|error| work_failed(&error))?;
+    let work = args.work.open()?;
     let read = |run| read_report(&work, run).map_err(|error| report_failed(&error));
     let (earlier, later) = (read(args.earlier)?, read(args.later)?);
     let difference = RunDifference::between(&earlier.run_packages(), &later.run_packages());

@@ -1,16 +1,13 @@
 //! `patchadm-bulk history`: the runs, or the builds of one package.
 
-use std::path::PathBuf;
-
 use serde::Serialize;
 
-use crate::ends::{root_failed, work_failed};
+use crate::ends::root_failed;
+use crate::preparation::WorkOperand;
 use patchadm_building::runs::{PastBulkRun, PastBulkRuns, builds_of, read_runs};
-use patchadm_building::work::BulkWork;
 use patchadm_bulk_values::history::BuildRecord;
 use patchadm_bulk_values::journal::{BuildState, FailureCause};
 use patchadm_cli::arguments::parse;
-use patchadm_cli::arguments::verbs::RootlessOptions;
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
 use patchadm_cli::surroundings::Output;
@@ -21,10 +18,7 @@ const USAGE: &str = "patchadm-bulk history WORK [NAME]";
 #[derive(clap::Parser)]
 struct RunHistoryArgs {
     #[command(flatten)]
-    _common: RootlessOptions,
-    /// The directory of the bulk build
-    #[arg(value_name = "WORK")]
-    work: PathBuf,
+    work: WorkOperand,
     /// A package, with or without its version, or a location
     #[arg(value_name = "NAME")]
     name: Option<String>,
@@ -51,10 +45,7 @@ impl CommandReport for RunsReport {
     }
 
     fn print_remarks(&self, output: &mut Output) -> anyhow::Result<()> {
-        for note in &self.notes {
-            output.warning(note)?;
-        }
-        Ok(())
+        Ok(self.notes.iter().try_for_each(|note| output.warning(note))?)
     }
 }
 
@@ -102,7 +93,7 @@ impl CommandReport for BuildsReport {
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "bulk history";
     let args: RunHistoryArgs = parse(call, USAGE)?;
-    let work = BulkWork::open(&args.work).map_err(|error| work_failed(&error))?;
+    let work = args.work.open()?;
     let Some(name) = &args.name else {
         let PastBulkRuns { runs, notes } = read_runs(&work).map_err(|error| root_failed(&error))?;
         return Ok(Reply::new(Exit::OK, RunsReport { runs, notes }));

@@ -44,8 +44,7 @@ struct InitReport {
 
 impl CommandReport for InitReport {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
-        output.line(format!("{} is ready; its settings are in {}", self.work, self.conf))?;
-        Ok(())
+        Ok(output.line(format!("{} is ready; its settings are in {}", self.work, self.conf))?)
     }
 }
 

@@ -1,14 +1,13 @@
 //! `patchadm-bulk log`: prints the log of a package.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::ends::{known_tree_failed, work_failed};
+use crate::ends::known_tree_failed;
+use crate::preparation::WorkOperand;
 use patchadm_building::logs::{LogError, LogFollower, LogNews, last_run, log_of_phase, read_log};
 use patchadm_building::tree::{ResolvedTree, ResolvedTreeError};
 use patchadm_building::work::BulkWork;
 use patchadm_cli::arguments::parse;
-use patchadm_cli::arguments::verbs::RootlessOptions;
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::{Exit, ExitCause, Reply, Stop};
 use patchadm_cli::surroundings::caller::with_signals;
@@ -28,10 +27,7 @@ struct LogArgs {
     #[arg(long, value_name = "PHASE", conflicts_with = "follow")]
     phase: Option<String>,
     #[command(flatten)]
-    _common: RootlessOptions,
-    /// The directory of the bulk build
-    #[arg(value_name = "WORK")]
-    work: PathBuf,
+    work: WorkOperand,
     /// A package, with or without its version, or the location of one
     #[arg(value_name = "NAME")]
     name: String,
@@ -43,7 +39,7 @@ struct LogArgs {
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "bulk log";
     let args: LogArgs = parse(call, USAGE)?;
-    let work = BulkWork::open(&args.work).map_err(|error| work_failed(&error))?;
+    let work = args.work.open()?;
     let package = package_named(&work, &args.name)?;
     if args.follow {
         return follow(call, &work, &package, args.run);

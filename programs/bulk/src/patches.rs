@@ -1,13 +1,10 @@
 //! `patchadm-bulk patches`: makes patches from the released set to the newest one, and publishes them if configured.
 
-use std::path::PathBuf;
-
 use patchadm_building::patches::{MadePatches, MakePatchesError, PatchesRequest, make_patches};
 use patchadm_building::run::{RunBase, RunError};
-use patchadm_building::work::BulkWork;
 use patchadm_bulk_values::report::{ReportedPatches, patches_text};
 use patchadm_cli::arguments::parse;
-use patchadm_cli::arguments::verbs::{DryRunOption, RootlessOptions};
+use patchadm_cli::arguments::verbs::DryRunOption;
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::failure::source_code;
 use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
@@ -21,7 +18,7 @@ use patchadm_svr4::patch::PatchId;
 use serde::Serialize;
 
 use crate::ends::{run_failed, set_failed, work_failed};
-use crate::preparation::{LockOption, must_have_installer};
+use crate::preparation::{LockOption, WorkOperand, must_have_installer};
 use crate::publishing::{Publisher, made_patch};
 
 const USAGE: &str = "patchadm-bulk patches WORK [--dry-run] [--wait DURATION]";
@@ -34,10 +31,7 @@ struct PatchesArgs {
     #[command(flatten)]
     wait: LockOption,
     #[command(flatten)]
-    _common: RootlessOptions,
-    /// The directory of the bulk build
-    #[arg(value_name = "WORK")]
-    work: PathBuf,
+    work: WorkOperand,
 }
 
 #[derive(Serialize)]
@@ -52,8 +46,7 @@ struct BulkPatchesReport {
 impl CommandReport for BulkPatchesReport {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
         output.print(patches_text(&self.patches))?;
-        self.lines.iter().try_for_each(|line| output.line(line))?;
-        Ok(())
+        Ok(self.lines.iter().try_for_each(|line| output.line(line))?)
     }
 }
 
@@ -65,7 +58,7 @@ enum PatchesFailure {
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "bulk patches";
     let args: PatchesArgs = parse(call, USAGE)?;
-    let work = BulkWork::open(&args.work).map_err(|error| work_failed(&error))?;
+    let work = args.work.open()?;
     let _lock = args.wait.lock(call, &work)?;
     must_have_installer(call)?;
     let publisher = if args.dry_run.dry_run { None } else { Publisher::of(call, &work)? };

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use patchadm_building::work::BulkWork;
-use patchadm_cli::arguments::verbs;
+use patchadm_cli::arguments::verbs::{self, RootlessOptions};
 use patchadm_cli::call::Invocation;
 use patchadm_cli::program::sibling::{NotRun, find_operators_program};
 use patchadm_cli::reply::Stop;
@@ -11,6 +11,22 @@ use patchadm_cli::surroundings::caller::LockWait;
 use patchadm_rootfs::Lock;
 
 use crate::ends::work_failed;
+
+/// The working directory of an action, with the options of all actions.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct WorkOperand {
+    #[command(flatten)]
+    _common: RootlessOptions,
+    /// The directory of the bulk build
+    #[arg(value_name = "WORK")]
+    work: PathBuf,
+}
+
+impl WorkOperand {
+    pub(crate) fn open(&self) -> Result<BulkWork, Stop> {
+        BulkWork::open(&self.work).map_err(|error| work_failed(&error))
+    }
+}
 
 /// The option of the actions that write below the directory of a bulk build.
 #[derive(Clone, Debug, Default, clap::Args)]

@@ -1,12 +1,9 @@
 //! `patchadm-bulk prune`: removes runs, sets and results that nothing needs any more.
 
-use std::path::PathBuf;
-
 use patchadm_building::ids::SandboxIds;
 use patchadm_building::prune::{PruneReport, PruneRequest, prune};
-use patchadm_building::work::BulkWork;
 use patchadm_cli::arguments::parse;
-use patchadm_cli::arguments::verbs::{DryRunOption, RootlessOptions};
+use patchadm_cli::arguments::verbs::DryRunOption;
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::{CommandReport, Exit, Reply};
 use patchadm_cli::surroundings::Output;
@@ -14,7 +11,7 @@ use patchadm_rootfs::LockHolder;
 use serde::Serialize;
 
 use crate::ends::{prune_failed, work_failed};
-use crate::preparation::LockOption;
+use crate::preparation::{LockOption, WorkOperand};
 
 const USAGE: &str = "patchadm-bulk prune WORK [--keep N] [--dry-run] [--wait DURATION]";
 
@@ -29,10 +26,7 @@ struct PruneWorkArgs {
     #[command(flatten)]
     wait: LockOption,
     #[command(flatten)]
-    _common: RootlessOptions,
-    /// The directory of the bulk build
-    #[arg(value_name = "WORK")]
-    work: PathBuf,
+    work: WorkOperand,
 }
 
 #[derive(Serialize)]
@@ -74,7 +68,7 @@ impl CommandReport for RemovedReport {
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "bulk prune";
     let args: PruneWorkArgs = parse(call, USAGE)?;
-    let work = BulkWork::open(&args.work).map_err(|error| work_failed(&error))?;
+    let work = args.work.open()?;
     // Leftovers of tasks belong to these ids. A caller without further ids can remove everything.
     let _ = SandboxIds::of_task(&work.conf);
     let wait = args.wait.begin(call);

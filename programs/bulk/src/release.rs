@@ -1,19 +1,15 @@
 //! `patchadm-bulk release`: marks the set that users have.
 
-use std::path::PathBuf;
-
-use patchadm_building::set::release;
-use patchadm_building::work::BulkWork;
+use patchadm_building::set::{ReleasedSet, release};
 use patchadm_cli::arguments::parse;
-use patchadm_cli::arguments::verbs::RootlessOptions;
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::{CommandReport, Exit, Reply};
 use patchadm_cli::surroundings::Output;
 use patchadm_cli::surroundings::caller::with_signals;
 use serde::Serialize;
 
-use crate::ends::{release_failed, work_failed};
-use crate::preparation::LockOption;
+use crate::ends::release_failed;
+use crate::preparation::{LockOption, WorkOperand};
 
 const USAGE: &str = "patchadm-bulk release WORK RUN [--force] [--wait DURATION]";
 
@@ -26,27 +22,20 @@ struct ReleaseArgs {
     #[command(flatten)]
     wait: LockOption,
     #[command(flatten)]
-    _common: RootlessOptions,
-    /// The directory of the bulk build
-    #[arg(value_name = "WORK")]
-    work: PathBuf,
+    work: WorkOperand,
     /// The number of the run
     #[arg(value_name = "RUN")]
     run: u64,
 }
 
 #[derive(Serialize)]
-struct ReleaseReport {
-    run: u64,
-    packages: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    patches_moved: Option<u32>,
-}
+struct ReleaseReport(ReleasedSet);
 
 impl CommandReport for ReleaseReport {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
-        output.line(format!("the set of run {} is released: {} packages", self.run, self.packages))?;
-        if let Some(number) = self.patches_moved {
+        let ReleasedSet { run, packages, patches_moved } = self.0;
+        output.line(format!("the set of run {run} is released: {packages} packages"))?;
+        if let Some(number) = patches_moved {
             output.line(format!("the patches of the set before are in patches.{number}"))?;
         }
         Ok(())
@@ -56,14 +45,8 @@ impl CommandReport for ReleaseReport {
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "bulk release";
     let args: ReleaseArgs = parse(call, USAGE)?;
-    let work = BulkWork::open(&args.work).map_err(|error| work_failed(&error))?;
+    let work = args.work.open()?;
     let _lock = args.wait.lock(call, &work)?;
     let released = with_signals(|interrupt| release(&work, args.run, args.force, interrupt))?;
-    let released = released.map_err(|error| release_failed(&error))?;
-    let report = ReleaseReport {
-        run: released.run,
-        packages: released.packages,
-        patches_moved: released.patches_moved,
-    };
-    Ok(Reply::new(Exit::OK, report))
+    Ok(Reply::new(Exit::OK, ReleaseReport(released.map_err(|error| release_failed(&error))?)))
 }

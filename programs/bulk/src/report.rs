@@ -4,17 +4,15 @@ use std::path::PathBuf;
 
 use patchadm_building::report_files::tell_report;
 use patchadm_building::report_files::{REPORT_MAIL, REPORT_PAGE, REPORT_TEXT, read_last_report, read_report};
-use patchadm_building::work::BulkWork;
 use patchadm_cli::arguments::parse;
-use patchadm_cli::arguments::verbs::RootlessOptions;
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
 use patchadm_cli::surroundings::Output;
 use serde::Serialize;
 
-use crate::ends::{report_failed, root_failed, work_failed};
+use crate::ends::{report_failed, root_failed};
 use crate::page::page_of;
-use crate::preparation::LockOption;
+use crate::preparation::{LockOption, WorkOperand};
 
 const USAGE: &str = "patchadm-bulk report WORK [RUN] [-o DIR] [--wait DURATION]";
 
@@ -27,10 +25,7 @@ struct RunReportArgs {
     #[command(flatten)]
     wait: LockOption,
     #[command(flatten)]
-    _common: RootlessOptions,
-    /// The directory of the bulk build
-    #[arg(value_name = "WORK")]
-    work: PathBuf,
+    work: WorkOperand,
     /// The number of the run [default: the last one with a report]
     #[arg(value_name = "RUN")]
     run: Option<u64>,
@@ -45,15 +40,14 @@ struct WrittenReport {
 
 impl CommandReport for WrittenReport {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
-        output.line(format!("run {}: {} in {}", self.run, self.files.join(", "), self.directory))?;
-        Ok(())
+        Ok(output.line(format!("run {}: {} in {}", self.run, self.files.join(", "), self.directory))?)
     }
 }
 
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "bulk report";
     let args: RunReportArgs = parse(call, USAGE)?;
-    let work = BulkWork::open(&args.work).map_err(|error| work_failed(&error))?;
+    let work = args.work.open()?;
     // The lock is only needed for writing into the working directory.
     let _lock = if args.output.is_some() { None } else { Some(args.wait.lock(call, &work)?) };
     let report = match args.run {

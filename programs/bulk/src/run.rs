@@ -18,7 +18,7 @@ use patchadm_bulk_values::journal::{BuildState, PackageOutcome};
 use patchadm_bulk_values::report::{ReportTextInput, RunReport, report_text};
 use patchadm_bulk_values::schedule::{PlannedAction, RunPlan};
 use patchadm_cli::arguments::parse;
-use patchadm_cli::arguments::verbs::{DryRunOption, RootlessOptions};
+use patchadm_cli::arguments::verbs::DryRunOption;
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::{CommandReport, Exit, Reply};
 use patchadm_cli::surroundings::Output;
@@ -31,10 +31,10 @@ use patchadm_svr4::patch::PatchId;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::ends::{list_failed, run_failed, work_failed};
+use crate::ends::{list_failed, run_failed};
 use crate::page::page_of;
 use crate::patches::template;
-use crate::preparation::{LockOption, must_have_installer};
+use crate::preparation::{LockOption, WorkOperand, must_have_installer};
 use crate::publishing::{Publisher, made_patch};
 
 const USAGE: &str = "patchadm-bulk run WORK [NAME...] [option...]";
@@ -71,10 +71,7 @@ struct RunArgs {
     #[command(flatten)]
     wait: LockOption,
     #[command(flatten)]
-    _common: RootlessOptions,
-    /// The directory of the bulk build
-    #[arg(value_name = "WORK")]
-    work: PathBuf,
+    work: WorkOperand,
     /// Packages, with or without their versions, or locations, to build with their requirements [default: all]
     #[arg(value_name = "NAME")]
     names: Vec<String>,
@@ -89,7 +86,7 @@ enum RunAnswer {
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "bulk run";
     let args: RunArgs = parse(call, USAGE)?;
-    let work = BulkWork::open(&args.work).map_err(|error| work_failed(&error))?;
+    let work = args.work.open()?;
     // A dry run changes nothing, so it needs no lock.
     let _lock = if args.dry_run.dry_run { None } else { Some(args.wait.lock(call, &work)?) };
     must_have_installer(call)?;
@@ -291,8 +288,7 @@ impl CommandReport for BulkRunReport {
             difference: None,
             log_ends: std::collections::BTreeMap::new(),
         };
-        output.print(report_text(&self.report, &input))?;
-        Ok(())
+        Ok(output.print(report_text(&self.report, &input))?)
     }
 }
 
@@ -326,10 +322,7 @@ impl CommandReport for PlanReport {
     }
 
     fn print_remarks(&self, output: &mut Output) -> anyhow::Result<()> {
-        for note in &self.notes {
-            output.warning(note)?;
-        }
-        Ok(())
+        Ok(self.notes.iter().try_for_each(|note| output.warning(note))?)
     }
 }
 
@@ -341,8 +334,7 @@ struct UnchangedReport {
 
 impl CommandReport for UnchangedReport {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
-        output.line(format!("nothing changed since run {}", self.run))?;
-        Ok(())
+        Ok(output.line(format!("nothing changed since run {}", self.run))?)
     }
 }
 

@@ -10,7 +10,6 @@ use patchadm_building::scan::TreeScanRequest;
 use patchadm_building::tree::{ScannedTree, import_tree, scan_tree};
 use patchadm_building::work::BulkWork;
 use patchadm_cli::arguments::parse;
-use patchadm_cli::arguments::verbs::RootlessOptions;
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::{CommandReport, Exit, Reply};
 use patchadm_cli::surroundings::Output;
@@ -18,8 +17,8 @@ use patchadm_cli::surroundings::caller::with_signals;
 use patchadm_rootfs::WorkMeter;
 use serde::Serialize;
 
-use crate::ends::{import_failed, list_failed, run_failed, work_failed};
-use crate::preparation::LockOption;
+use crate::ends::{import_failed, list_failed, run_failed};
+use crate::preparation::{LockOption, WorkOperand};
 
 const USAGE: &str = "patchadm-bulk scan WORK [--full] [--import FILE] [--wait DURATION]";
 
@@ -35,10 +34,7 @@ struct ScanArgs {
     #[command(flatten)]
     wait: LockOption,
     #[command(flatten)]
-    _common: RootlessOptions,
-    /// The directory of the bulk build
-    #[arg(value_name = "WORK")]
-    work: PathBuf,
+    work: WorkOperand,
 }
 
 #[derive(Serialize)]
@@ -84,17 +80,14 @@ impl CommandReport for ScanReport {
     }
 
     fn print_remarks(&self, output: &mut Output) -> anyhow::Result<()> {
-        for note in &self.notes {
-            output.warning(note)?;
-        }
-        Ok(())
+        Ok(self.notes.iter().try_for_each(|note| output.warning(note))?)
     }
 }
 
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "bulk scan";
     let args: ScanArgs = parse(call, USAGE)?;
-    let work = BulkWork::open(&args.work).map_err(|error| work_failed(&error))?;
+    let work = args.work.open()?;
     let _lock = args.wait.lock(call, &work)?;
     let scanned = if let Some(file) = &args.import {
         import_tree(&work, file).map_err(|error| import_failed(&error))?

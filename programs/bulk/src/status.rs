@@ -1,18 +1,18 @@
 //! `patchadm-bulk status`: the progress of a run.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde::Serialize;
 
-use crate::ends::{run_failed, work_failed};
+use crate::ends::run_failed;
+use crate::preparation::WorkOperand;
 use patchadm_building::run::{InterruptedRun, RunStatus, RunningPackage, read_status};
 use patchadm_building::work::BulkWork;
 use patchadm_bulk_values::journal::StateCounts;
 use patchadm_bulk_values::report::RunPlatform;
 use patchadm_cli::arguments::parse;
-use patchadm_cli::arguments::verbs::RootlessOptions;
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::words::human;
 use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
@@ -31,10 +31,7 @@ struct RunStatusArgs {
     #[arg(long)]
     watch: bool,
     #[command(flatten)]
-    _common: RootlessOptions,
-    /// The directory of the bulk build
-    #[arg(value_name = "WORK")]
-    work: PathBuf,
+    work: WorkOperand,
     /// The number of the run [default: the last one]
     #[arg(value_name = "RUN")]
     run: Option<u64>,
@@ -134,7 +131,7 @@ impl CommandReport for RunStatusReport {
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "bulk status";
     let args: RunStatusArgs = parse(call, USAGE)?;
-    let work = BulkWork::open(&args.work).map_err(|error| work_failed(&error))?;
+    let work = args.work.open()?;
     if args.watch {
         return with_signals(|interrupt| watch(call, &work, args.run, interrupt))?;
     }

@@ -1,7 +1,5 @@
 //! `patchadm-bulk upload`: prepares and performs the upload of a set.
 
-use std::path::PathBuf;
-
 use patchadm_building::report_files::tell_report;
 use patchadm_building::report_files::{ReportReadError, read_report};
 use patchadm_building::run::RunBase;
@@ -9,7 +7,6 @@ use patchadm_building::upload::{UploadError, UploadRequest, newest_set, upload};
 use patchadm_building::work::BulkWork;
 use patchadm_bulk_values::report::UploadReport;
 use patchadm_cli::arguments::parse;
-use patchadm_cli::arguments::verbs::RootlessOptions;
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
 use patchadm_cli::surroundings::Output;
@@ -17,9 +14,9 @@ use patchadm_cli::surroundings::caller::with_signals;
 use patchadm_rootfs::never;
 use serde::Serialize;
 
-use crate::ends::{report_failed, root_failed, run_failed, set_failed, work_failed};
+use crate::ends::{report_failed, root_failed, run_failed, set_failed};
 use crate::page::page_of;
-use crate::preparation::LockOption;
+use crate::preparation::{LockOption, WorkOperand};
 
 const USAGE: &str = "patchadm-bulk upload WORK [RUN] [--again] [--wait DURATION]";
 
@@ -32,10 +29,7 @@ struct UploadArgs {
     #[command(flatten)]
     wait: LockOption,
     #[command(flatten)]
-    _common: RootlessOptions,
-    /// The directory of the bulk build
-    #[arg(value_name = "WORK")]
-    work: PathBuf,
+    work: WorkOperand,
     /// The number of the run that made the set [default: that of the newest set]
     #[arg(value_name = "RUN")]
     run: Option<u64>,
@@ -50,15 +44,14 @@ struct UploadedSet {
 
 impl CommandReport for UploadedSet {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
-        output.line(format!("the set of run {}: {}", self.run, self.upload.words()))?;
-        Ok(())
+        Ok(output.line(format!("the set of run {}: {}", self.run, self.upload.words()))?)
     }
 }
 
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "bulk upload";
     let args: UploadArgs = parse(call, USAGE)?;
-    let work = BulkWork::open(&args.work).map_err(|error| work_failed(&error))?;
+    let work = args.work.open()?;
     let _lock = args.wait.lock(call, &work)?;
     let run = match args.run {
         Some(run) => run,

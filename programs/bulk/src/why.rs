@@ -1,10 +1,9 @@
 //! `patchadm-bulk why`: the reasons for the state of a package, and its dependents.
 
-use std::path::PathBuf;
-
 use serde::Serialize;
 
-use crate::ends::{known_tree_failed, run_failed, work_failed};
+use crate::ends::{known_tree_failed, run_failed};
+use crate::preparation::WorkOperand;
 use patchadm_building::base::base_digest;
 use patchadm_building::driver::Driver;
 use patchadm_building::run::{PackageReasons, RunError, why};
@@ -12,7 +11,6 @@ use patchadm_building::tree::ResolvedTree;
 use patchadm_building::work::BulkWork;
 use patchadm_bulk_values::result::{Blake3Digest, InputDifference};
 use patchadm_cli::arguments::parse;
-use patchadm_cli::arguments::verbs::RootlessOptions;
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::{CommandReport, Exit, Reply};
 use patchadm_cli::surroundings::Output;
@@ -26,10 +24,7 @@ const NAMED_DEPENDENTS: usize = 20;
 #[derive(clap::Parser)]
 struct WhyArgs {
     #[command(flatten)]
-    _common: RootlessOptions,
-    /// The directory of the bulk build
-    #[arg(value_name = "WORK")]
-    work: PathBuf,
+    work: WorkOperand,
     /// A package, with or without its version, or the location of one
     #[arg(value_name = "NAME")]
     name: String,
@@ -64,15 +59,14 @@ impl CommandReport for WhyReport {
             (false, 0) => format!(", directly by {}", named.join(" ")),
             (false, more) => format!(", directly by {} and {more} more", named.join(" ")),
         };
-        output.line(format!("  needed by: {} packages{named}", reasons.needed_by))?;
-        Ok(())
+        Ok(output.line(format!("  needed by: {} packages{named}", reasons.needed_by))?)
     }
 }
 
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "bulk why";
     let args: WhyArgs = parse(call, USAGE)?;
-    let work = BulkWork::open(&args.work).map_err(|error| work_failed(&error))?;
+    let work = args.work.open()?;
     let tree = ResolvedTree::read(&work).map_err(|error| known_tree_failed(&error))?;
     let package = tree.only_package(&args.name).map_err(|error| known_tree_failed(&error))?;
     let reasons = reasons_of(&work, &tree, package).map_err(|error| run_failed(&error))?;

@@ -172,7 +172,7 @@ pub(super) struct BuildReport {
     result: ResultWord,
     duration_ms: u64,
     patches: Vec<BuiltPatch>,
-    unpaired: Vec<UnpairedEntry>,
+    unpaired: Vec<UnpairedPackage>,
     scripts_left_out: Vec<String>,
     findings: Vec<LintFindingEntry>,
     /// Releases that are roots; their records are left out.
@@ -209,13 +209,6 @@ struct BuiltPackage {
 }
 
 #[derive(Debug, Serialize)]
-struct UnpairedEntry {
-    name: String,
-    arch: String,
-    side: &'static str,
-}
-
-#[derive(Debug, Serialize)]
 struct LintFindingEntry {
     code: &'static str,
     text: String,
@@ -244,7 +237,7 @@ impl BuildReport {
             result: if written.is_some() { ResultWord::Done } else { ResultWord::Planned },
             duration_ms: milliseconds_since(began),
             patches: vec![patch],
-            unpaired: draft.unpaired.iter().map(UnpairedEntry::of).collect(),
+            unpaired: draft.unpaired.clone(),
             scripts_left_out: draft.scripts_left_out.clone(),
             findings: draft.findings.iter().map(LintFindingEntry::of).collect(),
             roots: Vec::new(),
@@ -257,16 +250,6 @@ impl BuiltPackage {
         let ChangeCounts { added, replaced, deleted, attributes } = sparse.counts();
         let (pkg, arch, version) = (sparse.pkg.to_string(), sparse.arch.clone(), sparse.version.clone());
         Self { pkg, arch, version, added, replaced, deleted, attributes }
-    }
-}
-
-impl UnpairedEntry {
-    fn of(unpaired: &UnpairedPackage) -> Self {
-        let side = match unpaired.side {
-            ReleaseSide::From => "from",
-            ReleaseSide::To => "to",
-        };
-        Self { name: unpaired.name.clone(), arch: unpaired.arch.clone(), side }
     }
 }
 
@@ -309,8 +292,8 @@ impl CommandReport for BuildReport {
     }
 
     fn print_remarks(&self, output: &mut Output) -> anyhow::Result<()> {
-        for UnpairedEntry { name, arch, side } in &self.unpaired {
-            let release = if *side == "from" { "old" } else { "new" };
+        for UnpairedPackage { name, arch, side } in &self.unpaired {
+            let release = if *side == ReleaseSide::From { "old" } else { "new" };
             output.note(&format!("only the {release} release has {name} {arch}; it is left out"))?;
         }
         if let Some(counts) = left_out_scripts(&self.scripts_left_out) {

@@ -11,8 +11,8 @@ use patchadm_cli::reply::json::milliseconds_since;
 use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, Stop};
 use patchadm_cli::surroundings::Output;
 use patchadm_cli::surroundings::caller::with_signals;
-use patchadm_making::build::{BuildRequest, PatchForm};
-use patchadm_making::delta::{DeltaReport, DeltaRequest, ShownPackage, ShownSource, delta, parse_bases};
+use patchadm_making::build::{BuildRequest, PatchForm, ReleaseSide, UnpairedPackage};
+use patchadm_making::delta::{DeltaReport, DeltaRequest, SourceEnd, SourceOutcome, delta, parse_bases};
 use patchadm_producing::ends::{of_failure, stop as stopped};
 use patchadm_producing::patch_options::{FILE_FORMS, PatchOptions, read, wrong};
 use patchadm_svr4::patch::PatchId;
@@ -54,7 +54,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         Some(_) => Exit::PARTLY,
     };
     let result = result_word(&report, args.dry_run.dry_run);
-    Ok(Reply::new(exit, DeltaReply::of(&report, result, call.surroundings.began)))
+    Ok(Reply::new(exit, DeltaReply::of(report, result, call.surroundings.began)))
 }
 
 fn result_word(report: &DeltaReport, is_dry_run: bool) -> ResultWord {
@@ -126,7 +126,7 @@ impl DeltaArgs {
 pub(super) struct DeltaReply {
     result: ResultWord,
     duration_ms: u64,
-    sources: Vec<ShownSource>,
+    sources: Vec<SourceOutcome>,
     built: usize,
     kept: usize,
     failed: usize,
@@ -134,15 +134,15 @@ pub(super) struct DeltaReply {
 }
 
 impl DeltaReply {
-    pub(super) fn of(report: &DeltaReport, result: ResultWord, began: Instant) -> Self {
+    pub(super) fn of(report: DeltaReport, result: ResultWord, began: Instant) -> Self {
         Self {
             result,
             duration_ms: milliseconds_since(began),
-            sources: report.sources.iter().map(ShownSource::of).collect(),
             built: report.count("built"),
             kept: report.count("kept"),
             failed: report.count("failed"),
             to_sign: report.to_sign,
+            sources: report.sources,
         }
     }
 }
@@ -150,23 +150,23 @@ impl DeltaReply {
 impl CommandReport for DeltaReply {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
         for source in &self.sources {
-            let is_told = match source.state {
-                "unchanged" => output.is_verbose(),
-                state => state != "failed",
+            let is_told = match source.end {
+                SourceEnd::Unchanged => output.is_verbose(),
+                SourceEnd::Failed(_) => false,
+                _ => true,
             };
             for line in source.lines().iter().filter(|_| is_told) {
                 output.line(line)?;
             }
         }
         let Self { built, kept, failed, to_sign, .. } = self;
-        output.line(format!("{built} built, {kept} kept, {failed} failed; {to_sign} to be signed"))?;
-        Ok(())
+        Ok(output.line(format!("{built} built, {kept} kept, {failed} failed; {to_sign} to be signed"))?)
     }
 
     fn print_remarks(&self, output: &mut Output) -> anyhow::Result<()> {
         for source in &self.sources {
-            for ShownPackage { name, arch, side } in &source.unpaired {
-                let is = if *side == "from" { "no longer maintained" } else { "new" };
+            for UnpairedPackage { name, arch, side } in &source.unpaired {
+                let is = if *side == ReleaseSide::From { "no longer maintained" } else { "new" };
                 let source = &source.source;
                 output.note(&format!("{source}: {name} {arch} is {is}, and in no patch"))?;
             }
@@ -175,7 +175,9 @@ impl CommandReport for DeltaReply {
         if let Some(counts) = left_out_scripts(&left_out.collect::<Vec<_>>()) {
             output.note(&counts)?;
         }
-        for ShownSource { source, reason, .. } in self.sources.iter().filter(|one| one.state == "failed") {
+        for SourceOutcome { source, reason, .. } in
+            self.sources.iter().filter(|one| matches!(one.end, SourceEnd::Failed(_)))
+        {
             output.error(&format!("{source}: {reason}"))?;
         }
         Ok(())

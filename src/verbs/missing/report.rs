@@ -61,7 +61,7 @@ impl AnalysisReport {
     ) -> Self {
         let missing = analysis.patches.iter().filter(|patch| patch.is_missing).count();
         let unknown = analysis.unknown.into_iter().map(|id| UnknownEntry::of(id, depot));
-        let known = analysis.patches.into_iter().map(|patch| AnalysisRow::from(patch).with_kept(kept));
+        let known = analysis.patches.into_iter().map(|patch| AnalysisRow::of(patch, kept));
         Self {
             as_of: reference.as_of().map(|day| day.to_string()),
             groups: choice.request.groups.iter().map(ToString::to_string).collect(),
@@ -175,7 +175,7 @@ impl AnalysisReport {
 
     /// The list, with the number of patches and the sum of their ages.
     pub(super) fn listed(&self) -> String {
-        let ages: u64 = self.rows().filter_map(|row| row.age_days).map(u64::from).sum();
+        let ages: u64 = self.rows().filter_map(|row| row.patch.age_days).map(u64::from).sum();
         format!("{} ({}/{ages})", self.groups_in_words(), self.rows().count())
     }
 
@@ -232,28 +232,11 @@ pub(super) enum AnalysisEntry {
 /// A patch of an analysis: a row of the table, and an entry of the document.
 #[derive(Debug, Serialize)]
 pub(super) struct AnalysisRow {
-    pub(super) id: String,
-    pub(super) installed: Option<String>,
-    pub(super) current: Option<String>,
-    pub(super) relation: &'static str,
-    pub(super) recommended: bool,
-    pub(super) security: bool,
-    pub(super) bad: bool,
-    pub(super) date: Option<String>,
-    pub(super) age_days: Option<u32>,
-    pub(super) synopsis: String,
-    pub(super) packages: Vec<String>,
-    pub(super) requires: Vec<String>,
-    pub(super) size: Option<u64>,
-    pub(super) reboot: Option<String>,
+    #[serde(flatten)]
+    patch: AnalysedPatch,
     /// Old libraries kept because running programs still use them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(super) kept_shlibs: Vec<KeptLibrary>,
-    /// Letters of the column of flags.
-    #[serde(skip)]
-    flags: String,
-    #[serde(rename = "missing")]
-    pub(super) is_missing: bool,
+    kept_shlibs: Vec<KeptLibrary>,
 }
 
 #[derive(Debug, Serialize)]
@@ -299,43 +282,31 @@ impl UnknownEntry {
     }
 }
 
-impl From<AnalysedPatch> for AnalysisRow {
-    fn from(patch: AnalysedPatch) -> Self {
+impl AnalysisRow {
+    /// Adds libraries still loaded from before the patch, by the applied id.
+    fn of(patch: AnalysedPatch, kept: &LibrariesBeforePatches) -> Self {
+        let id = patch.installed.as_ref().map(|revision| format!("{}-{revision}", patch.base));
+        let found = id.and_then(|id| kept.get(&PatchId::new(&id).ok()?));
+        Self { kept_shlibs: found.cloned().unwrap_or_default(), patch }
+    }
+
+    /// Letters of the column of flags.
+    fn flags(&self) -> String {
         let letter = |origin, reference: char| match origin {
             FlagOrigin::None => '-',
             FlagOrigin::Given => reference.to_ascii_lowercase(),
             FlagOrigin::Reference => reference,
         };
-        let bad = if patch.is_bad { 'B' } else { '-' };
-        Self {
-            flags: [letter(patch.recommended, 'R'), letter(patch.security, 'S'), bad].iter().collect(),
-            id: patch.base,
-            installed: patch.installed,
-            current: patch.current,
-            relation: patch.relation.sign(),
-            recommended: patch.recommended.is_set(),
-            security: patch.security.is_set(),
-            bad: patch.is_bad,
-            date: patch.date.map(|date| date.to_string()),
-            age_days: patch.age_days,
-            synopsis: patch.synopsis,
-            packages: patch.packages,
-            requires: patch.requires,
-            size: patch.size,
-            reboot: patch.reboot,
-            kept_shlibs: Vec::new(),
-            is_missing: patch.is_missing,
-        }
+        let bad = if self.patch.is_bad { 'B' } else { '-' };
+        [letter(self.patch.recommended, 'R'), letter(self.patch.security, 'S'), bad].iter().collect()
     }
-}
 
-impl AnalysisRow {
     pub(super) fn widths<'a>(rows: impl Iterator<Item = &'a Self>) -> ColumnWidths {
         let least = ColumnWidths { base: 6, installed: 2, current: 2 };
         rows.fold(least, |widths, row| ColumnWidths {
-            base: widths.base.max(row.id.len()),
-            installed: widths.installed.max(row.installed.as_ref().map_or(0, String::len)),
-            current: widths.current.max(row.current.as_ref().map_or(0, String::len)),
+            base: widths.base.max(row.patch.base.len()),
+            installed: widths.installed.max(row.patch.installed.as_ref().map_or(0, String::len)),
+            current: widths.current.max(row.patch.current.as_ref().map_or(0, String::len)),
         })
     }
 
@@ -348,14 +319,6 @@ impl AnalysisRow {
         ]
     }
 
-    /// Adds libraries still loaded from before the patch, by the applied id.
-    pub(super) fn with_kept(mut self, kept: &LibrariesBeforePatches) -> Self {
-        let id = self.installed.as_ref().map(|revision| format!("{}-{revision}", self.id));
-        let found = id.and_then(|id| kept.get(&PatchId::new(&id).ok()?));
-        self.kept_shlibs = found.cloned().unwrap_or_default();
-        self
-    }
-
     /// The table row, and programs for which the patch is not in force.
     pub(super) fn lines(&self, widths: ColumnWidths) -> impl Iterator<Item = String> {
         let below = shlibs::sentences(&self.kept_shlibs).into_iter().map(|sentence| format!("  {sentence}"));
@@ -365,15 +328,16 @@ impl AnalysisRow {
     fn line(&self, widths: ColumnWidths) -> String {
         let ColumnWidths { base, installed, current } = widths;
         let revision = |revision: &Option<String>| revision.clone().unwrap_or_else(|| "--".to_owned());
-        let age = self.age_days.map_or_else(|| "-".to_owned(), |days| days.min(MOST_DAYS).to_string());
+        let patch = &self.patch;
+        let age = patch.age_days.map_or_else(|| "-".to_owned(), |days| days.min(MOST_DAYS).to_string());
         format!(
             "{:<base$} {:>installed$} {} {:>current$} {} {age:>3} {}",
-            self.id,
-            revision(&self.installed),
-            self.relation,
-            revision(&self.current),
-            self.flags,
-            self.synopsis
+            patch.base,
+            revision(&patch.installed),
+            patch.relation.sign(),
+            revision(&patch.current),
+            self.flags(),
+            patch.synopsis
         )
     }
 }

@@ -25,18 +25,7 @@ struct StageListArgs {
 
 #[derive(Serialize)]
 struct StageListReport {
-    stages: Vec<ShownEntry>,
-}
-
-#[derive(Serialize)]
-struct ShownEntry {
-    id: String,
-    name: String,
-    path: String,
-    created: String,
-    state: &'static str,
-    inside: u64,
-    promotions: Vec<String>,
+    stages: Vec<StageEntry>,
 }
 
 pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
@@ -45,44 +34,27 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let root = args.root.open(call)?;
     let stages =
         list_stages(&root).map_err(|error| stage_failed(&root, "the stages cannot be listed", &error))?;
-    let report = StageListReport { stages: stages.iter().map(ShownEntry::from).collect() };
-    Ok(Reply::about(&root, Exit::OK, report))
+    Ok(Reply::about(&root, Exit::OK, StageListReport { stages }))
 }
 
-impl From<&StageEntry> for ShownEntry {
-    fn from(entry: &StageEntry) -> Self {
-        let listed = &entry.listed;
-        Self {
-            id: listed.id.to_string(),
-            name: listed.name.to_string(),
-            path: listed.path.to_string(),
-            created: listed.created.clone(),
-            state: entry.state.word(),
-            inside: entry.inside,
-            promotions: entry.promotions.iter().map(ToString::to_string).collect(),
-        }
+fn line(entry: &StageEntry, zone: Zone) -> String {
+    let StageEntry { listed, state, inside, promotions } = entry;
+    let mut line = format!("{} {} {}", zone.minute_of(&listed.created), listed.name, listed.path);
+    if *state != StageState::Ok {
+        line.push_str(", ");
+        line.push_str(state.word());
     }
-}
-
-impl ShownEntry {
-    fn line(&self, zone: Zone) -> String {
-        let mut line = format!("{} {} {}", zone.minute_of(&self.created), self.name, self.path);
-        if self.state != StageState::Ok.word() {
-            line.push_str(", ");
-            line.push_str(self.state);
-        }
-        match self.inside {
-            0 => {}
-            1 => line.push_str(", somebody is inside"),
-            // Writing to a string does not fail.
-            count => drop(write!(line, ", {count} are inside")),
-        }
-        if !self.promotions.is_empty() {
-            line.push_str(", promoted as ");
-            line.push_str(&self.promotions.join(" "));
-        }
-        line
+    match *inside {
+        0 => {}
+        1 => line.push_str(", somebody is inside"),
+        // Writing to a string does not fail.
+        count => drop(write!(line, ", {count} are inside")),
     }
+    if !promotions.is_empty() {
+        line.push_str(", promoted as ");
+        line.push_str(&promotions.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "));
+    }
+    line
 }
 
 impl CommandReport for StageListReport {
@@ -91,6 +63,6 @@ impl CommandReport for StageListReport {
             output.line("the root has no stages")?;
         }
         let zone = output.zone();
-        Ok(self.stages.iter().try_for_each(|entry| output.line(entry.line(zone)))?)
+        Ok(self.stages.iter().try_for_each(|entry| output.line(line(entry, zone)))?)
     }
 }

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::ends::stage_failed;
 use crate::as_owner::options::OwnerOptions;
-use crate::patch_command::{exchanges_inside, guarded_trial};
+use crate::patch_command::guarded_trial;
 use crate::verbs::change::expected_plan;
 use crate::verbs::confirmation::{PROCEED, is_put_right_first, planned_first};
 use crate::verbs::options::{
@@ -17,9 +17,9 @@ use crate::verbs::options::{
     UndoOptions, VerbOptions, WaitOption, YesOption, path_text,
 };
 use crate::verbs::patch_lines::{print_summary, print_without_total};
-use patchadm_changeset::transaction::{ExchangeRequest, ExchangeWay};
+use patchadm_changeset::transaction::ExchangeWay;
 use patchadm_cli::arguments::{
-    LibraryOptions, NamedPath, ScriptTimeout, TrialOptions, directory_of_root, named_text, parse,
+    LibraryOptions, NamedPath, ScriptTimeout, TrialOptions, directory_of_root, inside, named_text, parse,
     script_settings,
 };
 use patchadm_cli::call::Invocation;
@@ -211,8 +211,8 @@ impl PromotionOptions {
 
 impl AskedPromotion {
     /// Directories whose changes should appear at once.
-    pub(super) fn exchanges(&self) -> Vec<ExchangeRequest> {
-        self.choices.exchange.clone().requests()
+    pub(super) fn exchanges(&self) -> Vec<ObjectPath> {
+        self.choices.exchange.exchange.clone()
     }
 
     pub(super) fn request(self, call: &Invocation, dry_run: bool) -> PromoteRequest {
@@ -272,13 +272,13 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
 fn confirm(
     call: &mut Invocation,
     root: &Root,
-    (request, exchanges): (&mut PromoteRequest, &[ExchangeRequest]),
+    (request, exchanges): (&mut PromoteRequest, &[ObjectPath]),
     wait: Option<u64>,
 ) -> anyhow::Result<()> {
     let plan_file = PlanFileRequest { in_report: true, ..request.plan_file.clone() };
     let plan = PromoteRequest { dry_run: true, plan_file, ..request.clone() };
     let promoted = |caller: &Caller<'_>| {
-        let caller = caller.exchanging(&exchanges_inside(root, exchanges));
+        let caller = caller.exchanging(&inside(root, exchanges));
         match promote_stage(root, &plan, &caller) {
             Err(StageError::Failure(failure)) if is_put_right_first(&failure) => Err(failure),
             promoted => Ok(promoted),
@@ -303,12 +303,12 @@ fn confirm(
 pub(super) fn answer(
     call: &Invocation,
     root: Root,
-    (request, exchanges): (&PromoteRequest, &[ExchangeRequest]),
+    (request, exchanges): (&PromoteRequest, &[ObjectPath]),
     (wait, note): (Option<u64>, Option<&str>),
 ) -> anyhow::Result<Reply> {
     let began = Instant::now();
     let done = call.change(&root, Command::Promote.name(), wait, |caller| {
-        let caller = caller.noting(note).exchanging(&exchanges_inside(&root, exchanges));
+        let caller = caller.noting(note).exchanging(&inside(&root, exchanges));
         let report = promote_stage(&root, request, &caller)?;
         let run = report.result.as_ref().ok().and_then(Option::as_ref).map(|receipt| receipt.run.clone());
         let Some(run) = run else { return Ok(report) };

@@ -6,7 +6,7 @@ use std::sync::{Mutex, OnceLock};
 use patchadm_bulk_values::report::{ReportedPatches, SourcePatchReport, TakenLibrary};
 use patchadm_inputs::input_file::read_own;
 use patchadm_making::build::PatchForm;
-use patchadm_making::delta::{DeltaReport, DeltaRequest, ShownSource, SourceOutcome, delta, parse_bases};
+use patchadm_making::delta::{DeltaReport, DeltaRequest, SourceOutcome, delta, parse_bases};
 use serde_json::Value;
 
 use super::packages::{PackageOfSet, SetPackages};
@@ -167,7 +167,7 @@ fn names<'p>(names: impl Iterator<Item = &'p String>) -> Value {
 
 fn shown(outcome: &SourceOutcome) -> Option<SourcePatchReport> {
     // Both types have the same fields, so this cannot fail.
-    serde_json::from_value(serde_json::to_value(ShownSource::of(outcome)).ok()?).ok()
+    serde_json::from_value(serde_json::to_value(outcome).ok()?).ok()
 }
 
 fn taken(made: &DeltaReport, libraries: &LibraryChanges) -> Vec<TakenLibrary> {

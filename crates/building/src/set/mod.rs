@@ -22,7 +22,7 @@ use patchadm_rootfs::{Dir, FileType, RootError};
 
 use crate::name_list::first_names;
 use crate::pool::PoolEntry;
-use crate::work::{BulkWork, numbered_directories};
+use crate::work::BulkWork;
 
 pub(crate) use delivered::ArchivedObjects;
 pub(crate) use libraries::{BaseLibraries, found_libraries, unmet_in_files};
@@ -108,11 +108,6 @@ pub const RELEASED: &str = "released";
 pub(crate) const PACKAGES: &str = "packages";
 
 pub(crate) const FILES: &str = "files";
-
-/// Sorted.
-pub fn set_numbers(work: &BulkWork) -> Result<Vec<u64>, RootError> {
-    numbered_directories(&work.directory(SETS)?)
-}
 
 /// Returns the set behind the link `current` or `released`.
 pub fn set_of_link(work: &BulkWork, link: &str) -> Result<Option<u64>, RootError> {

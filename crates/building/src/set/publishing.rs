@@ -8,6 +8,7 @@ use patchadm_inputs::sha256::{Sha256, Sha256Sum};
 use patchadm_rootfs::{Dir, FileType, RootError, cores, side_by_side};
 use patchadm_svr4::package::Mode;
 use rustix::io::Errno;
+use serde::Serialize;
 
 use super::selection::{EarlierSet, SetEntry};
 use super::{
@@ -281,11 +282,12 @@ pub(crate) fn read_set(work: &BulkWork, number: u64) -> Result<Option<EarlierSet
 
 const PATCHES: &[u8] = b"patches";
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct ReleasedSet {
     pub run: u64,
     pub packages: u64,
     /// The number under which existing patches were put aside.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub patches_moved: Option<u32>,
 }
 

@@ -115,7 +115,7 @@ pub enum TaskEvent {
     End(TaskEnd),
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskEnd {
     /// `None` if the pool has the result.
     pub failure: Option<TaskFailure>,
@@ -177,16 +177,7 @@ impl TaskFailure {
 
 impl TaskEnd {
     pub fn trouble(reason: impl Into<String>) -> Self {
-        Self {
-            failure: None,
-            trouble: Some(cut(reason.into())),
-            is_full: false,
-            lacks_room: false,
-            differs: None,
-            ms: 0,
-            cpu_ms: 0,
-            peak_memory: 0,
-        }
+        Self { trouble: Some(cut(reason.into())), ..Self::default() }
     }
 }
 

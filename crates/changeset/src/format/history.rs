@@ -140,7 +140,7 @@ mod escaped_path {
 }
 
 /// One run, or one patch of a run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HistoryEntry {
     /// `<number>-<16 hexadecimal digits>`.
     pub run: String,

@@ -58,7 +58,7 @@ pub struct UndoManifest {
     pub shlibs: Vec<ObjectRecord>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ManifestHeader {
     /// [`VERSION`].
     pub manifest: u32,
@@ -118,20 +118,8 @@ impl ManifestHeader {
             patch: patch.to_owned(),
             package: package.to_owned(),
             root: root.to_owned(),
-            obsoletes: Vec::new(),
-            parameters: Vec::new(),
-            made_records: Vec::new(),
-            records: None,
-            classes: None,
-            patch_info: BTreeMap::new(),
             features: vec![B3.to_owned()],
-            silent: Vec::new(),
-            record_times: BTreeMap::new(),
-            scripts: false,
-            open_attributes: None,
-            kept: Vec::new(),
-            unserved: Vec::new(),
-            files: None,
+            ..Self::default()
         }
     }
 }

@@ -57,9 +57,7 @@ pub struct TransactionError {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NoExchange {
-    /// Physical path.
-    pub directory: ObjectPath,
-    /// As a person would type it.
+    /// The directory, as a person would type it.
     pub shown: String,
     /// A clause.
     pub reason: String,
@@ -225,8 +223,7 @@ impl Cause {
     }
 
     pub(crate) fn no_exchange(root: &Root, directory: &ObjectPath, reason: String) -> Self {
-        let shown = root.show(directory);
-        Self::NoExchange(Box::new(NoExchange { directory: directory.clone(), shown, reason }))
+        Self::NoExchange(Box::new(NoExchange { shown: root.show(directory), reason }))
     }
 
     pub(crate) fn or_changed(self, path: String) -> Self {

@@ -88,4 +88,4 @@ pub use settings::{
     RunSettings, RunWatch, SavedArchives, StreamError, WantedFile,
 };
 pub use steps::{Planned, Published, Receipt, Snapshotted, Staged, run_plan};
-pub use tree::survey::{ExchangeReport, ExchangeRequest, ExchangeWay, foresee_exchanges};
+pub use tree::survey::{ExchangeReport, ExchangeWay, foresee_exchanges};

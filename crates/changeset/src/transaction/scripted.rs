@@ -35,7 +35,7 @@ use crate::transaction::stage::layout_stager::LayoutStager;
 use crate::transaction::stage::staged_versions::StagedVersions;
 use crate::transaction::steps::{OpenedRun, Receipt, commit, undo_published};
 use crate::transaction::switch::op_runner::OpRunner;
-use crate::transaction::tree::survey::{ExchangeReport, must_allow_scripts};
+use crate::transaction::tree::survey::must_allow_scripts;
 use patchadm_rootfs::{Digest, Dir, FileType, Inode, Lock, ObjectRights, ObjectStatus, Root, Xattrs};
 use patchadm_svr4::package::ObjectPath;
 
@@ -265,8 +265,8 @@ impl<'s> ScriptedRun<'s> {
         let findings = SwitchFindings::of_commit(None);
         notes.extend(finish_committed(&self.root, &journal, findings, elapsed));
         self.settings.watch.ends();
-        let exchanges = ExchangeReport::with_scripts(self.settings.exchanges);
-        Ok(Receipt { run: self.run.to_string(), bytes: self.bytes, undo: self.undo, exchanges, notes })
+        let (run, exchanges) = (self.run.to_string(), Vec::new());
+        Ok(Receipt { run, bytes: self.bytes, undo: self.undo, exchanges, notes })
     }
 
     pub fn roll_back(self, phase: Phase, cause: Cause) -> TransactionError {

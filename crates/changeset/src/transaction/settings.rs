@@ -12,7 +12,6 @@ use crate::stored_file::StoredFile;
 use crate::transaction::archive::verified::VerifiedArchive;
 use crate::transaction::error::Cause;
 use crate::transaction::journal::run_notes::SwitchedRun;
-use crate::transaction::tree::survey::ExchangeRequest;
 use patchadm_rootfs::{Interrupt, Root};
 use patchadm_svr4::package::{ObjectPath, PackagePath, PkgInst};
 
@@ -87,8 +86,8 @@ pub struct RunSettings<'a> {
     /// Random, different for each run.
     pub nonce: u64,
     pub ledgers: &'a dyn Ledgers,
-    /// Directories whose changes should become visible at once, in order; none inside another. Ignored with scripts.
-    pub exchanges: &'a [ExchangeRequest],
+    /// Physical paths of directories whose changes must become visible at once, in order; none inside another.
+    pub exchanges: &'a [ObjectPath],
     /// Consulted between steps.
     pub watch: RunWatch<'a>,
     /// Milliseconds since the command began.

@@ -23,7 +23,7 @@ use crate::transaction::recover::set_id::plain_objects;
 use crate::transaction::recover::strays::remove_strays;
 use crate::transaction::settings::{ContentSource, RunActivity, RunSettings, SavedArchives};
 use crate::transaction::stage::domains::{OpenDomains, make_own_directory};
-use crate::transaction::stage::layout::{LaidTree, StageLayout, TreeState, lay_out};
+use crate::transaction::stage::layout::{LaidTree, StageLayout, lay_out};
 use crate::transaction::stage::layout_stager::{EarlySync, LayoutStager};
 use crate::transaction::stage::object_stager::StagedContent;
 use crate::transaction::stage::staged_versions::StagedVersions;
@@ -50,7 +50,7 @@ pub struct Receipt {
 }
 
 /// If renames into a directory fail, everything is undone and a second run, with its own history entry, makes it a
-/// domain. An impossible exchange is given up alike, unless mandatory.
+/// domain.
 pub fn run_plan<'p>(
     root: &Root,
     lock: &'p Lock,
@@ -58,16 +58,17 @@ pub fn run_plan<'p>(
     settings: RunSettings<'p>,
     content: &mut dyn ContentSource,
 ) -> Result<Receipt, TransactionError> {
-    let mut attempt = |earlier: &EarlierAttempts| {
-        let planned = Planned::begin(root, lock, plan, settings, earlier)?;
+    let mut attempt = |apart: &[ObjectPath]| {
+        let planned = Planned::begin(root, lock, plan, settings, apart)?;
         planned.stage(content)?.snapshot()?.publish()?.switch()
     };
-    let mut earlier = EarlierAttempts::default();
-    loop {
-        match attempt(&earlier) {
-            Err(error) if earlier.learn(&error, settings) => {}
-            other => return other,
-        }
+    match attempt(&[]) {
+        Err(TransactionError {
+            cause: Cause::Apart { directory, .. },
+            left: RootCondition::Unchanged | RootCondition::RolledBack,
+            ..
+        }) => attempt(&[directory]),
+        other => other,
     }
 }
 
@@ -111,19 +112,19 @@ pub struct Published<'p> {
 }
 
 impl<'p> Planned<'p> {
-    /// The root must be recovered, and `lock` held since before the inventory. Uses findings of `earlier` attempts.
+    /// The root must be recovered, and `lock` held since before the inventory. An earlier attempt found that nothing can
+    /// be renamed into the directories `apart`.
     pub(crate) fn begin(
         root: &Root,
         _lock: &'p Lock,
         plan: &'p Plan,
         settings: RunSettings<'p>,
-        earlier: &EarlierAttempts,
+        apart: &[ObjectPath],
     ) -> Result<Self, TransactionError> {
-        let mut opening = OpenedRun::begin(root, settings, &earlier.apart)?;
-        if earlier.is_any() {
-            opening.domains.note_again();
-        }
-        match lay_out(root, &mut opening.domains, plan, "", settings.ledgers, earlier.trees(settings)) {
+        let mut opening = OpenedRun::begin(root, settings, apart)?;
+        let trees = settings.exchanges.iter().cloned();
+        let trees = trees.map(|directory| LaidTree { directory, exchanged: None }).collect();
+        match lay_out(root, &mut opening.domains, plan, "", settings.ledgers, trees) {
             Ok(mut layout) => {
                 let trees = std::mem::take(&mut layout.trees);
                 let (root, exchanges) = (root.clone(), reports(&trees));
@@ -475,47 +476,4 @@ pub(crate) fn undo_published(root: &Root, journal: &Journal, phase: Phase, cause
         Err(error) => RootCondition::Unfinished(vec![error.to_string()]),
     };
     TransactionError { phase, cause, left }
-}
-
-#[derive(Debug, Default)]
-pub(crate) struct EarlierAttempts {
-    pub(crate) apart: Vec<ObjectPath>,
-    given_up: BTreeMap<ObjectPath, String>,
-}
-
-impl EarlierAttempts {
-    fn learn(&mut self, error: &TransactionError, settings: RunSettings<'_>) -> bool {
-        if !matches!(error.left, RootCondition::Unchanged | RootCondition::RolledBack) {
-            return false;
-        }
-        match &error.cause {
-            Cause::Apart { directory, .. } if self.apart.is_empty() => {
-                self.apart.push(directory.clone());
-                true
-            }
-            Cause::NoExchange(refusal) => {
-                let mut requests = settings.exchanges.iter();
-                let may_be =
-                    requests.any(|request| request.directory == refusal.directory && !request.or_stop);
-                let reason = refusal.reason.clone();
-                may_be && self.given_up.insert(refusal.directory.clone(), reason).is_none()
-            }
-            _ => false,
-        }
-    }
-
-    pub(crate) fn is_any(&self) -> bool {
-        !self.apart.is_empty() || !self.given_up.is_empty()
-    }
-
-    pub(crate) fn trees(&self, settings: RunSettings<'_>) -> Vec<LaidTree> {
-        let tree = |request: &super::ExchangeRequest| LaidTree {
-            request: request.clone(),
-            state: match self.given_up.get(&request.directory) {
-                Some(reason) => TreeState::Renames(reason.clone()),
-                None => TreeState::Untouched,
-            },
-        };
-        settings.exchanges.iter().map(tree).collect()
-    }
 }

@@ -14,14 +14,12 @@ pub struct ExchangeEntry {
     #[serde(skip)]
     shown: String,
     way: ExchangeWay,
-    /// The reason why its objects are renamed one by one.
-    reason: Option<String>,
 }
 
 impl ExchangeEntry {
     pub fn of(root: &Root, report: &ExchangeReport) -> Self {
         let (path, shown) = (report.path.to_string(), root.show(&report.path));
-        Self { path, shown, way: report.way, reason: report.reason.clone() }
+        Self { path, shown, way: report.way }
     }
 }
 
@@ -29,12 +27,11 @@ pub fn exchange_lines(
     (entries, holders): (&[ExchangeEntry], &[DirectoryUser]),
     is_plan: bool,
 ) -> Vec<String> {
-    let [becomes, are] = if is_plan { ["would become", "would be"] } else { ["became", "were"] };
+    let becomes = if is_plan { "would become" } else { "became" };
     let mut lines: Vec<String> = Vec::new();
-    for ExchangeEntry { shown: path, way, reason, .. } in entries {
-        lines.push(match (*way, reason) {
-            (ExchangeWay::Exchange, _) => format!("{path}: all changes {becomes} visible at once"),
-            (_, Some(reason)) => format!("{path}: objects {are} renamed one by one: {reason}"),
+    for ExchangeEntry { shown: path, way, .. } in entries {
+        lines.push(match way {
+            ExchangeWay::Exchange => format!("{path}: all changes {becomes} visible at once"),
             _ => format!("{path}: nothing changes there"),
         });
     }

@@ -16,7 +16,7 @@ use super::words::{counted, human};
 use patchadm_changeset::format::history::SignatureRecord;
 use patchadm_core::operation::changed_texts::ChangedTexts;
 use patchadm_core::operation::failure::Failure;
-use patchadm_core::operation::patches::apply::ApplyOutcome;
+use patchadm_core::operation::patches::outcome::PatchOutcome;
 use patchadm_core::operation::patches::undo_states::PackageUndo;
 use patchadm_core::operation::queries::patch_objects::{ChangedObject, PatchAction};
 use patchadm_core::operation::queries::reasons::{PackageFit, PatchNeed};
@@ -164,7 +164,7 @@ impl PatchEntry {
     pub(super) fn of(
         root: &Root,
         command: Command,
-        one: ApplyOutcome,
+        one: PatchOutcome,
         (code, table): (fn(Command, &Failure) -> Exit, ExitTable),
     ) -> Self {
         let named = one.set.as_ref().map(|set| set.is_named);

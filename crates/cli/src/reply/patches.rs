@@ -22,8 +22,9 @@ use patchadm_changeset::plan::{BALLAST, SpaceNeed};
 use patchadm_changeset::transaction::{Receipt, RootCondition};
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::patches::after_run::AfterRun;
-use patchadm_core::operation::patches::apply::{ApplyOutcome, ApplyReport};
-use patchadm_core::operation::patches::back_out::{BackOutOutcome, BackOutReport};
+use patchadm_core::operation::patches::apply::ApplyReport;
+use patchadm_core::operation::patches::back_out::BackOutReport;
+use patchadm_core::operation::patches::outcome::PatchOutcome;
 use patchadm_planning::plan::refusal::{Command, Wording};
 use patchadm_rootfs::{DirectoryUser, Root, human_free, human_needed};
 use patchadm_svr4::package::PkgInst;
@@ -287,43 +288,7 @@ fn is_half_done(failure: &Failure) -> bool {
 /// Returns a backout in the form of an application.
 pub fn as_applied(report: BackOutReport) -> ApplyReport {
     let BackOutReport { recovered, preparation, patches, exchanges, plan_file, refused } = report;
-    let trial = None;
-    let patches = patches.into_iter().map(|one| {
-        let BackOutOutcome {
-            id,
-            plan,
-            scripts,
-            replaced_edits,
-            missing,
-            moved,
-            lists,
-            texts,
-            libraries,
-            result,
-        } = one;
-        ApplyOutcome {
-            id,
-            plan,
-            refused_plan: None,
-            reasons: None,
-            scripts,
-            replaced_edits,
-            missing,
-            moved,
-            lists,
-            delivered: BTreeMap::new(),
-            texts,
-            signature: None,
-            reboot: None,
-            in_use: Vec::new(),
-            libraries,
-            kept: Vec::new(),
-            set: None,
-            result,
-        }
-    });
-    let patches = patches.collect();
-    let after = AfterRun::default();
+    let (after, trial) = (AfterRun::default(), None);
     ApplyReport { recovered, preparation, patches, exchanges, after, trial, plan_file, refused }
 }
 
@@ -400,7 +365,7 @@ pub struct PatchListEntry {
 
 impl PatchListEntry {
     /// Sorted by package; `None` for a promotion, which makes its patches itself.
-    pub(super) fn all(command: Command, outcomes: &[ApplyOutcome]) -> Option<Vec<Self>> {
+    pub(super) fn all(command: Command, outcomes: &[PatchOutcome]) -> Option<Vec<Self>> {
         if command == Command::Promote {
             return None;
         }

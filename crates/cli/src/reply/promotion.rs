@@ -10,9 +10,10 @@ use super::exit::Exit;
 use super::patch_entry::new_bytes;
 use super::patches::{PatchFace, PatchesReport};
 use patchadm_changeset::transaction::Receipt;
-use patchadm_core::operation::changed_texts::{ChangedTexts, texts_of_plan};
+use patchadm_core::operation::changed_texts::texts_of_plan;
 use patchadm_core::operation::failure::Failure;
-use patchadm_core::operation::patches::apply::{ApplyOutcome, ApplyReport};
+use patchadm_core::operation::patches::apply::ApplyReport;
+use patchadm_core::operation::patches::outcome::PatchOutcome;
 use patchadm_core::operation::promotion_hooks::HookEnd;
 use patchadm_core::operation::running::UsingProcess;
 use patchadm_core::operation::stages::ConflictingPath;
@@ -152,36 +153,13 @@ fn applied(report: PromoteReport) -> ApplyReport {
             Err(_) => Err(Failure::NotWithout(id.clone())),
         };
         let id = plan.patches.first().cloned().unwrap_or_default();
-        ApplyOutcome { texts, ..outcome(id, Some(plan), own) }
+        PatchOutcome { texts, ..PatchOutcome::new(id, Some(plan), own) }
     };
-    let mut patches: Vec<ApplyOutcome> = portions.into_iter().map(of_brought).collect();
+    let mut patches: Vec<PatchOutcome> = portions.into_iter().map(of_brought).collect();
     if is_something {
-        patches.push(ApplyOutcome { in_use, texts, ..outcome(id, own, result) });
+        patches.push(PatchOutcome { in_use, texts, ..PatchOutcome::new(id, own, result) });
     }
     ApplyReport { recovered, patches, exchanges, after, trial, refused, ..ApplyReport::default() }
-}
-
-fn outcome(id: String, plan: Option<Plan>, result: Result<Option<Receipt>, Failure>) -> ApplyOutcome {
-    ApplyOutcome {
-        id,
-        plan,
-        refused_plan: None,
-        reasons: None,
-        scripts: Vec::new(),
-        replaced_edits: Vec::new(),
-        missing: Vec::new(),
-        moved: Vec::new(),
-        lists: Vec::new(),
-        delivered: BTreeMap::new(),
-        texts: ChangedTexts::new(),
-        signature: None,
-        reboot: None,
-        in_use: Vec::new(),
-        libraries: None,
-        kept: Vec::new(),
-        set: None,
-        result,
-    }
 }
 
 /// Returns the receipt of the run for a patch that it brought: its undo data came along.

@@ -4,17 +4,15 @@ use std::cell::RefCell;
 
 use super::failure::Failure;
 use patchadm_changeset::transaction::{
-    Cause, ExchangeReport, ExchangeRequest, ExchangeWay, Phase, RootCondition, TransactionError,
-    foresee_exchanges,
+    Cause, ExchangeReport, ExchangeWay, Phase, RootCondition, TransactionError, foresee_exchanges,
 };
 use patchadm_planning::plan::Plan;
 use patchadm_rootfs::{FileType, Root};
 use patchadm_svr4::package::ObjectPath;
 use rustix::io::Errno;
 
-pub(super) fn must_be_directories(root: &Root, requests: &[ExchangeRequest]) -> Result<(), Failure> {
-    for (at, request) in requests.iter().enumerate() {
-        let path = &request.directory;
+pub(super) fn must_be_directories(root: &Root, directories: &[ObjectPath]) -> Result<(), Failure> {
+    for (at, path) in directories.iter().enumerate() {
         let wrong = |reason: &str| {
             Err(Failure::ExchangeDirectory { path: root.show(path), reason: reason.to_owned() })
         };
@@ -29,7 +27,7 @@ pub(super) fn must_be_directories(root: &Root, requests: &[ExchangeRequest]) -> 
                 _ => return Err(error.into()),
             },
         }
-        let mut others = requests.iter().take(at).map(|other| &other.directory);
+        let mut others = directories.iter().take(at);
         if let Some(other) =
             others.find(|other| path == *other || path.is_below(other) || other.is_below(path))
         {
@@ -54,8 +52,7 @@ impl ExchangeLog {
         for report in reports {
             match all.iter_mut().find(|known| known.path == report.path) {
                 None => all.push(report.clone()),
-                // One run with renames suffices: the changes were not visible at once.
-                Some(known) if weight(report.way) > weight(known.way) => *known = report.clone(),
+                Some(known) if known.way == ExchangeWay::Nothing => *known = report.clone(),
                 Some(known) => {
                     let holders = report.holders.iter().filter(|new| !known.holders.contains(new));
                     let holders: Vec<_> = holders.cloned().collect();
@@ -65,38 +62,30 @@ impl ExchangeLog {
         }
     }
 
-    /// One report per directory, in the order of the requests.
-    pub(super) fn reports(&self, requests: &[ExchangeRequest]) -> Vec<ExchangeReport> {
+    /// One report per directory, in their order.
+    pub(super) fn reports(&self, directories: &[ObjectPath]) -> Vec<ExchangeReport> {
         let mut reports = self.0.borrow().clone();
-        let place = |path: &ObjectPath| requests.iter().position(|request| request.directory == *path);
+        let place = |path: &ObjectPath| directories.iter().position(|directory| directory == path);
         reports.sort_by_key(|report| place(&report.path));
         reports
-    }
-}
-
-fn weight(way: ExchangeWay) -> u8 {
-    match way {
-        ExchangeWay::Nothing => 0,
-        ExchangeWay::Exchange => 1,
-        ExchangeWay::Renames => 2,
     }
 }
 
 /// Each plan comes with whether scripts run.
 pub(super) fn foreseen<'p>(
     root: &Root,
-    requests: &[ExchangeRequest],
+    directories: &[ObjectPath],
     plans: impl Iterator<Item = (&'p Plan, bool)>,
 ) -> Result<Vec<ExchangeReport>, Failure> {
     let log = ExchangeLog::default();
-    if requests.is_empty() {
+    if directories.is_empty() {
         return Ok(Vec::new());
     }
     for (plan, has_scripts) in plans {
-        let reports = foresee_exchanges(root, plan, requests, has_scripts);
+        let reports = foresee_exchanges(root, plan, directories, has_scripts);
         log.add(&reports.map_err(refused)?);
     }
-    Ok(log.reports(requests))
+    Ok(log.reports(directories))
 }
 
 fn refused(cause: Cause) -> Failure {

@@ -7,8 +7,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use patchadm_rootfs::{Dir, FileType, RootError, random};
+use serde::Serialize;
 
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct AppletLinks {
     pub made: Vec<&'static str>,
     pub replaced: Vec<&'static str>,

@@ -18,8 +18,8 @@ use crate::operation::trial::request::TrialChange;
 use crate::script::{ProcessIdentity, ScriptError, end_leftovers};
 use patchadm_changeset::format::journal::{PatchRecord, RunRecord, ScriptProcess};
 use patchadm_changeset::transaction::{
-    Cause, ContentSource, ExchangeReport, ExchangeRequest, Phase, ProgressEvent, ProtectedPaths, Receipt,
-    Recovered, RootCondition, RunSettings, RunWatch, ScriptedRun, SwitchedRun, TransactionError,
+    Cause, ContentSource, ExchangeReport, Phase, ProgressEvent, ProtectedPaths, Receipt, Recovered,
+    RootCondition, RunSettings, RunWatch, ScriptedRun, SwitchedRun, TransactionError,
     keep_attempt_without_run, log_without_run, recover_with, run_plan, settle_identity, unfinished_script,
 };
 use patchadm_inputs::database::history::HistoryEntry;
@@ -37,6 +37,7 @@ use patchadm_svr4::places;
 
 pub use super::root_and_policy::RootAndPolicy;
 
+#[derive(Clone)]
 pub struct Caller<'a> {
     /// As lock, journal and history name it.
     pub program: &'static str,
@@ -68,7 +69,7 @@ pub struct Caller<'a> {
     /// A remark for the history that is reported later.
     pub note: Option<String>,
     /// Directories whose changes become visible at once, in the order of their switch.
-    pub exchanges: Vec<ExchangeRequest>,
+    pub exchanges: Vec<ObjectPath>,
 }
 
 impl Caller<'_> {
@@ -78,33 +79,12 @@ impl Caller<'_> {
     }
 
     pub(super) fn undoing(&self, run: &str) -> Self {
-        Self {
-            now: self.now.clone(),
-            time: self.time.clone(),
-            user: self.user.clone(),
-            scripts: self.scripts.clone(),
-            undoes: Some(run.to_owned()),
-            typed: self.typed.clone(),
-            note: self.note.clone(),
-            exchanges: self.exchanges.clone(),
-            ..*self
-        }
+        Self { undoes: Some(run.to_owned()), ..self.clone() }
     }
 
     /// Names a further command that the user did not request: it has no note and no exchanges.
     pub(super) fn doing(&self, program: &'static str) -> Self {
-        Self {
-            program,
-            now: self.now.clone(),
-            time: self.time.clone(),
-            user: self.user.clone(),
-            scripts: self.scripts.clone(),
-            undoes: None,
-            typed: None,
-            note: None,
-            exchanges: Vec::new(),
-            ..*self
-        }
+        Self { program, undoes: None, typed: None, note: None, exchanges: Vec::new(), ..self.clone() }
     }
 
     /// Ignores signals: one that came has been obeyed.
@@ -114,27 +94,17 @@ impl Caller<'_> {
 
     #[must_use]
     pub fn noting(&self, note: Option<&str>) -> Self {
-        Self {
-            now: self.now.clone(),
-            time: self.time.clone(),
-            user: self.user.clone(),
-            scripts: self.scripts.clone(),
-            undoes: self.undoes.clone(),
-            typed: self.typed.clone(),
-            note: note.map(str::to_owned),
-            exchanges: self.exchanges.clone(),
-            ..*self
-        }
+        Self { note: note.map(str::to_owned), ..self.clone() }
     }
 
     #[must_use]
     pub fn as_hook(&self) -> Self {
-        Self { is_hook: true, ..self.noting(self.note.as_deref()) }
+        Self { is_hook: true, ..self.clone() }
     }
 
     #[must_use]
-    pub fn exchanging(&self, exchanges: &[ExchangeRequest]) -> Self {
-        Self { exchanges: exchanges.to_vec(), ..self.noting(self.note.as_deref()) }
+    pub fn exchanging(&self, exchanges: &[ObjectPath]) -> Self {
+        Self { exchanges: exchanges.to_vec(), ..self.clone() }
     }
 }
 
@@ -221,7 +191,7 @@ pub struct Session<'a> {
     pub recovered: Recovered,
     /// For each patch that the caller did not name: the patch that requires it.
     because: BTreeMap<String, String>,
-    exchanges: Vec<ExchangeRequest>,
+    exchanges: Vec<ObjectPath>,
     exchanged: ExchangeLog,
     trial: TrialChange,
     /// Reports new history before the lock is released. A nested session has none.
@@ -469,10 +439,7 @@ impl<'a> Session<'a> {
         work: impl FnOnce(ScriptedRun<'_>) -> Result<Receipt, Failure>,
     ) -> Result<Receipt, Failure> {
         self.with_settings(plan, RunOptions::of(vec![patch_record(plan, log, text)]), |settings| {
-            let receipt =
-                work(ScriptedRun::begin(&self.ground.root, &self.lock, plan.command, held, settings)?)?;
-            self.exchanged.add(&receipt.exchanges);
-            Ok(receipt)
+            work(ScriptedRun::begin(&self.ground.root, &self.lock, plan.command, held, settings)?)
         })
     }
 

@@ -19,7 +19,7 @@ pub const LARGEST_PLAN: usize = 64 << 20;
 /// The verdict on a patch that is applied.
 pub const PLANNED: &str = "planned";
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlanFile {
     schema: String,
@@ -210,20 +210,7 @@ struct PlanHead {
 
 impl PlanFile {
     pub fn new(command: String, options: PlanOptions) -> Self {
-        Self {
-            schema: SCHEMA.to_owned(),
-            root: None,
-            command,
-            options,
-            patches: Vec::new(),
-            applied: Vec::new(),
-            found: Vec::new(),
-            changes: Vec::new(),
-            records: Vec::new(),
-            scripts: Vec::new(),
-            libraries: Vec::new(),
-            promotion: None,
-        }
+        Self { schema: SCHEMA.to_owned(), command, options, ..Self::default() }
     }
 
     pub fn parse(text: &[u8]) -> Result<Self, PlanFileError> {

@@ -316,7 +316,7 @@ pub enum BaseState {
     Mount,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct WrittenObject<'a> {
     #[serde(borrow)]
@@ -413,21 +413,7 @@ impl BaseObject {
 
 impl<'a> WrittenObject<'a> {
     fn at(path: &'a ObjectPath) -> Self {
-        Self {
-            path: encoded(path.as_bytes()),
-            mount: false,
-            kind: None,
-            mode: None,
-            uid: None,
-            gid: None,
-            mtime: None,
-            size: None,
-            b3: None,
-            target: None,
-            device: None,
-            xattrs: None,
-            group: None,
-        }
+        Self { path: encoded(path.as_bytes()), ..Self::default() }
     }
 
     fn is_bare(&self) -> bool {

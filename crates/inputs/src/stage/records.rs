@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::identity::{StageFileError, StageId, StageName, is_time};
 use super::scope::Scope;
+use patchadm_changeset::format::escaped::as_text;
 use patchadm_changeset::format::manifest::{decode, encode};
 use patchadm_changeset::format::run::{RUN_MARK, Run, around_mark};
 use patchadm_rootfs::Digest;
@@ -18,15 +19,19 @@ pub const FIRST_BASE: &str = "0";
 
 const DIGEST: &str = "b3:";
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ListedStage {
+    #[serde(serialize_with = "as_text")]
     pub id: StageId,
+    #[serde(serialize_with = "as_text")]
     pub name: StageName,
     /// On the host.
+    #[serde(serialize_with = "as_text")]
     pub path: ObjectPath,
     /// RFC 3339, UTC.
     pub created: String,
     /// `None` for a stage that version 0.1 listed.
+    #[serde(skip)]
     pub rights: Option<StageRights>,
 }
 

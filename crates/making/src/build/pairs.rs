@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::release::{Release, ReleaseForm, ReleasePackage};
 use patchadm_inputs::native::{LONGEST_PKG, NativeManager};
 use patchadm_svr4::package::{PkgInst, PkgInstError};
+use serde::Serialize;
 
 /// Options for names.
 #[derive(Clone, Debug, Default)]
@@ -21,7 +22,8 @@ pub struct PairNaming {
     pub base_version: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum ReleaseSide {
     From,
     To,
@@ -40,7 +42,7 @@ pub struct PackagePair<'r> {
 }
 
 /// Only one release has it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct UnpairedPackage {
     /// In its own format.
     pub name: String,

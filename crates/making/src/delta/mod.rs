@@ -21,9 +21,8 @@ use crate::release::{ReleaseError, ReleaseProblem};
 use inputs::{InputDigest, InputEntry, SourcePackages, SourceTable, read_inputs};
 use patchadm_rootfs::{LockHolder, WorkStep, WorkUnit, side_by_side};
 pub use request::{
-    DeltaError, DeltaReport, DeltaRequest, MadePatch, NeededFeature, PatchToTry, PatchTrials, ShownPackage,
-    ShownSource, SourceEnd, SourceFailure, SourceOutcome, TogetherReport, TrialFailure, TriedPatches,
-    TriedTogether,
+    DeltaError, DeltaReport, DeltaRequest, MadePatch, NeededFeature, PatchToTry, PatchTrials, SourceEnd,
+    SourceFailure, SourceOutcome, TogetherReport, TrialFailure, TriedPatches, TriedTogether,
 };
 use requirements::{SourceNeeds, highest_patch, requirements, waves};
 use source_patch::SourceRun;

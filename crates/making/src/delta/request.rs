@@ -8,12 +8,10 @@ use std::sync::Arc;
 
 use patchadm_rootfs::{LockError, RootError, WorkMeter};
 use patchadm_svr4::patch::{PatchId, PatchIdError, RequirementsError};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::state::{BuiltNews, StateError};
-use crate::build::{
-    BuildError, BuildRequest, LibraryFeature, PatchForm, PreviousError, ReleaseSide, UnpairedPackage,
-};
+use crate::build::{BuildError, BuildRequest, LibraryFeature, PatchForm, PreviousError, UnpairedPackage};
 use crate::release::ReleaseError;
 
 pub struct DeltaRequest<'a> {
@@ -184,14 +182,16 @@ pub struct DeltaReport {
     pub together: Option<TogetherReport>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub struct SourceOutcome {
     /// A source, or a file of no known source.
     pub source: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    #[serde(rename = "state")]
     pub end: SourceEnd,
     /// A sentence without its period.
     pub reason: String,
-    pub id: Option<String>,
     /// Packages in the patch; for an existing patch, those with other files.
     pub packages: Vec<String>,
     /// Other packages of both directories.
@@ -200,12 +200,17 @@ pub struct SourceOutcome {
     pub unpaired: Vec<UnpairedPackage>,
     /// Scripts of other package formats, as `PACKAGE: SCRIPT`.
     pub scripts_left_out: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
+    #[serde(serialize_with = "shown", skip_serializing_if = "Option::is_none")]
     pub path: Option<PathBuf>,
+    #[serde(serialize_with = "shown", skip_serializing_if = "Option::is_none")]
     pub log: Option<PathBuf>,
     /// Set for an existing patch, with the report of its build.
+    #[serde(skip)]
     pub sha256: Option<String>,
     /// See `sha256`.
+    #[serde(skip)]
     pub news: Option<BuiltNews>,
 }
 
@@ -237,7 +242,30 @@ impl SourceEnd {
     }
 }
 
+impl Serialize for SourceEnd {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.word())
+    }
+}
+
+fn shown<S: Serializer>(path: &Option<PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {
+    path.as_ref().map(|path| path.display().to_string()).serialize(serializer)
+}
+
 impl SourceOutcome {
+    pub fn lines(&self) -> Vec<String> {
+        let Self { source, id, end, reason, .. } = self;
+        let id = id.as_ref().map(|id| format!(" {id}")).unwrap_or_default();
+        let mut lines = vec![format!("{source}: {}{id}: {reason}", end.word())];
+        lines.extend(self.path.iter().map(|path| format!("  {}", path.display())));
+        for (what, names) in [("packages", &self.packages), ("without a change", &self.siblings_unchanged)] {
+            if !names.is_empty() && !matches!(end, SourceEnd::Unchanged) {
+                lines.push(format!("  {what}: {}", names.join(" ")));
+            }
+        }
+        lines
+    }
+
     pub(super) fn new(source: &str, end: SourceEnd, reason: impl Into<String>) -> Self {
         Self {
             source: source.to_owned(),
@@ -282,78 +310,5 @@ impl DeltaReport {
             SourceEnd::Failed(failure) => Some(&**failure),
             _ => None,
         })
-    }
-}
-
-#[derive(Clone, Debug, Serialize)]
-pub struct ShownSource {
-    pub source: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub id: Option<String>,
-    /// How it ended, in one word.
-    pub state: &'static str,
-    pub reason: String,
-    pub packages: Vec<String>,
-    /// Other packages of both directories.
-    pub siblings_unchanged: Vec<String>,
-    /// Packages that one directory lacks.
-    pub unpaired: Vec<ShownPackage>,
-    pub scripts_left_out: Vec<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub key: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub path: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub log: Option<String>,
-}
-
-/// A package that one directory lacks.
-#[derive(Clone, Debug, Serialize)]
-pub struct ShownPackage {
-    pub name: String,
-    pub arch: String,
-    /// The directory that has it: `from`, the released one, or `to`.
-    pub side: &'static str,
-}
-
-impl ShownSource {
-    pub fn of(outcome: &SourceOutcome) -> Self {
-        let shown = |path: &Path| path.display().to_string();
-        Self {
-            source: outcome.source.clone(),
-            id: outcome.id.clone(),
-            state: outcome.end.word(),
-            reason: outcome.reason.clone(),
-            packages: outcome.packages.clone(),
-            siblings_unchanged: outcome.siblings_unchanged.clone(),
-            unpaired: outcome.unpaired.iter().map(ShownPackage::of).collect(),
-            scripts_left_out: outcome.scripts_left_out.clone(),
-            key: outcome.key.clone(),
-            path: outcome.path.as_deref().map(shown),
-            log: outcome.log.as_deref().map(shown),
-        }
-    }
-
-    pub fn lines(&self) -> Vec<String> {
-        let Self { source, id, state, reason, .. } = self;
-        let id = id.as_ref().map(|id| format!(" {id}")).unwrap_or_default();
-        let mut lines = vec![format!("{source}: {state}{id}: {reason}")];
-        lines.extend(self.path.iter().map(|path| format!("  {path}")));
-        for (what, names) in [("packages", &self.packages), ("without a change", &self.siblings_unchanged)] {
-            if !names.is_empty() && self.state != "unchanged" {
-                lines.push(format!("  {what}: {}", names.join(" ")));
-            }
-        }
-        lines
-    }
-}
-
-impl ShownPackage {
-    fn of(unpaired: &UnpairedPackage) -> Self {
-        let side = match unpaired.side {
-            ReleaseSide::From => "from",
-            ReleaseSide::To => "to",
-        };
-        Self { name: unpaired.name.clone(), arch: unpaired.arch.clone(), side }
     }
 }

@@ -86,6 +86,20 @@ pub trait ContentReader: Send + Sync {
     ) -> io::Result<()>;
 }
 
+impl ReleasePackage {
+    /// Returns a tree, or a tar archive of one.
+    fn unnamed(
+        origin: String,
+        form: ReleaseForm,
+        objects: Vec<ReleaseObject>,
+        contents: impl ContentReader + 'static,
+    ) -> Self {
+        let (name, arch, version, source, summary, svr4) = (None, None, None, None, None, None);
+        let (scripts, contents) = (Vec::new(), Box::new(contents));
+        Self { origin, form, name, arch, version, source, summary, scripts, svr4, objects, contents }
+    }
+}
+
 impl fmt::Debug for ReleasePackage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ReleasePackage")

@@ -138,19 +138,7 @@ fn read(
 
 fn tar(file: &ArchiveFile, origin: String) -> Result<ReleasePackage, ReleaseProblem> {
     let (objects, contents) = TarPart(file.part(0, file.size())).list()?;
-    Ok(ReleasePackage {
-        origin,
-        form: ReleaseForm::Tar,
-        name: None,
-        arch: None,
-        version: None,
-        source: None,
-        summary: None,
-        scripts: Vec::new(),
-        svr4: None,
-        objects,
-        contents: Box::new(contents),
-    })
+    Ok(ReleasePackage::unnamed(origin, ReleaseForm::Tar, objects, contents))
 }
 
 /// Refuses two packages that pairing cannot distinguish.

@@ -62,19 +62,7 @@ pub(super) fn read(
     }
     let stamps = met.into_iter().filter(|met| met.status.file_type == FileType::Regular);
     let contents = TreeContents::new(root, stamps.collect(), &objects);
-    Ok(ReleasePackage {
-        origin,
-        form: ReleaseForm::Tree,
-        name: None,
-        arch: None,
-        version: None,
-        source: None,
-        summary: None,
-        scripts: Vec::new(),
-        svr4: None,
-        objects,
-        contents: Box::new(contents),
-    })
+    Ok(ReleasePackage::unnamed(origin, ReleaseForm::Tree, objects, contents))
 }
 
 pub(super) fn read_met(

@@ -22,7 +22,9 @@ pub use request::{AnalysisRequest, Group, GroupError, RequestError, SynopsisPatt
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use chrono::NaiveDate;
+use patchadm_changeset::format::escaped::as_text_if_any;
 use patchadm_svr4::patch::PatchId;
+use serde::{Serialize, Serializer};
 
 use reference::KnownBase;
 use request::{GroupKind, Narrowing};
@@ -36,8 +38,9 @@ pub struct Analysis {
     pub unknown: Vec<String>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct AnalysedPatch {
+    #[serde(rename = "id")]
     pub base: String,
     pub installed: Option<String>,
     /// The current or named revision; `None` if the cross-reference lacks the patch.
@@ -46,9 +49,12 @@ pub struct AnalysedPatch {
     pub recommended: FlagOrigin,
     pub security: FlagOrigin,
     /// True if the applied revision, or else the current one, was withdrawn.
+    #[serde(rename = "bad")]
     pub is_bad: bool,
+    #[serde(rename = "missing")]
     pub is_missing: bool,
     /// The day of the current revision.
+    #[serde(serialize_with = "as_text_if_any")]
     pub date: Option<NaiveDate>,
     pub age_days: Option<u32>,
     pub synopsis: String,
@@ -82,6 +88,18 @@ pub enum FlagOrigin {
 impl FlagOrigin {
     pub fn is_set(self) -> bool {
         self != Self::None
+    }
+}
+
+impl Serialize for FlagOrigin {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bool(self.is_set())
+    }
+}
+
+impl Serialize for RevisionRelation {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.sign())
     }
 }
 

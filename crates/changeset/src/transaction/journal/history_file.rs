@@ -29,6 +29,21 @@ fn because_of(run_record: &RunRecord, patches: &[String]) -> BTreeMap<String, St
     named.collect()
 }
 
+/// Returns what a run and an attempt have in common.
+fn entry_of(root: &Root, run: &str, record: &RunRecord) -> HistoryEntry {
+    HistoryEntry {
+        run: run.to_owned(),
+        time: record.time.clone(),
+        user: record.user.clone(),
+        command: record.command.clone(),
+        trusted: root.is_trusted(),
+        hook: record.hook,
+        note: record.note.clone(),
+        undoes: record.undoes.clone(),
+        ..HistoryEntry::default()
+    }
+}
+
 fn history_lines(
     root: &Root,
     (run, run_record): (&str, &RunRecord),
@@ -41,25 +56,18 @@ fn history_lines(
                 refreshed: &[RefreshRecord],
                 merges: &[Merge]| {
         let entry = HistoryEntry {
-            run: run.to_owned(),
-            time: run_record.time.clone(),
-            user: run_record.user.clone(),
-            command: run_record.command.clone(),
             typed: typed.clone(),
             patches: patches.to_vec(),
             result: if outcome == RunOutcome::Commit { "done" } else { "rolled-back" }.to_owned(),
             packages: packages.to_vec(),
             duration: duration_ms.unwrap_or_default(),
-            trusted: root.is_trusted(),
-            hook: run_record.hook,
             signature: signature.clone(),
-            note: run_record.note.clone(),
             because: because_of(run_record, patches),
-            undoes: run_record.undoes.clone(),
             refreshed: refreshed.to_vec(),
             merges: merges.to_vec(),
             trial: run_record.trial.clone(),
             trial_end: run_record.trial_end.clone(),
+            ..entry_of(root, run, run_record)
         };
         entry.line()
     };
@@ -244,25 +252,11 @@ fn attempt_entry(root: &Root, run: &Run, record: &RunRecord) -> HistoryEntry {
         names
     };
     HistoryEntry {
-        run: run.to_string(),
-        time: record.time.clone(),
-        user: record.user.clone(),
-        command: record.command.clone(),
         typed: record.typed.clone(),
         patches: all(|one| &one.patches, &record.patches),
         packages: all(|one| &one.packages, &record.packages),
         result: AttemptEnd::Interrupted.word().to_owned(),
-        duration: 0,
-        trusted: root.is_trusted(),
-        hook: record.hook,
-        signature: None,
-        note: record.note.clone(),
-        because: BTreeMap::new(),
-        undoes: record.undoes.clone(),
-        refreshed: Vec::new(),
-        merges: Vec::new(),
-        trial: None,
-        trial_end: None,
+        ..entry_of(root, &run.to_string(), record)
     }
 }
 

@@ -3,6 +3,7 @@
 //! removed, but noted.
 
 use rustix::io::Errno;
+use serde::Serialize;
 
 use crate::format::journal::{Identity, Journal, JournalHead, Op, OpKind};
 use crate::format::undo_files::UNDO;
@@ -56,7 +57,7 @@ pub(crate) struct RemovedStrays {
 }
 
 /// An ended run's stage that cannot be removed, which blocks every change.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct StuckStage {
     /// With the prefix of the root.
     pub path: String,
@@ -85,13 +86,14 @@ pub fn stuck_stage(root: &Root) -> Result<Option<StuckStage>, Cause> {
 
 /// The stages of runs that ended before they changed anything, and that of the last run if it was ended before it tidied
 /// up. The next change and `recover` remove them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct LeftoverStages {
     /// The runs.
     pub runs: Vec<String>,
     /// The space that they take, in bytes.
     pub bytes: u64,
     /// The last run, which is over, is among them: the root is as after it.
+    #[serde(skip)]
     pub has_last_run: bool,
 }
 

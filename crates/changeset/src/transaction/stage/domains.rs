@@ -64,7 +64,6 @@ pub(crate) struct OpenDomains {
     keys: HashMap<DomainKey, usize>,
     list: Vec<OpenDomain>,
     apart: Vec<ObjectPath>,
-    is_again: bool,
 }
 
 impl OpenDomains {
@@ -80,7 +79,6 @@ impl OpenDomains {
             keys: HashMap::new(),
             list: Vec::new(),
             apart: apart.to_vec(),
-            is_again: false,
         };
         let key = DomainKey { alone: domains.closed(&own, &seen)?, ..DomainKey::of(&seen) };
         domains.add(key, top, &stages, run.to_string().as_bytes())?;
@@ -88,11 +86,7 @@ impl OpenDomains {
     }
 
     pub(crate) fn is_second_try(&self) -> bool {
-        self.is_again || !self.apart.is_empty()
-    }
-
-    pub(crate) fn note_again(&mut self) {
-        self.is_again = true;
+        !self.apart.is_empty()
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &OpenDomain> {

@@ -15,7 +15,7 @@ use crate::transaction::objects::identity::{encoded, identity, is_layered};
 use crate::transaction::objects::names::{Dirs, RenameSupport, is_replaceable_hint};
 use crate::transaction::settings::{LedgerDraft, Ledgers};
 use crate::transaction::stage::domains::{OpenDomain, OpenDomains};
-use crate::transaction::tree::survey::{ExchangeRequest, TreeSurvey, survey};
+use crate::transaction::tree::survey::{TreeSurvey, survey};
 use patchadm_rootfs::{Dir, Inode, Live, LiveKind, Resolver, Root, Timestamp};
 use patchadm_svr4::package::{Mode, ObjectPath, PkgInst};
 use patchadm_svr4::places;
@@ -67,15 +67,10 @@ pub(crate) enum ToStage<'p> {
 
 #[derive(Debug)]
 pub(crate) struct LaidTree {
-    pub(crate) request: ExchangeRequest,
-    pub(crate) state: TreeState,
-}
-
-#[derive(Debug)]
-pub(crate) enum TreeState {
-    Untouched,
-    Renames(String),
-    Exchange(Box<ExchangedTree>),
+    /// Physical path.
+    pub(crate) directory: ObjectPath,
+    /// `None` as long as nothing changes there.
+    pub(crate) exchanged: Option<Box<ExchangedTree>>,
 }
 
 #[derive(Debug)]
@@ -393,29 +388,22 @@ fn library_rank(name: &[u8]) -> u8 {
 type StagedPlace = (String, Option<Box<[u8]>>);
 
 impl<'p> LayoutBuilder<'_, 'p> {
-    /// Index of the exchanged directory that contains, or is, the target. The first target settles whether an exchange
+    /// Index of the exchanged directory that contains, or is, the target. The first target decides whether an exchange
     /// is possible.
     fn tree_of(&mut self, physical: &ObjectPath) -> Result<Option<usize>, Cause> {
         let is_in = |path: &ObjectPath| physical == path || physical.is_below(path);
-        let Some(place) = self.trees.iter().position(|tree| is_in(&tree.request.directory)) else {
+        let Some(place) = self.trees.iter().position(|tree| is_in(&tree.directory)) else {
             return Ok(None);
         };
-        if self.trees.get(place).is_some_and(|tree| matches!(tree.state, TreeState::Untouched)) {
-            let settled = self.settle_tree(place);
-            let Some(tree) = self.trees.get_mut(place) else { return Ok(None) };
-            tree.state = match settled {
-                Ok(exchanged) => TreeState::Exchange(Box::new(exchanged)),
-                Err(Cause::NoExchange(refusal)) if !tree.request.or_stop => {
-                    TreeState::Renames(refusal.reason)
-                }
-                Err(other) => return Err(other),
-            };
+        if self.trees[place].exchanged.is_none() {
+            let settled = self.settle_tree(place)?;
+            self.trees[place].exchanged = Some(Box::new(settled));
         }
-        Ok(self.trees.get(place).filter(|tree| matches!(tree.state, TreeState::Exchange(_))).map(|_| place))
+        Ok(Some(place))
     }
 
     fn settle_tree(&mut self, place: usize) -> Result<ExchangedTree, Cause> {
-        let path = self.trees.get(place).map(|tree| tree.request.directory.clone());
+        let path = self.trees.get(place).map(|tree| tree.directory.clone());
         let path = path.ok_or_else(|| Cause::Internal("there is no such directory".to_owned()))?;
         let survey = survey(self.root, &path)?;
         let (domain, _) = self.domain_of(&path)?;
@@ -428,10 +416,8 @@ impl<'p> LayoutBuilder<'_, 'p> {
     }
 
     pub(crate) fn exchanged(&mut self, place: usize) -> Result<&mut ExchangedTree, Cause> {
-        match self.trees.get_mut(place).map(|tree| &mut tree.state) {
-            Some(TreeState::Exchange(tree)) => Ok(tree),
-            _ => Err(Cause::Internal("a directory is not exchanged".to_owned())),
-        }
+        let tree = self.trees.get_mut(place).and_then(|tree| tree.exchanged.as_deref_mut());
+        tree.ok_or_else(|| Cause::Internal("a directory is not exchanged".to_owned()))
     }
 
     fn place_in_tree(
@@ -459,8 +445,8 @@ impl<'p> LayoutBuilder<'_, 'p> {
         let targets = [Some(&item.op.path), item.op.to.as_ref()];
         let is_in = |directory: &ObjectPath, path: &ObjectPath| path == directory || path.is_below(directory);
         for tree in &self.trees {
-            let directory = &tree.request.directory;
-            let is_exchanged = matches!(tree.state, TreeState::Exchange(_)) && item.op.kind != OpKind::Tree;
+            let directory = &tree.directory;
+            let is_exchanged = tree.exchanged.is_some() && item.op.kind != OpKind::Tree;
             if is_exchanged && targets.into_iter().flatten().any(|path| is_in(directory, path)) {
                 let reason = format!("{} below it is a record", self.root.show(&item.op.path));
                 return Err(Cause::no_exchange(self.root, directory, reason));
@@ -472,9 +458,7 @@ impl<'p> LayoutBuilder<'_, 'p> {
     /// In the requested order.
     pub(crate) fn exchanges(&mut self) -> Result<(), Cause> {
         for place in 0..self.trees.len() {
-            let Some(TreeState::Exchange(tree)) = self.trees.get(place).map(|tree| &tree.state) else {
-                continue;
-            };
+            let Some(tree) = &self.trees[place].exchanged else { continue };
             let (path, domain, stage) = (tree.survey.path.clone(), tree.domain, tree.stage.clone());
             let old = Some(Box::new(identity(&tree.survey.top, None, None)));
             let (_, parent) = self.domain_of(&path)?;

@@ -6,7 +6,6 @@ use std::path::Path;
 
 use rustix::io::Errno;
 
-use super::ground::Ground;
 use super::world::{World, at};
 use crate::format::journal::OpKind;
 use crate::transaction::ExchangeReport;
@@ -23,7 +22,7 @@ fn only(receipt: &Receipt) -> &ExchangeReport {
 }
 
 fn exchanged(world: &World) -> Receipt {
-    world.exchange(&["/opt/web"], true);
+    world.exchange(&["/opt/web"]);
     world.run(Door::default()).unwrap()
 }
 
@@ -32,7 +31,7 @@ fn an_exchanged_directory_is_what_renames_would_have_made_of_it() {
     let [renamed, world] = [World::new(), World::new()];
     renamed.run(Door::default()).unwrap();
     let receipt = exchanged(&world);
-    assert_eq!((only(&receipt).way, only(&receipt).reason.as_ref()), (ExchangeWay::Exchange, None));
+    assert_eq!(only(&receipt).way, ExchangeWay::Exchange);
     assert_eq!(receipt.notes, Vec::<String>::new());
     assert_eq!(world.picture(), renamed.picture());
     let journal = world.journal();
@@ -72,55 +71,50 @@ fn an_object_that_only_gets_other_attributes_is_another_one() {
     assert_eq!(fs::metadata(world.path("opt/web/staying")).unwrap().mode() & 0o7777, 0o4750);
     let world = World::new();
     fs::hard_link(world.path("opt/web/staying"), world.path("opt/elsewhere")).unwrap();
-    world.exchange(&["/opt/web"], false);
-    let receipt = world.run(Door::default()).unwrap();
-    assert_eq!(only(&receipt).way, ExchangeWay::Renames);
-    let reason = only(&receipt).reason.clone().unwrap();
-    assert!(
-        reason.ends_with("/opt/web/staying gets different attributes, but has names elsewhere"),
-        "{reason}"
-    );
+    world.exchange(&["/opt/web"]);
+    let error = world.run(Door::default()).unwrap_err().to_string();
+    assert!(error.contains("/opt/web/staying gets different attributes, but has names elsewhere"), "{error}");
     let modes =
         ["opt/web/staying", "opt/elsewhere"].map(|path| fs::metadata(world.path(path)).unwrap().mode());
-    assert_eq!(modes.map(|mode| mode & 0o7777), [0o4750; 2]);
+    assert_eq!(modes.map(|mode| mode & 0o7777), [0o4755; 2]);
 }
 
 #[test]
-fn a_file_that_cannot_be_linked_makes_a_run_of_renames_or_none() {
-    let [renamed, world] = [World::new(), World::new()];
-    renamed.run(Door::default()).unwrap();
-    world.exchange(&["/opt/web"], false);
-    let receipt = world.run(Ground::NotExchanged.open_door()).unwrap();
-    assert_eq!(only(&receipt).way, ExchangeWay::Renames);
-    let reason = only(&receipt).reason.clone().unwrap();
-    assert!(reason.contains("make the link") && reason.contains("Operation not permitted"), "{reason}");
-    assert_eq!(world.picture(), renamed.picture());
+fn a_file_that_cannot_be_linked_refuses_the_run() {
     let world = World::new();
-    world.exchange(&["/opt/web"], true);
+    world.exchange(&["/opt/web"]);
     let before = world.picture();
-    let error = world.run(Ground::NotExchanged.open_door()).unwrap_err();
+    let door = Door::watched(|step| {
+        let is_link = step.call == ChangeCall::MakeLink && step.path.to_string().contains("/o/tree.");
+        if is_link { Err(Errno::PERM) } else { Ok(()) }
+    });
+    let error = world.run(door).unwrap_err();
     assert!(matches!(error.cause, Cause::NoExchange(_)), "{error}");
-    assert!(error.to_string().contains("/opt/web: its changes cannot become visible at once: "), "{error}");
+    let error = error.to_string();
+    assert!(error.contains("/opt/web: its changes cannot become visible at once: "), "{error}");
+    assert!(error.contains("make the link") && error.contains("Operation not permitted"), "{error}");
     assert_eq!(world.picture(), before);
 }
 
 #[test]
-fn an_exchange_that_the_file_system_refuses_at_last_is_a_run_of_renames() {
+fn an_exchange_that_the_file_system_refuses_at_last_rolls_the_run_back() {
     let world = World::new();
-    world.exchange(&["/opt/web"], false);
+    world.exchange(&["/opt/web"]);
+    let before = world.picture();
     let door = Door::watched(|step| {
         let is_tree = step.call == ChangeCall::Exchange && step.path.to_string().ends_with("/o/tree.0");
         if is_tree { Err(Errno::XDEV) } else { Ok(()) }
     });
-    let receipt = world.run(door).unwrap();
-    assert_eq!((only(&receipt).way, receipt.run.as_str()), (ExchangeWay::Renames, "2-00000000000000aa"));
+    let error = world.run(door).unwrap_err();
+    assert!(matches!(error.cause, Cause::NoExchange(_)), "{error}");
+    assert_eq!(world.picture(), before);
 }
 
 #[test]
 fn a_directory_in_which_nothing_changes_is_left_alone() {
     let world = World::new();
     fs::create_dir(world.path("srv")).unwrap();
-    world.exchange(&["/srv", "/opt"], false);
+    world.exchange(&["/srv", "/opt"]);
     let receipt = world.run(Door::default()).unwrap();
     let ways: Vec<_> = receipt.exchanges.iter().map(|report| report.way).collect();
     assert_eq!(ways, [ExchangeWay::Nothing, ExchangeWay::Exchange]);
@@ -130,7 +124,7 @@ fn a_directory_in_which_nothing_changes_is_left_alone() {
 fn several_directories_are_exchanged_in_the_order_in_which_they_are_named() {
     let [renamed, world] = [World::new(), World::new()];
     renamed.run(Door::default()).unwrap();
-    world.exchange(&["/opt/web/tree/sub", "/opt/web/kept", "/opt/web/bin"], false);
+    world.exchange(&["/opt/web/kept", "/opt/web/bin"]);
     world.run(Door::default()).unwrap();
     assert_eq!(world.picture(), renamed.picture());
     let trees = world.journal();
@@ -142,13 +136,14 @@ fn several_directories_are_exchanged_in_the_order_in_which_they_are_named() {
 /// Returns why `/opt` or another directory cannot be exchanged, before a run and in it.
 fn refusal(world: &World, directory: &str) -> String {
     let root = world.root(Door::default());
-    world.exchange(&[directory], false);
-    let requests = [super::super::ExchangeRequest { directory: at(directory), or_stop: false }];
-    let foreseen = foresee_exchanges(&root, &world.plan(), &requests, false).unwrap();
-    let receipt = world.run(Door::default()).unwrap();
-    assert_eq!(foreseen, receipt.exchanges);
-    assert_eq!(only(&receipt).way, ExchangeWay::Renames);
-    only(&receipt).reason.clone().unwrap()
+    world.exchange(&[directory]);
+    let foreseen = foresee_exchanges(&root, &world.plan(), &[at(directory)], false).unwrap_err();
+    let cause = world.run(Door::default()).unwrap_err().cause;
+    assert_eq!(foreseen.to_string(), cause.to_string());
+    match cause {
+        Cause::NoExchange(refusal) => refusal.reason,
+        other => panic!("{other}"),
+    }
 }
 
 #[test]
@@ -172,8 +167,7 @@ fn a_plan_is_foreseen_to_be_carried_out_at_once() {
     let world = World::new();
     let root = world.root(Door::default());
     let before = world.picture();
-    let request = super::super::ExchangeRequest { directory: at("/opt/web"), or_stop: true };
-    let foreseen = foresee_exchanges(&root, &world.plan(), &[request], false).unwrap();
+    let foreseen = foresee_exchanges(&root, &world.plan(), &[at("/opt/web")], false).unwrap();
     assert_eq!(foreseen[0].way, ExchangeWay::Exchange);
     assert_eq!(world.picture(), before);
 }
@@ -198,7 +192,7 @@ fn what_somebody_does_to_the_old_directory_before_the_commit_rolls_the_run_back(
     ];
     for (what, meddle) in meddles {
         let world = World::new();
-        world.exchange(&["/opt/web"], false);
+        world.exchange(&["/opt/web"]);
         let web = world.path("opt/web");
         let meddled = std::sync::atomic::AtomicBool::new(false);
         let door = Door::watched(move |step| {
@@ -227,7 +221,7 @@ fn what_somebody_does_to_the_old_directory_before_the_commit_rolls_the_run_back(
 #[test]
 fn what_somebody_puts_into_a_directory_that_goes_is_found_in_the_one_that_stays() {
     let world = World::new();
-    world.exchange(&["/opt/web"], false);
+    world.exchange(&["/opt/web"]);
     let stage = world.path("var/sadm/patchadm/stage/1-00000000000000aa/o/tree.0");
     let done = std::sync::atomic::AtomicBool::new(false);
     // A process with its working directory in the old tree, after the commit and in the middle of the drop.
@@ -268,7 +262,7 @@ fn what_somebody_puts_into_a_directory_that_goes_is_found_in_the_one_that_stays(
 /// Returns a world with a run that died right after the exchange of `/opt/web`, and the directory in the stage.
 fn died_behind_exchange() -> (World, std::path::PathBuf) {
     let world = World::new();
-    world.exchange(&["/opt/web"], true);
+    world.exchange(&["/opt/web"]);
     let is_dead = std::sync::atomic::AtomicBool::new(false);
     let exchanged = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     let seen = exchanged.clone();

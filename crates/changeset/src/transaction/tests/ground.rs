@@ -27,12 +27,10 @@ pub(super) enum Ground {
     Apart,
     /// It can do everything, and the changes below `/opt/web` become visible at once.
     Exchanged,
-    /// The changes below `/opt/web` should become visible at once, but no file there can have a second name.
-    NotExchanged,
 }
 
 impl Ground {
-    pub(super) const ALL: [Self; 8] = [
+    pub(super) const ALL: [Self; 7] = [
         Self::Usual,
         Self::NoExchange,
         Self::NoLinks,
@@ -40,7 +38,6 @@ impl Ground {
         Self::OnlyRename,
         Self::Apart,
         Self::Exchanged,
-        Self::NotExchanged,
     ];
     /// The file systems that are less capable everywhere.
     pub(super) const POOR: [Self; 4] = [Self::NoExchange, Self::NoLinks, Self::NoReplace, Self::OnlyRename];
@@ -63,9 +60,6 @@ impl Ground {
             (Self::NoExchange | Self::NoLinks | Self::OnlyRename, ChangeCall::Exchange)
             | (Self::NoReplace | Self::OnlyRename, ChangeCall::Move) => Err(Errno::INVAL),
             (Self::NoLinks, ChangeCall::MakeLink) => Err(Errno::PERM),
-            (Self::NotExchanged, ChangeCall::MakeLink) if step.path.to_string().contains("/o/tree.") => {
-                Err(Errno::PERM)
-            }
             (Self::Apart, ChangeCall::Exchange) if is_of_bin(step.path) => Err(Errno::XDEV),
             _ => Ok(()),
         }
@@ -84,8 +78,8 @@ impl Ground {
     /// Returns the part of a world's plan that such a file system can carry out.
     pub(super) fn plan(self, world: &World) -> Plan {
         let mut plan = world.plan();
-        if matches!(self, Self::Exchanged | Self::NotExchanged) {
-            world.exchange(&["/opt/web"], false);
+        if self == Self::Exchanged {
+            world.exchange(&["/opt/web"]);
         }
         let turns = [at("/opt/web/flat"), at("/opt/web/tree")];
         let is_turn = |path: &ObjectPath| turns.iter().any(|turn| path == turn || path.is_below(turn));

@@ -28,7 +28,6 @@ use crate::transaction::TransactionError;
 use crate::transaction::WantedFile;
 use crate::transaction::recover;
 use crate::transaction::run_plan;
-use crate::transaction::tree::survey::ExchangeRequest;
 use patchadm_rootfs::{CAPABILITY, ChangeCall, Door, Lock, Root, RootChange};
 use patchadm_rootfs::{Live, LiveKind, Timestamp};
 use patchadm_svr4::format::params;
@@ -46,7 +45,7 @@ pub(super) const RUN: &str = "1-00000000000000aa";
 pub(super) struct World {
     dir: TempDir,
     /// The directories that runs exchange.
-    exchanges: std::cell::RefCell<Vec<ExchangeRequest>>,
+    exchanges: std::cell::RefCell<Vec<ObjectPath>>,
 }
 
 pub(super) fn at(path: &str) -> ObjectPath {
@@ -100,9 +99,8 @@ impl World {
     }
 
     /// Lets all runs exchange these directories, or be refused.
-    pub(super) fn exchange(&self, directories: &[&str], or_stop: bool) {
-        let request = |path: &&str| ExchangeRequest { directory: at(path), or_stop };
-        *self.exchanges.borrow_mut() = directories.iter().map(request).collect();
+    pub(super) fn exchange(&self, directories: &[&str]) {
+        *self.exchanges.borrow_mut() = directories.iter().map(|path| at(path)).collect();
     }
 
     pub(super) fn path(&self, relative: &str) -> PathBuf {
@@ -219,7 +217,7 @@ impl World {
             text: "Patch 100-01 has been successfully installed.\n".to_owned(),
             ..RunRecord::default()
         };
-        let exchanges: &[ExchangeRequest] = &self.exchanges.borrow();
+        let exchanges: &[ObjectPath] = &self.exchanges.borrow();
         let settings = RunSettings {
             run_record: &run_record,
             marker: "0123456789abcdef",

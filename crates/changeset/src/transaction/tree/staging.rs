@@ -13,9 +13,7 @@ use crate::transaction::objects::attributes::{set_attributes, set_attributes_of_
 use crate::transaction::objects::copies::{copy_object, set_xattrs};
 use crate::transaction::objects::identity::{encoded, identity};
 use crate::transaction::stage::domains::OpenDomains;
-use crate::transaction::stage::layout::{
-    ExchangedTree, LaidTree, LayoutItem, StageLayout, ToStage, TreeState,
-};
+use crate::transaction::stage::layout::{ExchangedTree, LaidTree, LayoutItem, StageLayout, ToStage};
 use crate::transaction::tree::list_file;
 use crate::transaction::tree::list_file::{KnownDirectory, KnownTree, OldTree, listed, split};
 use crate::transaction::tree::survey::{ExchangeReport, ExchangeWay, SurveyedObject, below, refused};
@@ -39,13 +37,10 @@ impl StagedExchange {
 
 pub(crate) fn reports(trees: &[LaidTree]) -> Vec<ExchangeReport> {
     let report = |tree: &LaidTree| {
-        let nothing = ExchangeReport::nothing(&tree.request.directory);
-        match &tree.state {
-            TreeState::Untouched => nothing,
-            TreeState::Renames(reason) => {
-                ExchangeReport { way: ExchangeWay::Renames, reason: Some(reason.clone()), ..nothing }
-            }
-            TreeState::Exchange(tree) => {
+        let nothing = ExchangeReport::nothing(&tree.directory);
+        match &tree.exchanged {
+            None => nothing,
+            Some(tree) => {
                 ExchangeReport { way: ExchangeWay::Exchange, holders: tree.survey.holders(), ..nothing }
             }
         }
@@ -59,10 +54,8 @@ pub(crate) fn prepare_trees<'t>(
     layout: &StageLayout<'_>,
     trees: &'t [LaidTree],
 ) -> Result<Vec<(usize, PreparedTree<'t>)>, Cause> {
-    let exchanged = trees.iter().enumerate().filter_map(|(number, tree)| match &tree.state {
-        TreeState::Exchange(tree) => Some((number, &**tree)),
-        _ => None,
-    });
+    let exchanged = trees.iter().enumerate();
+    let exchanged = exchanged.filter_map(|(number, tree)| Some((number, tree.exchanged.as_deref()?)));
     exchanged.map(|tree| Ok((tree.0, prepare(root, domains, layout, tree)?))).collect()
 }
 

@@ -147,14 +147,6 @@ pub(crate) fn refused(root: &Root, path: &ObjectPath, error: RootError) -> Cause
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ExchangeRequest {
-    /// Physical path.
-    pub directory: ObjectPath,
-    /// Refuse the run if an exchange is impossible; otherwise rename one by one.
-    pub or_stop: bool,
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ExchangeWay {
@@ -172,77 +164,45 @@ pub struct ExchangeReport {
     /// Physical path.
     pub path: ObjectPath,
     pub way: ExchangeWay,
-    /// Why objects are renamed one by one.
-    pub reason: Option<String>,
     /// Processes that stay in the old directory.
     pub holders: Vec<DirectoryUser>,
 }
 
-const SCRIPTS: &str = "procedure scripts run between the changes";
-
 impl ExchangeReport {
-    pub(crate) fn with_scripts(requests: &[ExchangeRequest]) -> Vec<Self> {
-        let report = |request: &ExchangeRequest| Self {
-            way: ExchangeWay::Renames,
-            reason: Some(SCRIPTS.to_owned()),
-            ..Self::nothing(&request.directory)
-        };
-        requests.iter().map(report).collect()
-    }
-
     pub(crate) fn nothing(path: &ObjectPath) -> Self {
-        Self { path: path.clone(), way: ExchangeWay::Nothing, reason: None, holders: Vec::new() }
+        Self { path: path.clone(), way: ExchangeWay::Nothing, holders: Vec::new() }
     }
 }
 
-pub(crate) fn must_allow_scripts(root: &Root, requests: &[ExchangeRequest]) -> Result<(), Cause> {
-    let refusal =
-        |request: &ExchangeRequest| Cause::no_exchange(root, &request.directory, SCRIPTS.to_owned());
-    requests.iter().find(|request| request.or_stop).map_or(Ok(()), |request| Err(refusal(request)))
+pub(crate) fn must_allow_scripts(root: &Root, directories: &[ObjectPath]) -> Result<(), Cause> {
+    let reason = || "procedure scripts run between the changes".to_owned();
+    directories.first().map_or(Ok(()), |directory| Err(Cause::no_exchange(root, directory, reason())))
 }
 
-/// Does not foresee obstacles that show only when new directories are made. [`Cause::NoExchange`] refuses a mandatory
-/// exchange. Runs with scripts exchange nothing.
+/// Does not foresee obstacles that show only when new directories are made. [`Cause::NoExchange`] refuses an impossible
+/// exchange; scripts make every one impossible.
 pub fn foresee_exchanges(
     root: &Root,
     plan: &Plan,
-    requests: &[ExchangeRequest],
+    directories: &[ObjectPath],
     has_scripts: bool,
 ) -> Result<Vec<ExchangeReport>, Cause> {
     if has_scripts {
-        must_allow_scripts(root, requests)?;
-        return Ok(ExchangeReport::with_scripts(requests));
+        must_allow_scripts(root, directories)?;
     }
     let resolver = root.resolver();
-    let mut reports: Vec<ExchangeReport> =
-        requests.iter().map(|request| ExchangeReport::nothing(&request.directory)).collect();
+    let mut reports: Vec<_> = directories.iter().map(ExchangeReport::nothing).collect();
     if reports.is_empty() {
         return Ok(reports);
     }
     for change in &plan.changes {
         let physical = resolver.locate_object(&change.path)?;
-        for (report, request) in reports.iter_mut().zip(requests) {
-            let directory = &request.directory;
-            let is_inside = physical == *directory || physical.is_below(directory);
-            if is_inside && report.way == ExchangeWay::Nothing {
-                foresee(root, request, report)?;
+        for report in reports.iter_mut().filter(|report| report.way == ExchangeWay::Nothing) {
+            if physical == report.path || physical.is_below(&report.path) {
+                report.holders = survey(root, &report.path)?.holders();
+                report.way = ExchangeWay::Exchange;
             }
         }
     }
     Ok(reports)
-}
-
-fn foresee(root: &Root, request: &ExchangeRequest, report: &mut ExchangeReport) -> Result<(), Cause> {
-    match survey(root, &request.directory) {
-        Ok(found) => {
-            report.way = ExchangeWay::Exchange;
-            report.holders = found.holders();
-        }
-        Err(Cause::NoExchange(refusal)) if !request.or_stop => {
-            report.way = ExchangeWay::Renames;
-            report.reason = Some(refusal.reason);
-        }
-        Err(other) => return Err(other),
-    }
-    Ok(())
 }

@@ -198,10 +198,6 @@ impl Depot {
         }
     }
 
-    pub fn index_sha256(&self) -> &str {
-        &self.sha256
-    }
-
     /// By the strictest demand.
     pub fn verdict(&self) -> &Verdict {
         &self.verdict

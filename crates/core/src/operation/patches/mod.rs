@@ -3,6 +3,7 @@ pub mod apply;
 pub mod back_out;
 mod later_patches;
 pub mod offered;
+pub mod outcome;
 pub mod overtaken;
 mod preparation;
 pub mod prepared;

@@ -25,8 +25,6 @@ use patchadm_svr4::patch::{
 #[derive(Debug)]
 pub struct PatchReasons {
     pub id: PatchId,
-    /// Empty if not applied.
-    pub applied_to: Vec<PkgInst>,
     /// If the history has it.
     pub run: Option<String>,
     /// Patches that required it, if the history says so.
@@ -141,7 +139,6 @@ pub fn patch_reasons(
         let line = patch.and_then(|_| runs.line(&id));
         let because = line.into_iter().filter_map(|line| line.because.get(id.as_str())).cloned();
         Ok(Some(PatchReasons {
-            applied_to: patch.map(|patch| patch.packages.clone()).unwrap_or_default(),
             run: line.map(|line| line.run.clone()),
             is_chosen: patch.and_then(|_| runs.typed(&id)).is_some_and(|typed| is_chosen(typed, &id)),
             because: because.collect(),

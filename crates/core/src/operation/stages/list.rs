@@ -6,9 +6,12 @@ use std::io::{BufRead as _, BufReader, Read};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
+use serde::Serialize;
+
 use super::StageError;
 use super::own_files::{Stage, own_directory, read_stages};
 use crate::operation::promotion_records::{PromotionRecordFault, read_promotion};
+use patchadm_changeset::format::escaped::each_as_text;
 use patchadm_inputs::database::{RecordView, read_consistently};
 use patchadm_inputs::stage::{INSIDE, ListedStage, PromotionRecord, StageId, StagesRecord};
 use patchadm_rootfs::{Dir, Lock, Root};
@@ -20,17 +23,20 @@ const LOCKS: &str = "/proc/locks";
 /// Anybody can hold locks without number; further ones do not count.
 const LONGEST_TABLE: u64 = 4 << 20;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct StageEntry {
+    #[serde(flatten)]
     pub listed: ListedStage,
     pub state: StageState,
     /// Commands inside, if the system tells; at least 1 if any.
     pub inside: u64,
     /// Oldest first.
+    #[serde(serialize_with = "each_as_text")]
     pub promotions: Vec<PatchId>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum StageState {
     Ok,
     /// Never completed, or half removed.

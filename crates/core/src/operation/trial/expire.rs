@@ -87,7 +87,7 @@ pub(super) fn expired(
     record: TrialRecord,
     reason: OverReason,
 ) -> Result<(Session<'_>, FoundTrial), Failure> {
-    let (session, done) = end_by_backout(session, &record, ("expired", None), true);
+    let (session, done) = end_by_backout(session, &record, ("expired", None));
     match done {
         Ok(receipt) => {
             let run = record.run;
@@ -128,13 +128,12 @@ fn why(reason: OverReason) -> &'static str {
     }
 }
 
-/// One run backs out the patches and ends the trial. `end` is the history's word, `note` the reason. `refreshes` updates
-/// stale registrations first: the package manager's files stay.
+/// One run backs out the patches and ends the trial. `end` is the history's word, `note` the reason. Stale registrations
+/// are updated first: the package manager's files stay.
 fn end_by_backout<'a>(
     session: Session<'a>,
     record: &TrialRecord,
     (end, note): (&str, Option<&str>),
-    refreshes: bool,
 ) -> (Session<'a>, Result<Option<Receipt>, Failure>) {
     let caller = session.caller;
     let claims = match TrialClaims::read(&session.ground, record) {
@@ -144,9 +143,7 @@ fn end_by_backout<'a>(
     let (session, refreshed) =
         session.acting_as(&caller.doing(Command::Patchrm.name()), TrialChange::None, |session| {
             must_agree(&session.ground.root, session.caller.interrupt, |_| false)?;
-            if refreshes {
-                refresh_locked(session, &RegistrationRefreshRequest::default())?;
-            }
+            refresh_locked(session, &RegistrationRefreshRequest::default())?;
             session.ground.forget_native_changes();
             still_applied(session, record)
         });
@@ -218,7 +215,7 @@ pub(super) fn end_failed_trial(
     let session = Session::begin(RootAndPolicy::of(root)?, caller)?;
     let record = trial(&RecordView::live(root))?.filter(|record| record.run == run);
     let Some(record) = record else { return Ok(None) };
-    let (session, done) = end_by_backout(session, &record, ("failed", Some(note)), true);
+    let (session, done) = end_by_backout(session, &record, ("failed", Some(note)));
     match done {
         Err(failure) if failure.signal().is_none() && !is_left_undone(&failure) => {
             tell_stuck(session, record, &failure);

@@ -27,6 +27,7 @@ use crate::operation::libraries::{LibraryKeeper, recorded_as_loaded};
 use crate::operation::log;
 use crate::operation::new_database::NewDatabase;
 use crate::operation::patches::after_run::{AfterRun, after_run, reboot_advice};
+use crate::operation::patches::outcome::PatchOutcome;
 use crate::operation::patches::preparation::{PreparedRoot, perform_preparation, prepare};
 use crate::operation::patches::scripts::run::{ApplyResponse, PatchInstall, PatchScripts, ScriptDirection};
 use crate::operation::patches::undo_directory::is_stage;
@@ -70,7 +71,7 @@ use plan::{
 use plan_file::made_plan;
 
 pub(super) use operands::{ApplyOperand, OpenedPatches, PatchChoice, is_set, opens_as_set, resolved};
-pub use operands::{ApplyOutcome, ApplyReport, ApplyRequest, DepotOperands, PatchOperands, SetMembership};
+pub use operands::{ApplyReport, ApplyRequest, DepotOperands, PatchOperands};
 pub use signatures::{SignatureRequest, demands, is_unverified, lacks_trust, must_be_vouched_for};
 
 /// With the resolver's answer, if it was asked under the lock.
@@ -306,7 +307,7 @@ fn prepared_and_ordered<'w>(
 }
 
 /// Adds old libraries that running programs still use.
-fn add_kept_libraries(ground: &RootAndPolicy, patches: &mut [ApplyOutcome]) {
+fn add_kept_libraries(ground: &RootAndPolicy, patches: &mut [PatchOutcome]) {
     // Optional: the patches are applied.
     let Ok(mut kept) = recorded_as_loaded(ground) else { return };
     for one in patches.iter_mut().filter(|one| matches!(one.result, Ok(Some(_)))) {
@@ -319,7 +320,7 @@ fn add_kept_libraries(ground: &RootAndPolicy, patches: &mut [ApplyOutcome]) {
 pub(super) fn name_natives(
     ground: &RootAndPolicy,
     packages_of: &dyn Fn(&str) -> Vec<OfferedPackage>,
-    patches: &mut [ApplyOutcome],
+    patches: &mut [PatchOutcome],
 ) {
     for one in patches {
         let Err(Failure::Refused(refusal)) = &mut one.result else { continue };
@@ -337,7 +338,7 @@ fn settle_plan_file(
     ground: &RootAndPolicy,
     request: &ApplyRequest,
     (opened, ordered): (&OpenedPatches, &OrderedPatches<'_>),
-    patches: &[ApplyOutcome],
+    patches: &[PatchOutcome],
 ) -> Result<Option<Box<PlanFile>>, Failure> {
     let use_of_file = &request.plan_file;
     if !use_of_file.is_made() {
@@ -383,7 +384,7 @@ fn options_of(
 }
 
 /// Breaks if nothing more is tried. Without outcomes, the rest is planned again.
-type BatchEnd = ControlFlow<Vec<ApplyOutcome>, Vec<ApplyOutcome>>;
+type BatchEnd = ControlFlow<Vec<PatchOutcome>, Vec<PatchOutcome>>;
 
 struct ApplyBatches<'a> {
     input: ApplyInput<'a>,
@@ -427,9 +428,9 @@ impl<'a> ApplyBatches<'a> {
     }
 
     /// Plans and performs, or projects, batch after batch, until one ends the run or no operand is left.
-    fn run(&mut self) -> Vec<ApplyOutcome> {
+    fn run(&mut self) -> Vec<PatchOutcome> {
         let operands = self.operands;
-        let mut done: Vec<ApplyOutcome> = Vec::with_capacity(operands.len());
+        let mut done: Vec<PatchOutcome> = Vec::with_capacity(operands.len());
         while done.len() < operands.len() {
             let next = (done.len(), &self.alone);
             let batch = plan_batch(&self.input, operands, next, self.is_one_run, self.keeper.clone());
@@ -494,7 +495,7 @@ impl<'a> ApplyBatches<'a> {
         self.keeper = self.input.keeper();
     }
 
-    fn refuse_sources(&self, damaged: &[usize]) -> Vec<ApplyOutcome> {
+    fn refuse_sources(&self, damaged: &[usize]) -> Vec<PatchOutcome> {
         let failure = |(place, operand): (usize, &&ApplyOperand)| {
             let verified = || operand.device.source.verify(&operand.device.image).err();
             damaged.contains(&place).then(verified).flatten().map(Failure::from)
@@ -520,7 +521,7 @@ impl<'a> ApplyBatches<'a> {
         self.keeper = keeper;
         let read = patches.into_iter().zip(digests).enumerate();
         let outcomes = read.map(|(place, (one, digests))| self.foreseen(done + place, one, digests));
-        let mut outcomes: Vec<ApplyOutcome> = outcomes.collect();
+        let mut outcomes: Vec<PatchOutcome> = outcomes.collect();
         if outcomes.iter().any(|one| ends_all(&one.result)) {
             return ControlFlow::Break(outcomes);
         }
@@ -540,7 +541,7 @@ impl<'a> ApplyBatches<'a> {
         place: usize,
         one: PlannedOperand<'a>,
         digests: Option<BTreeMap<ObjectPath, Digest>>,
-    ) -> ApplyOutcome {
+    ) -> PatchOutcome {
         let PlannedOperand { operand, planned } = one;
         let lists = planned.as_ref().map(|planned| planned.patch_plan.lists.clone()).unwrap_or_default();
         let usable = planned.and_then(|planned| {
@@ -549,7 +550,7 @@ impl<'a> ApplyBatches<'a> {
         let planned = match usable {
             Ok(planned) => planned,
             Err(failure) => {
-                return ApplyOutcome { lists, ..self.refused(operand, failure) };
+                return PatchOutcome { lists, ..self.refused(operand, failure) };
             }
         };
         let delivered = digests.unwrap_or_default();
@@ -565,11 +566,11 @@ impl<'a> ApplyBatches<'a> {
             texts.read(read, &patch_plan.known_to_scripts(), &mut operand.device.content())
         });
         let texts = texts.unwrap_or_default();
-        ApplyOutcome { delivered, texts, ..applied(operand, patch_plan, in_use, Ok(None)) }
+        PatchOutcome { delivered, texts, ..applied(operand, patch_plan, in_use, Ok(None)) }
     }
 
     /// The outcome has the changes that the patch would make, its requirements and packages.
-    fn refused(&mut self, operand: &ApplyOperand, failure: Failure) -> ApplyOutcome {
+    fn refused(&mut self, operand: &ApplyOperand, failure: Failure) -> PatchOutcome {
         let Failure::Refused(refusal) = &failure else { return operand.refused(failure) };
         let verdict = refusal.reason.verdict(Command::Patchadd);
         if ["already-applied", "superseded", "obsoleted"].contains(&verdict) {
@@ -587,7 +588,7 @@ impl<'a> ApplyBatches<'a> {
             let read = (&patch_plan.plan, &BTreeMap::new());
             texts.read(read, &patch_plan.known_to_scripts(), &mut operand.device.content())
         });
-        ApplyOutcome {
+        PatchOutcome {
             refused_plan: planned.map(|patch_plan| patch_plan.plan),
             texts: texts.unwrap_or_default(),
             reasons: reasons.ok().flatten().map(Box::new),
@@ -595,7 +596,7 @@ impl<'a> ApplyBatches<'a> {
         }
     }
 
-    fn left_out(&mut self, opened: &OpenedPatches, ordered: &OrderedPatches<'_>) -> Vec<ApplyOutcome> {
+    fn left_out(&mut self, opened: &OpenedPatches, ordered: &OrderedPatches<'_>) -> Vec<PatchOutcome> {
         let verdicts = ordered.resolution.iter().flat_map(|resolution| &resolution.verdicts);
         let refused = verdicts.filter_map(|verdict| match &verdict.outcome {
             SetOutcome::LeftOut(reason) => Some((opened.operands.get(verdict.offer?)?, reason, &verdict.id)),
@@ -619,7 +620,7 @@ fn perform_batch(
     session: &Session<'_>,
     prepared: &[Plan],
     patches: Vec<PlannedOperand<'_>>,
-) -> Result<Vec<ApplyOutcome>, Vec<usize>> {
+) -> Result<Vec<PatchOutcome>, Vec<usize>> {
     let patches: Vec<PlannedOperand<'_>> = patches
         .into_iter()
         .map(|one| PlannedOperand { planned: one.planned.map(PlannedApplication::finished), ..one })
@@ -744,7 +745,7 @@ fn performed(
     patch_plan: PatchPlan,
     in_use: InUse,
     result: Result<Receipt, Failure>,
-) -> ApplyOutcome {
+) -> PatchOutcome {
     if let Err(Failure::Transaction(error)) = &result
         && (is_of_source(error) || is_undone_for_source(error))
         && let Err(damage) = operand.device.source.verify(&operand.device.image)
@@ -761,28 +762,14 @@ fn applied(
     mut patch_plan: PatchPlan,
     in_use: InUse,
     result: Result<Option<Receipt>, Failure>,
-) -> ApplyOutcome {
+) -> PatchOutcome {
     patch_plan.plan.notes.extend(in_use.note);
     let image = &operand.device.image;
-    ApplyOutcome {
-        id: operand.shown_id(),
-        scripts: patch_plan.scripts(),
-        replaced_edits: patch_plan.replaced_edits,
-        missing: patch_plan.missing,
-        moved: patch_plan.moved,
-        lists: patch_plan.lists,
-        delivered: BTreeMap::new(),
-        texts: ChangedTexts::new(),
+    PatchOutcome {
         signature: image.signature.record(),
-        plan: Some(patch_plan.plan),
-        refused_plan: None,
-        reasons: None,
         reboot: reboot_advice(image),
         in_use: in_use.processes,
-        libraries: patch_plan.libraries,
-        kept: Vec::new(),
-        set: None,
-        result,
+        ..PatchOutcome::of(operand.shown_id(), patch_plan, result)
     }
 }
 
@@ -791,7 +778,7 @@ fn apply_with_scripts(
     session: &Session<'_>,
     input: &ApplyInput<'_>,
     one: PlannedOperand<'_>,
-) -> ApplyOutcome {
+) -> PatchOutcome {
     let operand = one.operand;
     let (mut patch_plan, inventory) = match one.planned.map(PlannedApplication::finished) {
         Ok(planned) => (planned.patch_plan, planned.inventory),

@@ -5,22 +5,19 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::signatures::SignatureRequest;
-use crate::operation::changed_texts::ChangedTexts;
 use crate::operation::depots::digest_of_patch;
 use crate::operation::device::OpenDevice;
 use crate::operation::failure::Failure;
 use crate::operation::libraries::LibraryRequest;
 use crate::operation::patches::after_run::{AfterRun, reboot_advice};
+use crate::operation::patches::outcome::PatchOutcome;
 use crate::operation::patches::prepared::{PreparationReport, PreparationRequest};
 use crate::operation::patches::scripts::PatchScriptRequest;
 use crate::operation::plan_file::PlanFileRequest;
-use crate::operation::queries::reasons::PatchReasons;
-use crate::operation::running::UsingProcess;
 use crate::operation::session::RootAndPolicy;
 use crate::operation::trial::{TrialOutcome, TrialRequest};
-use patchadm_changeset::format::history::SignatureRecord;
 use patchadm_changeset::plan::UndoFormat;
-use patchadm_changeset::transaction::{ExchangeReport, ExchangeRequest, Receipt, Recovered};
+use patchadm_changeset::transaction::{ExchangeReport, Recovered};
 use patchadm_inputs::format::plan_file::PlanFile;
 use patchadm_inputs::inventory::{Installed, Touched};
 use patchadm_inputs::policy::Edited;
@@ -29,17 +26,13 @@ use patchadm_inputs::source::{
     Bundle, Image, PackageImage, SharedRoom, SourceError, SourceProblem, open_signed_until,
 };
 use patchadm_planning::analyze::AnalysisRequest;
-use patchadm_planning::plan::Plan;
 use patchadm_planning::plan::concern::touched_by_patch;
 use patchadm_planning::plan::edits::EditableFiles;
-use patchadm_planning::plan::kept_libraries::{KeptLibrary, LibraryReport};
-use patchadm_planning::plan::patch::engine::PlannedScript;
-use patchadm_planning::plan::patch::patch_plan::{MovedObject, PatchListChange};
 use patchadm_planning::resolve::{
     InstalledPackages, Offer, OfferedPackage, Resolution, ResolverInput, SetOutcome, SetRequest, SetVerdict,
     resolve,
 };
-use patchadm_rootfs::{Digest, Interrupt};
+use patchadm_rootfs::Interrupt;
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 use patchadm_svr4::patch::{PatchId, PatchList, PatchMacros};
 
@@ -71,7 +64,7 @@ pub struct ApplyRequest {
     /// For the history.
     pub note: Option<String>,
     /// Their changes should become visible at once.
-    pub exchanges: Vec<ExchangeRequest>,
+    pub exchanges: Vec<ObjectPath>,
     /// Prompting is allowed.
     pub conversation: bool,
     pub scripts: PatchScriptRequest,
@@ -103,59 +96,12 @@ impl Default for PatchOperands {
     }
 }
 
-#[derive(Debug)]
-pub struct ApplyOutcome {
-    /// Or the name of the operand.
-    pub id: String,
-    /// `None` if refused.
-    pub plan: Option<Plan>,
-    /// Changes by a refused patch (dry run only), if computable.
-    pub refused_plan: Option<Plan>,
-    /// Requirements and packages of a refused patch (dry run only).
-    pub reasons: Option<Box<PatchReasons>>,
-    pub scripts: Vec<PlannedScript>,
-    /// Edited objects that it replaces or deletes.
-    pub replaced_edits: Vec<ObjectPath>,
-    /// Recorded objects that were missing and are recreated.
-    pub missing: Vec<ObjectPath>,
-    /// Objects whose undo data moves to a patch that stays (backout only).
-    pub moved: Vec<MovedObject>,
-    /// Includes those of a refused patch.
-    pub lists: Vec<PatchListChange>,
-    /// Dry run only.
-    pub delivered: BTreeMap<ObjectPath, Digest>,
-    /// Dry run only, on request.
-    pub texts: ChangedTexts,
-    /// `None` if signatures are not checked, or the patch is unreadable.
-    pub signature: Option<SignatureRecord>,
-    /// Requested by patchinfo or README.
-    pub reboot: Option<&'static str>,
-    /// Programs that use replaced files, and need a restart.
-    pub in_use: Vec<UsingProcess>,
-    /// `None` if not examined.
-    pub libraries: Option<LibraryReport>,
-    /// Old libraries kept because running programs still use them.
-    pub kept: Vec<KeptLibrary>,
-    /// `None` for a patch that was named by its path.
-    pub set: Option<SetMembership>,
-    /// A dry run succeeds without a receipt.
-    pub result: Result<Option<Receipt>, Failure>,
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SetMembership {
-    pub is_named: bool,
-    /// The patches that require it.
-    pub because: Vec<String>,
-    pub depot: Option<String>,
-}
-
 /// In order of application.
 #[derive(Debug, Default)]
 pub struct ApplyReport {
     pub recovered: Recovered,
     pub preparation: PreparationReport,
-    pub patches: Vec<ApplyOutcome>,
+    pub patches: Vec<PatchOutcome>,
     /// Per directory, actual or projected.
     pub exchanges: Vec<ExchangeReport>,
     pub after: AfterRun,
@@ -164,35 +110,6 @@ pub struct ApplyReport {
     pub plan_file: Option<Box<PlanFile>>,
     /// Why the caller could not perform the plan of a dry run: the root is read-only, or belongs to another user.
     pub refused: Option<Failure>,
-}
-
-impl ApplyOutcome {
-    pub(in crate::operation::patches) fn refused(
-        id: String,
-        reboot: Option<&'static str>,
-        failure: Failure,
-    ) -> Self {
-        Self {
-            id,
-            plan: None,
-            refused_plan: None,
-            reasons: None,
-            scripts: Vec::new(),
-            replaced_edits: Vec::new(),
-            missing: Vec::new(),
-            moved: Vec::new(),
-            lists: Vec::new(),
-            delivered: BTreeMap::new(),
-            texts: ChangedTexts::new(),
-            signature: None,
-            reboot,
-            in_use: Vec::new(),
-            libraries: None,
-            kept: Vec::new(),
-            set: None,
-            result: Err(failure),
-        }
-    }
 }
 
 pub(in crate::operation::patches) struct ApplyOperand {
@@ -247,12 +164,12 @@ impl ApplyOperand {
         touched_by_patch(&self.device.image, &directory, installed)
     }
 
-    pub(in crate::operation::patches) fn refused(&self, failure: Failure) -> ApplyOutcome {
-        let refused = ApplyOutcome::refused(self.shown_id(), reboot_advice(&self.device.image), failure);
-        ApplyOutcome { signature: self.device.image.signature.record(), ..refused }
+    pub(in crate::operation::patches) fn refused(&self, failure: Failure) -> PatchOutcome {
+        let refused = PatchOutcome::refused(self.shown_id(), reboot_advice(&self.device.image), failure);
+        PatchOutcome { signature: self.device.image.signature.record(), ..refused }
     }
 
-    pub(in crate::operation::patches) fn not_without(&self, other: &str) -> ApplyOutcome {
+    pub(in crate::operation::patches) fn not_without(&self, other: &str) -> PatchOutcome {
         self.refused(Failure::NotWithout(other.to_owned()))
     }
 }
@@ -312,7 +229,7 @@ fn delivered(device: &OpenDevice, separator: &str) -> impl Iterator<Item = Patch
 
 pub(in crate::operation::patches) struct OpenedPatches {
     pub(in crate::operation::patches) operands: Vec<ApplyOperand>,
-    pub(in crate::operation::patches) unread: Vec<ApplyOutcome>,
+    pub(in crate::operation::patches) unread: Vec<PatchOutcome>,
     pub(in crate::operation::patches) choice: PatchChoice,
 }
 

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::operands::{ApplyOperand, ApplyOutcome, OpenedPatches, OrderedPatches};
+use super::operands::{ApplyOperand, OpenedPatches, OrderedPatches};
 use crate::operation::depots::digest_of_patch;
 use crate::operation::failure::Failure;
+use crate::operation::patches::outcome::PatchOutcome;
 use crate::operation::plan_file::{PlanFault, PlanFileRequest};
 use crate::operation::session::RootAndPolicy;
 use patchadm_changeset::format::manifest::{RecordedState, decode, encode};
@@ -27,7 +28,7 @@ pub(super) fn made_plan(
     ground: &RootAndPolicy,
     request: &PlanFileRequest,
     (opened, ordered): (&OpenedPatches, &OrderedPatches<'_>),
-    outcomes: &[ApplyOutcome],
+    outcomes: &[PatchOutcome],
 ) -> Result<PlanFile, Failure> {
     let mut plan = PlanFile::new(request.command.to_owned(), request.options.clone());
     plan.root = marker(&ground.root)?;
@@ -53,7 +54,7 @@ pub(super) fn made_plan(
 
 fn planned_patch(
     operand: &ApplyOperand,
-    outcome: &ApplyOutcome,
+    outcome: &PatchOutcome,
     ordered: &OrderedPatches<'_>,
 ) -> Result<PlannedPatch, Failure> {
     let path = operand.device.source.path();

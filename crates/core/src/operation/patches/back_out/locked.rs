@@ -8,7 +8,7 @@ use chrono::DateTime;
 
 use super::input::{BackOutInput, KnownRecords};
 use super::planning::{BackoutWithLibraries, PlannedBackout, hook_directory, plan, plan_together};
-use super::request::{BackOutOutcome, BackOutRequest};
+use super::request::BackOutRequest;
 use super::undo::{StayingUndo, VerifiedUndo, sources};
 use crate::operation::changed_texts::{TextReader, texts_of_plan};
 use crate::operation::content::new_bytes;
@@ -16,6 +16,7 @@ use crate::operation::failure::Failure;
 use crate::operation::libraries::LibraryKeeper;
 use crate::operation::log;
 use crate::operation::patches::later_patches::{latest_run_first, run_of};
+use crate::operation::patches::outcome::PatchOutcome;
 use crate::operation::patches::scripts::run::{PatchInstall, PatchScripts, ScriptDirection, of_backout};
 use crate::operation::patches::scripts::{PatchScriptRequest, must_be_safe};
 use crate::operation::patches::undo_change::bad_id;
@@ -43,7 +44,7 @@ use patchadm_svr4::places;
 pub(in crate::operation) fn back_out_locked(
     session: &Session<'_>,
     request: &BackOutRequest,
-) -> Result<Vec<BackOutOutcome>, Failure> {
+) -> Result<Vec<PatchOutcome>, Failure> {
     let ids = named(request, &session.ground)?;
     back_out_named((&session.ground, request, session.caller), ids, Execution::Perform(session))
 }
@@ -54,7 +55,7 @@ pub(super) fn back_out_named(
     (ground, request, caller): (&RootAndPolicy, &BackOutRequest, &Caller<'_>),
     ids: Vec<PatchId>,
     execution: Execution<'_>,
-) -> Result<Vec<BackOutOutcome>, Failure> {
+) -> Result<Vec<PatchOutcome>, Failure> {
     let read = KnownRecords::of(ground)?;
     let ids = selected(ground, request, &read.applied, ids)?;
     let ids = dependents_first(ground, &read.applied, ids);
@@ -150,12 +151,13 @@ impl<'a> EachBackout<'a> {
     }
 
     /// For patches that cannot be one run. `refusal` is set if one of them may not go.
-    fn take_all(mut self, refusal: Option<Failure>) -> Vec<BackOutOutcome> {
+    fn take_all(mut self, refusal: Option<Failure>) -> Vec<PatchOutcome> {
         let mut outcomes = self.foreseeing().run();
         let in_the_way = outcomes.iter().find(|outcome| outcome.result.is_err());
         if let Some(in_the_way) = in_the_way.map(|outcome| outcome.id.clone()) {
             for outcome in outcomes.iter_mut().filter(|outcome| outcome.result.is_ok()) {
-                *outcome = BackOutOutcome::refused(&outcome.id, Failure::NotTried(in_the_way.clone()));
+                *outcome =
+                    PatchOutcome::refused(outcome.id.clone(), None, Failure::NotTried(in_the_way.clone()));
             }
         }
         let outcomes = without_one_run(outcomes, self.request, refusal);
@@ -169,7 +171,7 @@ impl<'a> EachBackout<'a> {
 
     /// Plans each patch on the root as the previous ones left it, and takes it back. The first failure of a run is the
     /// last attempt.
-    fn run(&mut self) -> Vec<BackOutOutcome> {
+    fn run(&mut self) -> Vec<PatchOutcome> {
         let ids: &'a [PatchId] = self.ids;
         let mut done = Vec::with_capacity(ids.len());
         for (place, id) in ids.iter().enumerate() {
@@ -178,7 +180,7 @@ impl<'a> EachBackout<'a> {
                 self.input = self.input.afresh();
             }
             let outcome = match (self.plan_one(id), self.execution) {
-                (Err(failure), _) => BackOutOutcome::refused(id, failure),
+                (Err(failure), _) => PatchOutcome::refused(id.to_string(), None, failure),
                 (Ok(planned), Execution::Foresee) => self.foreseen(id, planned),
                 (Ok(planned), Execution::Perform(session)) => {
                     perform_one(session, &self.input, &self.request.scripts, id, planned)
@@ -188,8 +190,9 @@ impl<'a> EachBackout<'a> {
             let is_last = outcome.result.is_err() && self.is_performed();
             done.push(outcome);
             if is_last {
-                let not_tried =
-                    |other: &PatchId| BackOutOutcome::refused(other, Failure::NotTried(id.to_string()));
+                let not_tried = |other: &PatchId| {
+                    PatchOutcome::refused(other.to_string(), None, Failure::NotTried(id.to_string()))
+                };
                 done.extend(ids.iter().skip(place + 1).map(not_tried));
                 break;
             }
@@ -208,12 +211,12 @@ impl<'a> EachBackout<'a> {
     }
 
     /// Adds the plan to the projected root.
-    fn foreseen(&mut self, id: &PatchId, (planned, settled): BackoutWithLibraries) -> BackOutOutcome {
+    fn foreseen(&mut self, id: &PatchId, (planned, settled): BackoutWithLibraries) -> PatchOutcome {
         let texts = self.texts.as_mut().map(|texts| planned.texts(texts)).unwrap_or_default();
         let PlannedBackout { mut patch_plan, promotion_hooks, .. } = planned;
         patch_plan.plan.notes.extend(promotion_hooks.notes());
         if let Err(failure) = self.may_run(id, &patch_plan) {
-            return BackOutOutcome::refused(id, failure);
+            return PatchOutcome::refused(id.to_string(), None, failure);
         }
         if self.ids.len() > 1 {
             self.input.before.add(patch_plan.plan.clone(), BTreeMap::new());
@@ -221,7 +224,7 @@ impl<'a> EachBackout<'a> {
         if let Some(settled) = settled {
             settled.apply(&mut patch_plan);
         }
-        BackOutOutcome { texts, ..BackOutOutcome::of(id, patch_plan, Ok(None)) }
+        PatchOutcome { texts, ..PatchOutcome::of(id.to_string(), patch_plan, Ok(None)) }
     }
 
     /// Refuses unsafe scripts, and hooks that cannot run.
@@ -236,10 +239,10 @@ impl<'a> EachBackout<'a> {
 /// Completes outcomes of patches that were planned one by one: a refusal without a patch goes to the last one. If they
 /// must be one run, all are refused.
 fn without_one_run(
-    mut outcomes: Vec<BackOutOutcome>,
+    mut outcomes: Vec<PatchOutcome>,
     request: &BackOutRequest,
     refusal: Option<Failure>,
-) -> Vec<BackOutOutcome> {
+) -> Vec<PatchOutcome> {
     if outcomes.iter().any(|outcome| outcome.result.is_err()) {
         return outcomes;
     }
@@ -254,7 +257,7 @@ fn without_one_run(
 
 /// Refuses patches that must be one run and cannot: the first with scripts, or else the last; the others stay because
 /// of it.
-fn must_be_one_run(outcomes: Vec<BackOutOutcome>) -> Vec<BackOutOutcome> {
+fn must_be_one_run(outcomes: Vec<PatchOutcome>) -> Vec<PatchOutcome> {
     let with_scripts = outcomes.iter().position(|outcome| !outcome.scripts.is_empty());
     let reason = if with_scripts.is_some() { SetReason::OwnRun } else { SetReason::NotTogether };
     let culprit = outcomes.get(with_scripts.unwrap_or(outcomes.len().saturating_sub(1)));
@@ -265,7 +268,7 @@ fn must_be_one_run(outcomes: Vec<BackOutOutcome>) -> Vec<BackOutOutcome> {
         } else {
             Failure::NotTried(culprit.clone())
         };
-        BackOutOutcome::refused(&outcome.id, failure)
+        PatchOutcome::refused(outcome.id, None, failure)
     });
     refused.collect()
 }
@@ -281,7 +284,7 @@ struct OneRunBackout<'a> {
 
 impl OneRunBackout<'_> {
     /// `None` if one run is not possible. Fails if a patch may not go.
-    fn run(&mut self) -> Result<Option<Vec<BackOutOutcome>>, Failure> {
+    fn run(&mut self) -> Result<Option<Vec<PatchOutcome>>, Failure> {
         let Some(planned) = self.planned()? else { return Ok(None) };
         match self.execution {
             Execution::Foresee => Ok(Some(self.foreseen(planned))),
@@ -294,12 +297,12 @@ impl OneRunBackout<'_> {
         plan_together(&self.input, self.ids)?.map(|planned| planned.settled(&self.input)).transpose()
     }
 
-    fn foreseen(&self, mut planned: PlannedBackout) -> Vec<BackOutOutcome> {
+    fn foreseen(&self, mut planned: PlannedBackout) -> Vec<PatchOutcome> {
         planned.patch_plan.plan.notes.extend(planned.promotion_hooks.notes());
         let mut all = self.input.text_reader().map(|mut texts| planned.texts(&mut texts)).unwrap_or_default();
         let outcome = |(id, plan)| {
             let texts = texts_of_plan(&plan, &mut all);
-            BackOutOutcome { texts, ..BackOutOutcome::of(&id, portion(&planned, &id, plan), Ok(None)) }
+            PatchOutcome { texts, ..PatchOutcome::of(id.to_string(), portion(&planned, &id, plan), Ok(None)) }
         };
         portions(&planned, self.ids).into_iter().map(outcome).collect()
     }
@@ -309,7 +312,7 @@ impl OneRunBackout<'_> {
         &mut self,
         session: &Session<'_>,
         mut planned: PlannedBackout,
-    ) -> Result<Option<Vec<BackOutOutcome>>, Failure> {
+    ) -> Result<Option<Vec<PatchOutcome>>, Failure> {
         let hooks = planned.promotion_hooks.open(session, &self.scripts.settings)?;
         let has_run = hooks.as_ref().map_or(Ok(false), |hooks| hooks.borrow_mut().before());
         self.has_run_hooks = !matches!(has_run, Ok(false));
@@ -325,7 +328,7 @@ impl OneRunBackout<'_> {
         let mut results = of_each(done, &portions).into_iter();
         let outcome = |(id, plan)| {
             let result = results.next().unwrap_or_else(|| Err(Failure::NotTried(String::new())));
-            BackOutOutcome::of(&id, portion(&planned, &id, plan), result.map(Some))
+            PatchOutcome::of(id.to_string(), portion(&planned, &id, plan), result.map(Some))
         };
         Ok(Some(portions.into_iter().map(outcome).collect()))
     }
@@ -430,29 +433,29 @@ fn perform_one(
     request: &PatchScriptRequest,
     id: &PatchId,
     (planned, settled): BackoutWithLibraries,
-) -> BackOutOutcome {
+) -> PatchOutcome {
     let planned = planned.with(settled);
     if planned.patch_plan.has_scripts() {
         let PlannedBackout { mut patch_plan, undo, later, inventory, .. } = planned;
         let undo = (undo.as_slice(), later);
         let result = back_out_with_scripts(session, input, request, id, undo, &mut patch_plan, inventory);
-        return BackOutOutcome::of(id, patch_plan, result.map(Some));
+        return PatchOutcome::of(id.to_string(), patch_plan, result.map(Some));
     }
     let hooks = match planned.promotion_hooks.open(session, &request.settings) {
         Ok(hooks) => hooks,
-        Err(failure) => return BackOutOutcome::refused(id, failure),
+        Err(failure) => return PatchOutcome::refused(id.to_string(), None, failure),
     };
     let planned = match hooks.as_ref().map_or(Ok(false), |hooks| hooks.borrow_mut().before()) {
         Ok(false) => planned,
         // The hook may have changed the surveyed objects.
         Ok(true) => match plan(input, id).and_then(|planned| planned.settled(input)) {
             Ok(planned) => planned,
-            Err(failure) => return BackOutOutcome::refused(id, failure),
+            Err(failure) => return PatchOutcome::refused(id.to_string(), None, failure),
         },
-        Err(failure) => return BackOutOutcome::of(id, planned.patch_plan, Err(failure)),
+        Err(failure) => return PatchOutcome::of(id.to_string(), planned.patch_plan, Err(failure)),
     };
     let result = perform(session, &planned, hooks.as_ref());
-    BackOutOutcome::of(id, planned.patch_plan, result.map(Some))
+    PatchOutcome::of(id.to_string(), planned.patch_plan, result.map(Some))
 }
 
 fn perform(

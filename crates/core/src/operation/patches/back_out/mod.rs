@@ -13,11 +13,12 @@ pub(in crate::operation::patches) mod undo;
 
 pub(in crate::operation) use input::KnownArchives;
 pub(in crate::operation) use planning::rehearse;
-pub use request::{BackOutOutcome, BackOutReport, BackOutRequest};
+pub use request::{BackOutReport, BackOutRequest};
 
 use crate::operation::exchange::{foreseen, must_be_directories};
 use crate::operation::failure::Failure;
 use crate::operation::patches::apply::plan_file::{add_changes, found, left_out};
+use crate::operation::patches::outcome::PatchOutcome;
 use crate::operation::patches::preparation::{PreparedRoot, prepare};
 use crate::operation::patches::prepared::PreparationRequest;
 use crate::operation::plan_file::PlanFileRequest;
@@ -137,7 +138,7 @@ fn back_out_of(
 fn made_plan(
     ground: &RootAndPolicy,
     request: &PlanFileRequest,
-    outcomes: &[BackOutOutcome],
+    outcomes: &[PatchOutcome],
 ) -> Result<PlanFile, Failure> {
     let mut plan = PlanFile::new(request.command.to_owned(), request.options.clone());
     plan.root = marker(&ground.root)?;

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::input::{BackOutInput, KnownArchives};
-use super::request::{BackOutOutcome, BackOutRequest};
+use super::request::BackOutRequest;
 use super::undo::{StayingUndo, UndoReading, VerifiedUndo, as_later, sources, wait_for};
 use crate::operation::changed_texts::{ChangedTexts, TextReader};
 use crate::operation::content::ArchiveSources;
@@ -16,6 +16,7 @@ use crate::operation::libraries::{
 };
 use crate::operation::overtaken_list::overtaken_patches;
 use crate::operation::patches::later_patches::LaterPatches;
+use crate::operation::patches::outcome::PatchOutcome;
 use crate::operation::patches::scripts::hooks::{HookDirectory, kept_script};
 use crate::operation::promotion_hooks::{HookDirection, HookFiles, HookRun, HookSubject};
 use crate::operation::promotion_records::{PromotionRecordFault, read_promotion};
@@ -467,7 +468,7 @@ fn known_file(record: &ObjectRecord, object: DeliveredIdentity) -> Option<KnownF
     Some(KnownFile { inode: object.inode, mtime: became.mtime, ctime: object.changed, sums })
 }
 
-impl BackOutOutcome {
+impl PatchOutcome {
     /// Adds the patch that can be backed out now to a refusal: plans each blocking patch in turn.
     pub(super) fn with_way_out(mut self, input: &BackOutInput<'_>) -> Self {
         if let Err(Failure::Refused(refusal)) = &mut self.result {

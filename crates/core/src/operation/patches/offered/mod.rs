@@ -21,10 +21,10 @@ use crate::operation::depots::{
 };
 use crate::operation::failure::Failure;
 use crate::operation::patches::apply::{
-    ApplyOperand, ApplyOutcome, ApplyReport, ApplyRequest, DepotOperands, OpenedPatches, PatchChoice,
-    PatchOperands, SetMembership, apply_opened, demands, is_set, must_be_vouched_for, name_natives,
-    opens_as_set, resolved,
+    ApplyOperand, ApplyReport, ApplyRequest, DepotOperands, OpenedPatches, PatchChoice, PatchOperands,
+    apply_opened, demands, is_set, must_be_vouched_for, name_natives, opens_as_set, resolved,
 };
+use crate::operation::patches::outcome::{PatchOutcome, SetMembership};
 use crate::operation::patches::preparation::prepare;
 use crate::operation::queries::applied_patches::PatchesError;
 use crate::operation::root_and_policy::plan_on_foreseen_root;
@@ -160,7 +160,7 @@ fn apply_offered(
     session: Option<&FetchSession<'_>>,
     caller: &Caller<'_>,
 ) -> Result<ApplyReport, Failure> {
-    let is_of_signature = |outcome: &ApplyOutcome| {
+    let is_of_signature = |outcome: &PatchOutcome| {
         let Err(Failure::Source(error)) = &outcome.result else { return false };
         matches!(error.problem, SourceProblem::Signature(_))
     };
@@ -377,7 +377,7 @@ fn opened(
             Err(failure) if failure.signal().is_some() => return Err(failure),
             Err(failure) => failure,
         };
-        unread.push(ApplyOutcome::refused(id.to_string(), None, failure));
+        unread.push(PatchOutcome::refused(id.to_string(), None, failure));
     }
     if all_or_nothing && let Some(first) = unread.first().map(|first| first.id.clone()) {
         unread.extend(operands.drain(..).map(|operand| operand.not_without(&first)));
@@ -401,12 +401,12 @@ struct SetReport<'a> {
 /// Adds the outcomes of all other patches.
 fn with_verdicts(report: ApplyReport, resolution: Resolution, set: SetReport<'_>) -> ApplyReport {
     let SetReport { offers, operands, fetched, choices } = set;
-    let mut done: HashMap<String, ApplyOutcome> =
+    let mut done: HashMap<String, PatchOutcome> =
         report.patches.into_iter().map(|outcome| (outcome.id.clone(), outcome)).collect();
     let mut fetched = fetched.into_iter();
     let missing = resolution.planned().zip(fetched.as_slice()).find(|(_, fetched)| fetched.is_err());
     let missing = missing.map(|(verdict, _)| verdict.id.clone());
-    let mut patches: Vec<ApplyOutcome> = Vec::new();
+    let mut patches: Vec<PatchOutcome> = Vec::new();
     for verdict in resolution.verdicts {
         let outcome = match &verdict.outcome {
             SetOutcome::Planned => match (fetched.next(), &missing) {
@@ -426,14 +426,14 @@ fn with_verdicts(report: ApplyReport, resolution: Resolution, set: SetReport<'_>
         };
         let is_operand = verdict.offer.is_some_and(|place| place < operands);
         let depot = choices.depot.clone().filter(|_| !is_operand);
-        patches.push(ApplyOutcome { set: Some(membership(&verdict, depot)), ..outcome });
+        patches.push(PatchOutcome { set: Some(membership(&verdict, depot)), ..outcome });
     }
     ApplyReport { patches, ..report }
 }
 
 /// Names the native packages that are the reason why patches do not apply.
 fn with_natives(root: &Root, mut report: ApplyReport, offers: &[Offer]) -> ApplyReport {
-    let is_missing = |one: &ApplyOutcome| {
+    let is_missing = |one: &PatchOutcome| {
         let Err(Failure::Refused(refusal)) = &one.result else { return false };
         matches!(*refusal.reason, Reason::NotInstalled(_))
     };
@@ -457,8 +457,8 @@ fn membership(verdict: &SetVerdict, depot: Option<String>) -> SetMembership {
     }
 }
 
-fn refused(verdict: &SetVerdict, failure: Failure) -> ApplyOutcome {
-    ApplyOutcome::refused(verdict.id.clone(), None, failure)
+fn refused(verdict: &SetVerdict, failure: Failure) -> PatchOutcome {
+    PatchOutcome::refused(verdict.id.clone(), None, failure)
 }
 
 fn refusal(reason: Reason, id: &str) -> Failure {
@@ -466,11 +466,11 @@ fn refusal(reason: Reason, id: &str) -> Failure {
 }
 
 fn with_reason(
-    outcome: ApplyOutcome,
+    outcome: PatchOutcome,
     verdict: &SetVerdict,
     offers: &[Offer],
-    before: &[ApplyOutcome],
-) -> ApplyOutcome {
+    before: &[PatchOutcome],
+) -> PatchOutcome {
     let requirement = match &outcome.result {
         Err(Failure::Refused(refusal)) => match &*refusal.reason {
             Reason::Required(requirement) => requirement.clone(),
@@ -478,14 +478,14 @@ fn with_reason(
         },
         _ => return outcome,
     };
-    let is_provider = |one: &&ApplyOutcome| {
+    let is_provider = |one: &&PatchOutcome| {
         let mut same = offers.iter().filter(|offer| offer.id.as_str() == one.id);
         same.any(|offer| requirement.is_met_by(&offer.id, &offer.obsoletes))
     };
     let reason = before.iter().filter(is_provider).find_map(|one| one.result.as_ref().err());
     let Some(reason) = reason.map(sentence) else { return outcome };
     let reason = Reason::InSet(SetReason::RequiredRefused { requirement, reason });
-    ApplyOutcome { result: Err(refusal(reason, &verdict.id)), ..outcome }
+    PatchOutcome { result: Err(refusal(reason, &verdict.id)), ..outcome }
 }
 
 fn sentence(failure: &Failure) -> String {
@@ -503,7 +503,7 @@ struct OfferedOperands<'a> {
     named: Vec<String>,
     /// As the user named it.
     place: Option<String>,
-    unread: Vec<ApplyOutcome>,
+    unread: Vec<PatchOutcome>,
     /// Dropping them removes unpacked files.
     bundles: Vec<BundlePatches>,
     /// All images stay in memory.
@@ -604,7 +604,7 @@ impl<'a> OfferedOperands<'a> {
 
     fn leave_out(&mut self, path: &Path, failure: Failure) {
         let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-        self.unread.push(ApplyOutcome::refused(name, None, failure));
+        self.unread.push(PatchOutcome::refused(name, None, failure));
     }
 
     /// Patches that occur twice are compared by content, regardless of form and place.

@@ -163,8 +163,6 @@ pub struct PathReport {
     #[serde(serialize_with = "as_text")]
     pub path: ObjectPath,
     pub way: ExchangeWay,
-    /// Why a requested exchange is impossible.
-    pub reason: Option<String>,
     /// Objects in the live tree.
     pub live: usize,
     /// Without directories.
@@ -217,11 +215,9 @@ fn path_report(
 ) -> PathReport {
     let changes = changes.iter().map(AsRef::as_ref);
     let changes: Vec<&Change> = changes.filter(|change: &&Change| is_in(&change.path, path)).collect();
-    let (way, reason) = way(&changes, exchanges);
     let mut report = PathReport {
         path: path.clone(),
-        way,
-        reason,
+        way: way(&changes, exchanges),
         live: live.objects.iter().filter(|object| is_in(&object.path, path)).count(),
         added: 0,
         replaced: 0,
@@ -248,16 +244,15 @@ fn is_in(at: &ObjectPath, path: &ObjectPath) -> bool {
 }
 
 /// An exchange shows changes at once only if it covers all of them.
-fn way(changes: &[&Change], exchanges: &[ExchangeReport]) -> (ExchangeWay, Option<String>) {
+fn way(changes: &[&Change], exchanges: &[ExchangeReport]) -> ExchangeWay {
     if changes.is_empty() {
-        return (ExchangeWay::Nothing, None);
+        return ExchangeWay::Nothing;
     }
-    let of = |change: &&Change| exchanges.iter().find(|exchange| is_in(&change.path, &exchange.path));
-    let is_exchanged = |change| of(change).is_some_and(|exchange| exchange.way == ExchangeWay::Exchange);
-    if changes.iter().all(is_exchanged) {
-        return (ExchangeWay::Exchange, None);
-    }
-    (ExchangeWay::Renames, changes.iter().filter_map(of).find_map(|exchange| exchange.reason.clone()))
+    let exchanged: Vec<_> =
+        exchanges.iter().filter(|exchange| exchange.way == ExchangeWay::Exchange).collect();
+    let is_exchanged =
+        |change: &&Change| exchanged.iter().any(|exchange| is_in(&change.path, &exchange.path));
+    if changes.iter().all(is_exchanged) { ExchangeWay::Exchange } else { ExchangeWay::Renames }
 }
 
 #[derive(Debug)]
