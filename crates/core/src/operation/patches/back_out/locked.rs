@@ -300,7 +300,7 @@ impl OneRunBackout<'_> {
     fn foreseen(&self, mut planned: PlannedBackout) -> Vec<PatchOutcome> {
         planned.patch_plan.plan.notes.extend(planned.promotion_hooks.notes());
         let mut all = self.input.text_reader().map(|mut texts| planned.texts(&mut texts)).unwrap_or_default();
-        let outcome = |(id, plan)| {
+        let outcome = |(id, plan): (PatchId, Plan)| {
             let texts = texts_of_plan(&plan, &mut all);
             PatchOutcome { texts, ..PatchOutcome::of(id.to_string(), portion(&planned, &id, plan), Ok(None)) }
         };
@@ -326,7 +326,7 @@ impl OneRunBackout<'_> {
         let content = &mut planned.content();
         let done = perform_with_hooks(session, hooks.as_ref(), (plan, content), told.collect(), &|_| Ok(()));
         let mut results = of_each(done, &portions).into_iter();
-        let outcome = |(id, plan)| {
+        let outcome = |(id, plan): (PatchId, Plan)| {
             let result = results.next().unwrap_or_else(|| Err(Failure::NotTried(String::new())));
             PatchOutcome::of(id.to_string(), portion(&planned, &id, plan), result.map(Some))
         };
