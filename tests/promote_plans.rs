@@ -220,7 +220,7 @@ fn what_is_no_plan_file_of_a_promotion_is_refused() {
         refused(&staged, 1, &["plan.json", "it is not a plan file"]);
     }
     fs::remove_file(staged.live.beside("plan.json")).unwrap();
-    refused(&staged, 1, &["plan.json", "name a file that `--save-plan` wrote"]);
+    refused(&staged, 1, &["plan.json", "specify a file that `--save-plan` wrote"]);
     // A fingerprint that somebody made up is none.
     fs::write(staged.live.beside("plan.json"), &whole).unwrap();
     edit(&staged, |plan| plan["promotion"]["fingerprint"] = json!(format!("b3:{}", "0".repeat(64))));

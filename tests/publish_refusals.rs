@@ -31,7 +31,7 @@ fn what_makes_no_sense_is_wrong_usage() {
     }
     let key = secret_key().replace("plain", "locked");
     let said = publish(&stage, &format!("--key {key} work depot")).fails(2);
-    assert!(said.contains("hint: name its file with `--password-file`"), "{said}");
+    assert!(said.contains("hint: specify its file with `--password-file`"), "{said}");
     assert!(!stage.beside("depot").exists());
 }
 

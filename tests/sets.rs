@@ -260,7 +260,7 @@ fn a_directory_without_a_patch_is_said() {
     let before = stage.everything();
     let said = stage.run("add -R @ROOT@ -M empty").fails(1);
     assert!(said.contains("there is no patch in empty\n"), "{said}");
-    assert!(said.contains("name the directory that contains the patches"), "{said}");
+    assert!(said.contains("specify the directory that contains the patches"), "{said}");
     assert_eq!(said.trim_end().lines().count(), 3, "{said}");
     stage.run(&format!("patchadd -R @ROOT@ -M {}", empty.display())).fails(34);
     fs::write(empty.join("100-01.zip"), "no archive\n").unwrap();

@@ -43,7 +43,7 @@ const RECORDED: [(&str, &str); 2] =
 /// Install packages
 #[derive(clap::Parser)]
 struct PkgaddArgs {
-    /// Use this admin file: a path, a name in var/sadm/install/admin, or `none` to leave every question open
+    /// Use this admin file: a path, a name in var/sadm/install/admin, or `none` to use no admin file
     #[arg(short, value_name = "ADMIN")]
     admin: Option<PathBuf>,
     /// Accepted for compatibility: there are no remote copies

@@ -170,7 +170,7 @@ pub(crate) fn look_into_spool(request: &mut PatchRequest, output: &mut Output) -
                 *patch = path;
             }
             SpooledPatch::Distrusted(path, stranger) => output.note(&format!(
-                "{path} was not used, because {stranger}; if it is the right patch, name its path."
+                "{path} was not used, because {stranger}; if it is the right patch, specify its path."
             ))?,
         }
     }

@@ -62,7 +62,7 @@ const REFUSED: [(&str, &str, &str); 32] = [
     ("patch", "src: '@PATCH@', root: half/a/path", "root \"half/a/path\" is not an absolute path"),
     ("patch", "root: '@ROOT@'", "nothing says what is applied: name id, src or group"),
     ("patch", "src: []", "nothing says what is applied: name id, src or group"),
-    ("patch", "id: [100-01], group: security", "id and group both say what is applied; name one of them"),
+    ("patch", "id: [100-01], group: security", "id and group both say what is applied; specify one of them"),
     ("patch", "id: [100-01], src: ['@HERE@', '@PATCH@']", "with id, src is one depot, and 2 are named"),
     ("patch", "state: absent", "state=absent takes the patches in id"),
     (
@@ -87,7 +87,7 @@ const REFUSED: [(&str, &str, &str); 32] = [
     (
         "patch",
         "src: '@PATCH@', executable: no-such-program",
-        "no-such-program is not installed on the target, or not where programs are looked for; name its path by executable",
+        "no-such-program is not installed on the target, or not where programs are looked for; specify its path by executable",
     ),
     (
         "patch_info",

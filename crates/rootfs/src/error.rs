@@ -285,7 +285,7 @@ impl Untrusted {
             Distrust::Others => format!("remove the permission: `chmod o-w {path}`"),
             Distrust::AccessList => format!("remove the access list: `setfacl -b {path}`"),
             Distrust::Link => format!(
-                "name the root without that link, or use `--trust-root` if you trust uid {uid} to do anything as root here"
+                "specify the root without that link, or use `--trust-root` if you trust uid {uid} to do anything as root here"
             ),
             Distrust::ForeignMount => {
                 format!("run it as uid {uid}, or use `--trust-root` if you trust uid {uid} to do anything as root here")

@@ -32,7 +32,7 @@ struct LogArgs {
     /// The directory of the bulk build
     #[arg(value_name = "WORK")]
     work: PathBuf,
-    /// A package, with or without its version, or the location of one
+    /// A package, with or without its version, or its location
     #[arg(value_name = "NAME")]
     name: String,
     /// The number of the run [default: the last one with a log of the package]

@@ -36,7 +36,7 @@ struct UploadArgs {
     /// The directory of the bulk build
     #[arg(value_name = "WORK")]
     work: PathBuf,
-    /// The number of the run that made the set [default: that of the newest set]
+    /// The number of the run that made the set [default: the run of the newest set]
     #[arg(value_name = "RUN")]
     run: Option<u64>,
 }

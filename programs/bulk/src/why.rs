@@ -22,7 +22,7 @@ const USAGE: &str = "patchadm-bulk why WORK NAME";
 
 const NAMED_DEPENDENTS: usize = 20;
 
-/// Explain the state of a package: its requirements, changes since its last success, and the packages waiting for it
+/// Explain the state of a package: its requirements, changes since its last successful build, and the packages waiting for it
 #[derive(clap::Parser)]
 struct WhyArgs {
     #[command(flatten)]
@@ -30,7 +30,7 @@ struct WhyArgs {
     /// The directory of the bulk build
     #[arg(value_name = "WORK")]
     work: PathBuf,
-    /// A package, with or without its version, or the location of one
+    /// A package, with or without its version, or its location
     #[arg(value_name = "NAME")]
     name: String,
 }

@@ -101,7 +101,7 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
         25 [Dependency] "A required patch is not applied and not in the depot, or cannot be applied."
             "Apply the required patch first, apply both in one command, or add it to the depot."
         26 [UndoData DamagedRecord NoRights NotFound] "The undo data of another patch is needed, but cannot be used."
-            "Restore it at the named path, or name its directory with `-B` (`--undo-dir`)."
+            "Restore it at the named path, or specify its directory with `-B` (`--undo-dir`)."
         27 [NotFound] "A path does not exist, or an operand is neither a patch of the depot nor a list of patches."
             "Check the spelling and the working directory."
         28 [DamagedInput DamagedRecord] "A pkginfo or pkgmap is damaged or missing, or records of the root are inconsistent."
@@ -146,7 +146,7 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
         12 [UndoData NotApplicable] "The undo data is not at its recorded path." "Name its directory with `-B` (`--undo-dir`)."
         14 [Unfinished] "Another tool was interrupted while it applied the patch, and there is no undo data."
             "Restore the package from a backup, or finish the patch without undo data: `patchadd -u -d PATCH`."
-        15 [Dependency] "Another patch requires this one." "Back out that patch first, or both in one command."
+        15 [Dependency] "Another patch requires this one." "Back out that patch first, or back out both in one command."
         20 [Space] "A file system has too little space." "Free space; the message says how much is needed, and where."
     }
     "patchrm", ["patchrm"] => {
@@ -202,8 +202,8 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
             "Check the path and the line in the message."
     }
     "pkginfo and pkgparam", ["pkginfo", "pkgparam"] => {
-        1 [NotFound NoDatabase DamagedRecord DamagedInput] "A package does not exist, or its records or those of the root are damaged or missing."
-            "Check the spelling, and name the right root with `-R`."
+        1 [NotFound NoDatabase DamagedRecord DamagedInput] "A package does not exist, or its records or the root's are damaged or missing."
+            "Check the spelling, and specify the right root with `-R`."
     }
     "showrev", ["showrev"] => {
         1 [NoDatabase DamagedRecord] "The patches of the root cannot be read." "Name the right root with `-R`, or follow the message."

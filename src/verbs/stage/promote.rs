@@ -57,7 +57,7 @@ pub(super) struct PromotionOptions {
     /// Promote all differences, ignoring the recorded original state; required if the tree is not a stage
     #[arg(long)]
     two_way: bool,
-    /// With --two-way, delete files that the tree does not have
+    /// With --two-way, delete files that are not in the tree
     #[arg(long, requires_all = ["two_way", "paths"])]
     delete: bool,
     /// Promote the changes made by patches applied in the stage, but not the records of these patches

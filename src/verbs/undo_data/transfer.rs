@@ -116,7 +116,7 @@ impl CommandReport for UndoExportReply {
 
 const IMPORT_USAGE: &str = "patchadm [-R root] undo-data import [option...] file [id...]";
 
-/// Restore undo archives from a file that `undo-data export` wrote
+/// Restore undo archives from a file written by `undo-data export`
 #[derive(clap::Parser)]
 struct UndoImportArgs {
     #[command(flatten)]

@@ -63,7 +63,7 @@ pub enum Failure {
     PatchPackage(String),
     #[error("{0} belongs to root: there is no other owner to run as")]
     OwnedByRoot(String),
-    #[error("no package database below {0}; name the right root with -R")]
+    #[error("no package database below {0}; specify the right root with -R")]
     NoDatabase(String),
     #[error(transparent)]
     Lock(#[from] LockError),

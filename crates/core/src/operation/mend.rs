@@ -271,7 +271,7 @@ impl LostPkginfo<'_> {
             }
             None => {
                 unknown
-                    .push("BASEDIR is that of the delivered package: contents does not record it".to_owned());
+                    .push("BASEDIR was taken from the delivered package: contents does not record it".to_owned());
             }
         }
         let run = self.history_of(|entry| {

@@ -169,7 +169,7 @@ pub enum MakeWarning {
     #[error("SUNW_PATCHID: {0}; an id is a base, a hyphen and a revision, such as 100001-01")]
     PatchId(String),
     /// A patch lacks a parameter that must equal that of its package.
-    #[error("{name} of a patch is that of the package that it is for, which \"{value}\" hardly is")]
+    #[error("{name} of a patch must match the package that it is for, which \"{value}\" probably does not")]
     OfPatch { name: &'static str, value: String },
     #[error("the file deletes has no effect: without SUNW_PATCHID the package is not a patch")]
     DeletesOfNoPatch,

@@ -362,7 +362,7 @@ class Program(object):
         named = module.params['executable']
         found = module.get_bin_path(named, opt_dirs=['/usr/local/bin'])
         if found is None:
-            raise Refused('%s is not installed on the target, or not where programs are looked for; name its path by '
+            raise Refused('%s is not installed on the target, or not where programs are looked for; specify its path by '
                           'executable' % named)
         self.path = found
 

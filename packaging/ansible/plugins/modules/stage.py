@@ -356,7 +356,7 @@ class StageWork(Work):
         """Backs promotions of the stage out that are applied."""
         stage = self.listed()
         if stage is None:
-            raise Refused('the root lists no stage %s; name its promotions to the module patch instead' % self.path)
+            raise Refused('the root lists no stage %s; specify its promotions to the module patch instead' % self.path)
         wanted = self.params['id']
         going = [one for one in stage['promotions'] if wanted is None or one in wanted]
         if not going:

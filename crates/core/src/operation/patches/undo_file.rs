@@ -46,7 +46,7 @@ pub enum UndoFileFault {
     NotExported { patch: String, package: PkgInst, reason: &'static str },
     #[error("{} has no undo data of patch {patch}", path.display())]
     NotInFile { path: PathBuf, patch: String },
-    #[error("the root has no marker that distinguishes its undo data from that of another root")]
+    #[error("the root has no marker that distinguishes its undo data from another root's")]
     NoMarker,
 }
 

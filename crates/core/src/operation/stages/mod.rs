@@ -53,7 +53,7 @@ pub enum StageError {
     Name(#[from] StageNameError),
     #[error("{0} does not exist")]
     Missing(String),
-    #[error("{path} is not a directory but a {kind}: name the directory that is meant")]
+    #[error("{path} is not a directory but a {kind}: specify the directory that is meant")]
     NoDirectory { path: String, kind: &'static str },
     #[error("{path} leads through a symbolic link: name {physical}")]
     ThroughLink {
@@ -92,10 +92,10 @@ pub enum StageError {
     NotStaged(ObjectPath),
     #[error("{path} is not the base that the promotion {id} wrote")]
     OtherPromotion { path: String, id: String },
-    #[error("the root has several stages of the name {0}: name the directory")]
+    #[error("the root has several stages of the name {0}: specify the directory")]
     Ambiguous(String),
     #[error(
-        "the root lists the stage {name} at {listed}, and here is another {name}: name the directory, {listed} or ./{name}"
+        "the root lists the stage {name} at {listed}, and here is another {name}: specify the directory, {listed} or ./{name}"
     )]
     OtherHere {
         name: String,

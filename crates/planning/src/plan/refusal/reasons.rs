@@ -200,7 +200,7 @@ impl SetReason {
             Self::OwnRun | Self::PlannedAfterwards | Self::NotTogether => "leave out `--all-or-nothing`",
             Self::RequiredNowhere { .. } => "add it to the depot, or leave out this patch with `--exclude`",
             Self::TwoContents(..) => "remove one of the two",
-            Self::Withdrawn => "to apply it anyway, name it with its revision and use `--allow-withdrawn`",
+            Self::Withdrawn => "to apply it anyway, specify it with its revision and use `--allow-withdrawn`",
             _ => "",
         };
         hint.into()
