@@ -172,13 +172,13 @@ fn a_source_that_cannot_be_read_and_a_program_that_is_another_one_are_named() {
     let played = fleet.tasks(&tasks, &[]);
     for host in ["one", "two"] {
         let failure = |task: &str| played.failure_on(host, task);
-        assert_eq!(failure("silent"), "patchadm ended with 1 and without a document: broken pipe");
+        assert_eq!(failure("silent"), "patchadm exited with 1 without a document: broken pipe");
         assert_eq!(
             failure("later"),
             "patchadm has documents of schema \"patchadm/9\", and patchadm/1 is needed"
         );
         for task in ["cut", "other"] {
-            let said = "patchadm ended with 0 and without a document: nothing on standard error";
+            let said = "patchadm exited with 0 without a document: nothing on standard error";
             assert_eq!(failure(task), said);
         }
         assert!(failure("damaged").contains("damaged"), "{}", failure("damaged"));
