@@ -45,7 +45,7 @@ fn a_code_or_command_that_is_none_is_refused_by_name() {
     let stage = Scenario::new();
     let said = |line: &str| stage.run(line).fails(4);
     assert!(said("help 98").contains("no command exits with code 98"));
-    assert!(said("help 98 remove").contains("remove does not end with code 98"));
+    assert!(said("help 98 remove").contains("remove does not exit with code 98"));
     assert!(said("help 98 remove").contains("it exits with 0, 1, 2, 3, "));
     let said = |line: &str| stage.run(line).fails(2);
     assert!(said("help 2 frobnicate").contains("there is no command `frobnicate`"));

@@ -416,9 +416,9 @@ fn head(options: &Options, report: &mut Report) {
         let command =
             words.fold("cargo bench --bench benchmark --".to_owned(), |line, word| line + " " + &word);
         let (command, runs) = (command.trim_end_matches(" --"), options.runs());
-        report.say(&format!("Made by `{command}`; medians of {runs} runs where nothing else is said."));
+        report.say(&format!("Made by `{command}`; medians of {runs} runs unless stated otherwise."));
         let below = file_system_of(Path::new(env!("CARGO_TARGET_TMPDIR")));
-        report.say(&format!("The packages, and the images where there are any, lie on {below}."));
+        report.say(&format!("The packages and any images are on {below}."));
         let worth = machine::worth_of_cores();
         report.say(&format!("All cores at once do {worth:.2} times the work of one.\n"));
     }
