@@ -118,7 +118,8 @@ fn all_codes_are_listed_as_each_is_explained_by_itself() {
         all.extend(own);
     }
     assert_eq!(explained("exit-codes")["meanings"], Value::from(all));
-    let first = "0 from verbs: Done, or there was nothing to do. The root is in the requested state.\n1 from verbs: ";
+    let first =
+        "0 from verbs: Done, or there was nothing to do. The root is in the requested state.\n1 from verbs: ";
     assert!(text.starts_with(first), "{text}");
     let place = |words: &str| text.find(words).unwrap();
     assert!(place("9 from verbs") < place("129-130 from every command"), "{text}");

@@ -107,8 +107,8 @@ fn what_belongs_to_another_action_is_wrong_usage() {
         ("keygen --no-password", "--output <NAME>"),
         ("key revoke xyz", "<xyz> is not a key id"),
         ("key trust a --expires soon", "--expires: <soon> is not a day, as 2027-12-31"),
-        ("key trust", "no file of a public key is named"),
-        ("sign x", "no secret key is named (--key)"),
+        ("key trust", "no public key file specified"),
+        ("sign x", "no secret key specified (--key)"),
     ] {
         let text = stage.run(line).fails(2);
         assert!(text.contains(said), "{line}: {text}");

@@ -238,7 +238,7 @@ fn packages_are_chosen_by_name_by_star_and_all_of_them() {
 #[test]
 fn without_a_name_and_without_a_terminal_nothing_is_installed() {
     let run = add(&Scenario::new(), "", &[Package::new("ACMEa")]);
-    assert!(run.fails(1).starts_with("pkgadd: ERROR: no package is named; use `all` for every package"));
+    assert!(run.fails(1).starts_with("pkgadd: ERROR: no package specified; use `all` for every package"));
 }
 
 #[test]

@@ -116,7 +116,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let categories = args.category.categories;
     if packages.is_empty() && categories.is_empty() {
         let chosen = if conversation { menu::choose(&mut call.output, &device)? } else { None };
-        let message = "no package is named; use `all` for every package of the device".to_owned();
+        let message = "no package specified; use `all` for every package of the device".to_owned();
         packages = chosen.ok_or(Stop::Usage { message, usage: USAGE })?;
     }
     if let Some(spool) = args.spool {

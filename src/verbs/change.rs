@@ -152,7 +152,7 @@ pub(crate) fn must_name_patches(request: &PatchRequest, usage: &'static str) -> 
         PatchRequest::UndoApplication(..) | PatchRequest::UndoBackout(..) => false,
         PatchRequest::BackOut(request) => request.ids.is_empty() && request.down_to.is_none(),
     };
-    if names_none { Err(Stop::Usage { message: "no patch is named".to_owned(), usage }) } else { Ok(()) }
+    if names_none { Err(Stop::Usage { message: "no patch specified".to_owned(), usage }) } else { Ok(()) }
 }
 
 /// Takes missing ids from the spool directory of this machine, and says so.

@@ -39,7 +39,7 @@ pub(super) const ROWS: &[Row] = &[
 fn no_depot() {
     let stage = stage();
     let said = stage.run("update -R @ROOT@").fails(1);
-    assert!(said.contains("no depot is named"), "{said}");
+    assert!(said.contains("no depot specified"), "{said}");
     assert!(last_line(&said).ends_with(" update -M DEPOT"), "{said}");
     stage.run("update -R @ROOT@ -M delivered").ok();
 }

@@ -51,9 +51,10 @@ pub fn of_build(error: &BuildError) -> (Exit, &'static str) {
         BuildError::NotRestricted { .. } => {
             (Exit::of_verb(ExitCause::Restricted), "choose another `--id`, or leave out `--restricted`")
         }
-        BuildError::Overlap(_) => {
-            (Exit::of_verb(ExitCause::Dependency), "specify the other patch with `--requires` or `--obsoletes`")
-        }
+        BuildError::Overlap(_) => (
+            Exit::of_verb(ExitCause::Dependency),
+            "specify the other patch with `--requires` or `--obsoletes`",
+        ),
         BuildError::AbiBreak(_) | BuildError::Abi(AbiError::Source(_)) => (
             Exit::of_verb(ExitCause::Dependency),
             "deliver the needed library too, or use `--allow-abi-break`",

@@ -205,6 +205,9 @@ mod tests {
         let second = DemoDirectory::make_new(dir.path()).unwrap();
         assert!(first.directory.ends_with("patchadm-demo") && second.directory.ends_with("patchadm-demo-2"));
         let refusal = DemoDirectory::make(&first.directory).unwrap_err();
-        assert!(refusal.to_string().ends_with("is not empty; specify a new or an empty directory"), "{refusal}");
+        assert!(
+            refusal.to_string().ends_with("is not empty; specify a new or an empty directory"),
+            "{refusal}"
+        );
     }
 }

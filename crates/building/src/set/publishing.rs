@@ -178,7 +178,11 @@ fn must_have_sum(
     if dir.look(name)?.is_none_or(|seen| seen.file_type != FileType::Regular) {
         return damaged("it does not exist, or is not a file");
     }
-    if sum_of(dir, name)? == *sum { Ok(()) } else { damaged("its SHA-256 sum differs from the sum in MANIFEST") }
+    if sum_of(dir, name)? == *sum {
+        Ok(())
+    } else {
+        damaged("its SHA-256 sum differs from the sum in MANIFEST")
+    }
 }
 
 pub(crate) fn verify_set(

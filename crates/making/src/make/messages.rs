@@ -10,7 +10,7 @@ use patchadm_svr4::package::{PathError, PkgInst};
 /// Nothing remains of a failed package.
 #[derive(Debug, thiserror::Error)]
 pub enum MakeError {
-    #[error("no prototype file is named, and there is neither prototype nor Prototype here")]
+    #[error("no prototype file specified, and there is neither prototype nor Prototype here")]
     NoPrototype,
     #[error("unable to build pkgmap from prototype file")]
     Prototype(Vec<PrototypeTrouble>),

@@ -279,7 +279,7 @@ impl HookReason {
 pub enum UndoReason {
     #[error("the history of the root has no run that changed something")]
     NoRun,
-    #[error("the history of the root does not have this run; a run is named by its number or name")]
+    #[error("the history of the root does not have this run; specify a run by its number or name")]
     UnknownRun {
         /// A verb with arguments that fits the word: it may be a patch or a day.
         instead: String,
