@@ -44,7 +44,7 @@ struct PkgrmArgs {
     /// Accepted for compatibility: client file systems are never mounted
     #[arg(short = 'M')]
     _no_mount: bool,
-    /// Ask no questions, and print only the result
+    /// Do not ask questions; print only the result
     #[arg(short)]
     non_interactive: bool,
     #[command(flatten)]
