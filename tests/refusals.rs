@@ -372,7 +372,7 @@ fn undo_data_that_was_moved_is_12_until_it_is_named() {
     fs::rename(&first, &second).unwrap();
     let said = refused(&stage, 12, "patchrm -R @ROOT@ 100-01");
     assert!(said.contains("undo/100-01/ACMEweb/undo.gz"), "{said}");
-    assert!(said.ends_with("Name the directory of the undo data with `-B DIR`."), "{said}");
+    assert!(said.ends_with("Specify the directory of the undo data with `-B DIR`."), "{said}");
     stage.run(&format!("patchrm -R @ROOT@ -B {} 100-01", second.display())).ok();
     assert_eq!(fs::read(stage.at("/opt/web/bin/httpd")).unwrap(), b"one\n");
 }

@@ -1,4 +1,4 @@
-//! `stage refresh`: what was changed on the live tree comes into the stage, and nothing else is changed anywhere.
+//! `stage refresh`: what was changed in the live tree comes into the stage, and nothing else is changed anywhere.
 
 mod interrupted;
 mod refused;

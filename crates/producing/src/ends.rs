@@ -103,7 +103,7 @@ pub fn stop(error: &DeltaError) -> Stop {
         }
         DeltaError::OtherBase { .. } | DeltaError::SameBase { .. } => (
             Exit::of_verb(ExitCause::Settings),
-            "assign the source a base of its own with `--ids`, and never change it",
+            "assign the source its own base with `--ids`, and never change it",
         ),
         DeltaError::UnknownSource(_) => (Exit::failed(ExitCause::NotFound), "specify an existing source"),
         DeltaError::Against(error) => of_previous(error),

@@ -363,7 +363,7 @@ fn print_paths(answer: &PromotionAnswer, output: &mut Output) -> anyhow::Result<
         let decision = conflict.decision.word();
         let path = &conflict.path;
         output
-            .line(format!("  conflict: {path}: {stage} in the stage, {live} on the live tree: {decision}"))?;
+            .line(format!("  conflict: {path}: {stage} in the stage, {live} in the live tree: {decision}"))?;
     }
     for file in &answer.set_id {
         let what = match file.change {

@@ -55,7 +55,7 @@ pub enum BaseError {
     Digest,
     #[error(transparent)]
     Line(#[from] StageFileError),
-    #[error("it is of another stage, {0}")]
+    #[error("it belongs to another stage, {0}")]
     OtherStage(StageId),
     #[error("it has {0} objects, more than can be read")]
     TooLarge(u64),

@@ -149,7 +149,7 @@ pub enum SourceFailure {
     #[error(transparent)]
     Work(#[from] RootError),
     /// Not possible in a list.
-    #[error("<{0}> is not one word, and no name for a source")]
+    #[error("<{0}> is not one word, and not a name for a source")]
     Name(String),
     /// Not possible at the start of a patch id.
     #[error("{0}; use --ids to choose another base")]

@@ -163,7 +163,7 @@ pub enum MakeWarning {
     #[error("line {line}: <{path}> is written with escapes, which classic tools cannot install")]
     Escaped { line: u64, path: String },
     /// Fields after the last one of an entry.
-    #[error("line {line}: extra fields behind <{path}> are passed over")]
+    #[error("line {line}: extra fields after <{path}> are ignored")]
     Extra { line: u64, path: String },
     /// An invalid patch id.
     #[error("SUNW_PATCHID: {0}; an id is a base, a hyphen and a revision, such as 100001-01")]
@@ -185,7 +185,7 @@ pub enum MakeWarning {
         others: usize,
     },
     /// A part other than the first.
-    #[error("line {line}: part {part} is passed over: a package is made in one part")]
+    #[error("line {line}: part {part} is ignored: a package is made in one part")]
     Part { line: u64, part: u32 },
 }
 

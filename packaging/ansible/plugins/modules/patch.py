@@ -120,7 +120,7 @@ options:
     type: list
     elements: str
   allow_withdrawn:
-    description: Accept a withdrawn patch that is named with its revision.
+    description: Accept a withdrawn patch that is specified with its revision.
     type: bool
     default: false
   requires:

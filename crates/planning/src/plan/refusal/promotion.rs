@@ -10,9 +10,9 @@ use super::Wording;
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PromotionReason {
-    #[error("changed in the stage and on the live tree: {}", list(.0))]
+    #[error("changed in the stage and in the live tree: {}", list(.0))]
     Conflicts(Vec<ObjectPath>),
-    #[error("changed in the stage and on the live tree: {}", list(.0))]
+    #[error("changed in the stage and in the live tree: {}", list(.0))]
     RefreshConflicts(Vec<ObjectPath>),
     #[error("{deleted} of {live} objects of {path} would be deleted, more than {limit}")]
     TooManyDeleted {
@@ -24,7 +24,7 @@ pub enum PromotionReason {
     },
     #[error("{0} is empty in the stage")]
     EmptyPath(ObjectPath),
-    #[error("{path} is missing {}", if *.in_stage { "in the stage" } else { "on the live tree" })]
+    #[error("{path} is missing {}", if *.in_stage { "in the stage" } else { "in the live tree" })]
     MissingPath {
         path: ObjectPath,
         /// Missing in the stage, else on the root.
@@ -148,7 +148,7 @@ impl PromotionReason {
             }
             Self::TooManyDeleted { .. } => "to allow it, use `--max-delete N` or `--max-delete N%`".to_owned(),
             Self::EmptyPath(path) => {
-                format!("to delete it, delete {path} on the live tree yourself")
+                format!("to delete it, delete {path} in the live tree yourself")
             }
             Self::MissingPath { .. } | Self::MountChanged { .. } => {
                 "specify the directories to promote with `--path`".to_owned()
