@@ -197,7 +197,7 @@ fn benchmark(options: &Options) -> Result<()> {
     let mut report = Report::new(options.small);
     head(options, &mut report);
     if places(options).is_empty() {
-        bail!("there is nothing to measure on: name a directory in PATCHADM_BENCH_DIR");
+        bail!("there is nothing to measure on: specify a directory in PATCHADM_BENCH_DIR");
     }
     for set in options.sets().into_iter().filter(|_| options.needs_sets()) {
         on_set(set, &scratch, options, &mut report)?;
@@ -241,7 +241,7 @@ fn first_place(options: &Options, scratch: &Path, report: &mut Report) -> Result
             Err(error) => report.skipped(&place.name(), &format!("{error:#}")),
         }
     }
-    bail!("there is nothing to measure on: name a directory in PATCHADM_BENCH_DIR")
+    bail!("there is nothing to measure on: specify a directory in PATCHADM_BENCH_DIR")
 }
 
 /// Writes the packages of a set where the user wants them, and says how to work with them by hand.
@@ -298,7 +298,7 @@ fn on_set(set: Set, scratch: &Scratch, options: &Options, report: &mut Report) -
         }
     }
     if measured == 0 {
-        bail!("there is nothing to measure on: name a directory in PATCHADM_BENCH_DIR");
+        bail!("there is nothing to measure on: specify a directory in PATCHADM_BENCH_DIR");
     }
     Ok(std::fs::remove_dir_all(directory)?)
 }
