@@ -503,7 +503,7 @@ fn a_document_in_json_says_the_same() {
     let packages = document["packages"].as_array().unwrap();
     assert_eq!((&packages[0]["instance"], &packages[0]["code"]), (&"ACMEa".into(), &0.into()));
     assert!(
-        packages[1]["reason"].as_str().unwrap().contains("has scripts of its own that run"),
+        packages[1]["reason"].as_str().unwrap().contains("has its own scripts that run"),
         "{}",
         run.stdout
     );
