@@ -60,7 +60,7 @@ const APPLETS: &[Applet] = &[
     beside(Make, "publish", "Add patches to a depot", &MAKE),
     beside(Make, "depot", "Index a directory of patches, or check a depot", &MAKE),
     beside(Make, "order", "Put packages or patches in order, requirements first", &MAKE),
-    beside(Make, "bulk", "Build all packages of a tree from source", &BULK),
+    beside(Make, "bulk", "Build all packages in a tree from source", &BULK),
     beside(Make, "report", "Report on the patches of many hosts", &REPORT),
     classic("patchadd", "apply patches", classic::patchadd::run),
     classic("patchrm", "back patches out", classic::patchrm::run),

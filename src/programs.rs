@@ -4,7 +4,7 @@ use patchadm_cli::call::Sibling;
 
 pub(crate) const BULK: Sibling = Sibling {
     name: "patchadm-bulk",
-    about: "Build all packages of a tree from source (patchadm bulk)",
+    about: "Build all packages in a tree from source (patchadm bulk)",
     source: "programs/bulk",
     takes_verb: false,
 };

@@ -62,7 +62,7 @@ fn a_tree_becomes_a_package_that_a_patch_fits_and_comes_back_from() {
     assert!(!stage.at("/var/sadm/pkg/ACMEown").exists());
     assert_eq!(
         stage.run(adopt).ok(),
-        "Package ACMEown is adopted: 8 objects, 1 of them directories that other packages have as well.\n\
+        "Adopted package ACMEown: 8 objects, 1 of them directories that other packages have as well.\n\
          Its current files count as unmodified; patchadm detects later edits.\n\
          hint: patchadm build --pkg ACMEown --arch i386 --base-version 1.0 --id ID --from OLD --to NEW -o PATCH\n"
     );
@@ -85,7 +85,7 @@ fn a_tree_becomes_a_package_that_a_patch_fits_and_comes_back_from() {
     before.assert_again(&stage, "it comes back");
     assert_eq!(
         stage.run("adopt --forget --pkg ACMEown -R @ROOT@").ok(),
-        "Package ACMEown is unregistered; its files stay: 8 objects, 1 of them directories that other packages have as well.\n"
+        "Unregistered package ACMEown; its files stay: 8 objects, 1 of them directories that other packages have as well.\n"
     );
     assert_eq!(Tree::of(&stage.root(), &["var/sadm"]), software);
     assert!(line(&stage, "/opt/acme").ends_with(" ACMEother"));
@@ -229,7 +229,7 @@ fn what_dpkg_has_recorded_is_adopted_as_it_lies() {
     let stage = of_dpkg();
     let software = Tree::of(&stage.root(), &["var/sadm"]);
     let said = stage.run("adopt --dpkg web -R @ROOT@").ok();
-    assert!(said.starts_with("Package DEBweb is adopted: "), "{said}");
+    assert!(said.starts_with("Adopted package DEBweb: "), "{said}");
     assert!(said.contains("  @ROOT@/lib/libweb.so differs from its record\n"), "{said}");
     assert!(said.contains("  @ROOT@/usr/share/doc does not exist\n"), "{said}");
     assert!(!said.contains("usr/bin/web "), "{said}");

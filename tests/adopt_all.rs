@@ -45,7 +45,7 @@ fn every_package_of_dpkg_is_adopted_in_one_run_and_those_that_come_later_with_th
     let said = stage.run("adopt --all --dry-run -R @ROOT@").ok();
     assert_eq!(said, "2 packages would be adopted: 7 objects.\n");
     assert_eq!(stage.everything(), before);
-    assert_eq!(stage.run("adopt --all -R @ROOT@").ok(), "2 packages are adopted: 7 objects.\n");
+    assert_eq!(stage.run("adopt --all -R @ROOT@").ok(), "Adopted 2 packages: 7 objects.\n");
     assert_eq!(stage.run("history -R @ROOT@").ok().lines().count(), 1);
     assert_eq!(stage.run("pkgchk -R @ROOT@").ok(), "");
     assert_eq!(stage.run("pkgparam -R @ROOT@ DEBweb NATIVE_VERSION").ok(), "1-1\n");
@@ -58,10 +58,10 @@ fn every_package_of_dpkg_is_adopted_in_one_run_and_those_that_come_later_with_th
     // dpkg did not touch the others, and their lists are written anew here.
     stage.run("adopt --refresh -R @ROOT@").ok();
     let said = stage.run("adopt --all -R @ROOT@").ok();
-    assert_eq!(said, "1 package is adopted: 3 objects. 2 were adopted before.\n");
+    assert_eq!(said, "Adopted 1 package: 3 objects. 2 were adopted before.\n");
     assert_eq!(
         stage.run("adopt --all -R @ROOT@").ok(),
-        "0 packages are adopted: 0 objects. 3 were adopted before.\n"
+        "Adopted 0 packages: 0 objects. 3 were adopted before.\n"
     );
     assert_eq!(stage.run("pkgchk -R @ROOT@").ok(), "");
 }
@@ -73,7 +73,7 @@ fn two_architectures_share_their_files_and_each_has_a_name() {
     let one = [shared, ("/usr/lib/x86_64/libz.so", "amd64\n")];
     let other = [shared, ("/usr/lib/i386/libz.so", "i386\n")];
     dpkg_has(&stage, &[Native("libz", "amd64", &one), Native("libz", "i386", &other)]);
-    assert_eq!(stage.run("adopt --all -R @ROOT@").ok(), "2 packages are adopted: 8 objects.\n");
+    assert_eq!(stage.run("adopt --all -R @ROOT@").ok(), "Adopted 2 packages: 8 objects.\n");
     let line = stage.text("/var/sadm/install/contents");
     let line = line.lines().find(|line| line.starts_with(shared.0)).unwrap().to_owned();
     assert!(line.ends_with("DEBlibz DEBlibz.i386"), "{line}");
@@ -92,7 +92,7 @@ fn what_cannot_be_adopted_is_left_with_its_reason_and_keeps_nothing_else_from_it
     stage.file("/var/lib/dpkg/status", &status);
     std::fs::remove_file(stage.at("/var/lib/dpkg/info/gone:amd64.list")).unwrap();
     let said = stage.run("adopt --all -R @ROOT@").ok();
-    assert!(said.starts_with("1 package is adopted: 4 objects.\n"), "{said}");
+    assert!(said.starts_with("Adopted 1 package: 4 objects.\n"), "{said}");
     for reason in [
         "dpkg package gone: there is no list of its paths",
         "dpkg package half: dpkg has not finished with it",

@@ -115,7 +115,7 @@ fn where_nothing_says_which_package_it_was_it_is_adopted_again_by_its_name() {
         assert!(said.contains("run `patchadm -R @ROOT@ adopt --dpkg NAME`"), "{said}");
         let run = stage.run("adopt --dpkg web -R @ROOT@");
         assert_eq!(run.code, 0, "{}", run.stderr);
-        assert!(run.stdout.starts_with("Package DEBweb is adopted"), "{}", run.stdout);
+        assert!(run.stdout.starts_with("Adopted package DEBweb"), "{}", run.stdout);
         let ended = "patches of package DEBweb end with its old record, and can be applied again: 100-01";
         assert_eq!(run.stderr.contains(ended), is_patched, "{}", run.stderr);
         assert_eq!(stage.tree(), tree, "no object is touched");
@@ -137,7 +137,7 @@ fn a_lost_directory_and_an_empty_one_are_registered_again() {
         let said = stage.run("check --contents -R @ROOT@").stdout;
         assert!(said.contains("run `patchadm -R @ROOT@ adopt --dpkg NAME`"), "{said}");
         let run = stage.run("adopt --dpkg web -R @ROOT@");
-        assert_eq!((run.code, run.stdout.as_str()), (0, "Package DEBweb is adopted: 8 objects.\n"));
+        assert_eq!((run.code, run.stdout.as_str()), (0, "Adopted package DEBweb: 8 objects.\n"));
         assert_eq!(stage.run("pkgchk -R @ROOT@").ok(), "");
         assert_eq!(stage.run("list --check -R @ROOT@").code, 0);
     }

@@ -34,7 +34,7 @@ fn a_patch_for_a_package_of_dpkg_names_the_option_that_adopts_it_and_with_it_goe
     assert_eq!(stage.everything(), before, "a plan changes nothing");
 
     let said = stage.run(&format!("add --adopt -R @ROOT@ {patch}")).ok();
-    assert!(said.contains("Package DEBweb is adopted from dpkg web:amd64: 8 objects.\n"), "{said}");
+    assert!(said.contains("Adopted package DEBweb from dpkg web:amd64: 8 objects.\n"), "{said}");
     assert!(said.contains("100-01: applied"), "{said}");
     assert_eq!(stage.text("/usr/lib/libweb.so"), "lib fixed\n");
     assert_eq!(stage.run("pkgparam -R @ROOT@ DEBweb PATCHLIST").ok(), "100-01\n");
@@ -67,7 +67,7 @@ fn a_patch_may_name_a_package_as_dpkg_does() {
     assert!(said.contains("dpkg web:amd64 1.0-1 is installed, and was not adopted"), "{said}");
     assert!(said.contains("add --adopt PATCH"), "{said}");
     let said = stage.run(&format!("add --adopt -R @ROOT@ {patch}")).ok();
-    assert!(said.contains("Package web is adopted from dpkg web:amd64: 8 objects.\n"), "{said}");
+    assert!(said.contains("Adopted package web from dpkg web:amd64: 8 objects.\n"), "{said}");
     assert_eq!(stage.text("/usr/lib/libweb.so"), "lib fixed\n");
     stage.run("remove -R @ROOT@ 100-01").ok();
     assert_eq!(stage.text("/usr/lib/libweb.so"), "lib one\n");
@@ -152,7 +152,7 @@ fn the_policy_adopts_without_an_option_and_bytes_that_are_not_those_of_dpkg_are_
     let patch = fix(&stage, "1.0-1");
     let said = stage.run(&format!("add -R @ROOT@ {patch}")).ok();
     let differs = said.find("/usr/share/web/data differs from what dpkg recorded").unwrap();
-    assert!(differs < said.find("Package DEBweb is adopted").unwrap(), "{said}");
+    assert!(differs < said.find("Adopted package DEBweb").unwrap(), "{said}");
 }
 
 #[test]

@@ -79,7 +79,7 @@ fn all_go_in_one_transaction_or_none() {
     for option in ["--dry-run", ""] {
         let said = document(&stage, &format!("remove {option} --all-or-nothing 300-01 400-01"));
         assert_eq!(verdicts(&said), ["400-01 refused 3", "300-01 not-tried 0"]);
-        assert_eq!(said["patches"][0]["reason"], "its scripts need a run of their own");
+        assert_eq!(said["patches"][0]["reason"], "its scripts need a separate run");
         assert_eq!(said["exit_code"], 3);
         assert!(before.difference(&stage.everything()).is_empty());
     }

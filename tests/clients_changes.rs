@@ -160,7 +160,7 @@ fn puppet_and_chef_are_stopped_by_scripts_of_the_package_itself_alone() {
         of_classes().information(script, "cat > /dev/null; exit 0\n").write(&spool);
         let run = machine.sh("pkgadd -d $PWD/spool -n ACMEconf");
         assert_eq!(run.code, 5, "{script}: {}{}", run.stdout, run.stderr);
-        assert!(run.stderr.contains("scripts of its own that run with the permissions"), "{}", run.stderr);
+        assert!(run.stderr.contains("its own scripts that run with the permissions"), "{}", run.stderr);
     }
     for script in ["preremove", "postremove", "r.conf"] {
         let _ = fs::remove_dir_all(spool.join("ACMEconf"));

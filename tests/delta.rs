@@ -233,7 +233,9 @@ fn bases_are_given_once_and_for_ever() {
     Deb::new("x", "2", "2").of("+x/y").write(&stage.beside("stable"));
     let run = delta(&stage, "");
     assert_eq!((told(&run)[0].as_str(), run.code), ("+x/y failed -", 5));
-    assert!(run.stderr.contains("is not a patch id") && run.stderr.contains("--ids gives it another base"));
+    assert!(
+        run.stderr.contains("is not a patch id") && run.stderr.contains("use --ids to choose another base")
+    );
 }
 
 #[test]

@@ -55,7 +55,7 @@ fn a_directory_that_holds_something_is_refused_and_not_touched() {
     fs::create_dir(&directory).unwrap();
     fs::write(directory.join("mine"), "text").unwrap();
     let complaint = stage.run(&format!("demo {}", directory.display())).fails(1);
-    assert!(complaint.ends_with("/full is not empty; name a new or an empty directory\n"), "{complaint}");
+    assert!(complaint.ends_with("/full is not empty; specify a new or an empty directory\n"), "{complaint}");
     assert_eq!(fs::read_dir(&directory).unwrap().count(), 1);
 }
 

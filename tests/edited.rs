@@ -59,7 +59,7 @@ fn edited_files_stop_a_patch_and_every_one_is_named() {
             format!(
                 "patchadm: error: patch 100-01 {was_not} applied: 2 files are modified locally\n    \
                  @ROOT@/opt/ACMEweb/bin/httpd\n    @ROOT@/opt/ACMEweb/bin/tool\n    nothing was changed\nhint: \
-                 decide with `--edited replace` or `--edited keep`, or for one file with `--replace-edited PATH` or `--keep-edited PATH`\n"
+                 use `--edited replace` or `--edited keep`; for one file, use `--replace-edited PATH` or `--keep-edited PATH`\n"
             )
         );
     }

@@ -44,9 +44,9 @@ fn a_command_that_was_killed_is_not_said_to_have_undone_anything() {
 fn a_code_or_command_that_is_none_is_refused_by_name() {
     let stage = Scenario::new();
     let said = |line: &str| stage.run(line).fails(4);
-    assert!(said("help 98").contains("no command ends with code 98"));
-    assert!(said("help 98 remove").contains("remove does not end with code 98"));
-    assert!(said("help 98 remove").contains("it ends with 0, 1, 2, 3, "));
+    assert!(said("help 98").contains("no command exits with code 98"));
+    assert!(said("help 98 remove").contains("remove does not exit with code 98"));
+    assert!(said("help 98 remove").contains("it exits with 0, 1, 2, 3, "));
     let said = |line: &str| stage.run(line).fails(2);
     assert!(said("help 2 frobnicate").contains("there is no command `frobnicate`"));
     assert!(said("help 2 __scripts").contains("there is no command `__scripts`"));
@@ -118,7 +118,8 @@ fn all_codes_are_listed_as_each_is_explained_by_itself() {
         all.extend(own);
     }
     assert_eq!(explained("exit-codes")["meanings"], Value::from(all));
-    let first = "0 from verbs: Done, or there was nothing to do. The root is as requested.\n1 from verbs: ";
+    let first =
+        "0 from verbs: Done, or there was nothing to do. The root is in the requested state.\n1 from verbs: ";
     assert!(text.starts_with(first), "{text}");
     let place = |words: &str| text.find(words).unwrap();
     assert!(place("9 from verbs") < place("129-130 from every command"), "{text}");

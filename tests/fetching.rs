@@ -113,7 +113,7 @@ fn https_wants_a_certificate_of_an_authority_that_is_believed() {
     let Some(server) = Nginx::serving(test, (&files, &place), "", Some(&certificate)) else { return };
     let ca = certificate.of_authority.display().to_string();
     let said = check(&stage, "", &server.address("")).fails(1);
-    assert!(said.contains("name the CA certificates with `--ca`"), "{said}");
+    assert!(said.contains("specify the CA certificates with `--ca`"), "{said}");
     check_under(&stage, &format!("ca={ca}\n"), "", &server.address("")).ok();
     let said = check_under(&stage, "ca=/etc/hostname\n", "", &server.address("")).fails(1);
     assert!(said.contains("there is no certificate in it"), "{said}");

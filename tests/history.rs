@@ -65,7 +65,7 @@ fn a_run_is_told_whole_with_its_logs() {
     assert!(said.contains("the history has no run or patch 4711"), "{said}");
     let said = stage.run("history -R @ROOT@ yesterday").fails(4);
     assert!(
-        said.contains("yesterday; name the number or name of a run, the id of a patch, or a path"),
+        said.contains("yesterday; specify the number or name of a run, the id of a patch, or a path"),
         "{said}"
     );
 }

@@ -388,7 +388,7 @@ fn an_archive_that_names_another_root_is_bound_only_if_that_is_said() {
         let run = stage.run(&format!("recover --adopt-undo -R @ROOT@ {ids}"));
         assert_eq!(run.code, 3, "{run:?}");
         assert!(run.stdout.contains("it belongs to another root (its marker is "), "{run:?}");
-        assert!(run.stdout.contains("it is registered only if 100-01 is named, with --foreign"), "{run:?}");
+        assert!(run.stdout.contains("specify 100-01 and --foreign to register it"), "{run:?}");
         stage.run("remove -R @ROOT@ 100-01").fails(3);
     }
     stage.run("recover --adopt-undo --foreign -R @ROOT@ 100-01").ok();

@@ -120,10 +120,7 @@ fn who_is_asked_about_scripts_may_say_no() {
     let line = line(&stage, "", &package);
     let Some((code, said)) = at_terminal("action", &stage, &line, "n\n") else { return };
     assert_eq!(code, 3, "{said}");
-    assert!(
-        said.contains("scripts of its own that run with the permissions of whoever installs it"),
-        "{said}"
-    );
+    assert!(said.contains("its own scripts that run with the permissions of whoever installs it"), "{said}");
     assert_same(&stage.everything(), &before);
     assert_eq!(at_terminal("action", &stage, &line, "y\n").unwrap().0, 0);
 }

@@ -53,7 +53,7 @@ fn a_name_stands_for_one_key_and_a_key_may_get_other_rules() {
     let trust = |words: &str| stage.run(&format!("key trust -R @ROOT@ {words}"));
     trust(&format!("{} --name build --roles patch", testdata("plain.pub"))).ok();
     let said = trust(&format!("{} --name build", testdata("signify.pub"))).fails(3);
-    assert!(said.contains("the name build is that of another key, 7802F643AC6161C8"), "{said}");
+    assert!(said.contains("the name build belongs to another key, 7802F643AC6161C8"), "{said}");
     assert_eq!(stage.text("/etc/patchadm/keys/build.rules"), "roles=patch\n");
     trust(&format!("{} --name build", testdata("plain.pub"))).ok();
     assert!(!stage.at("/etc/patchadm/keys/build.rules").exists());
@@ -107,8 +107,8 @@ fn what_belongs_to_another_action_is_wrong_usage() {
         ("keygen --no-password", "--output <NAME>"),
         ("key revoke xyz", "<xyz> is not a key id"),
         ("key trust a --expires soon", "--expires: <soon> is not a day, as 2027-12-31"),
-        ("key trust", "no file of a public key is named"),
-        ("sign x", "no secret key is named (--key)"),
+        ("key trust", "no public key file specified"),
+        ("sign x", "no secret key specified (--key)"),
     ] {
         let text = stage.run(line).fails(2);
         assert!(text.contains(said), "{line}: {text}");
@@ -183,7 +183,7 @@ fn a_directory_of_patches_is_not_signed_and_the_refusal_names_them() {
     let at = patch().directory(&stage);
     let above = at.parent().unwrap().display().to_string();
     let said = sign(&stage, &above).fails(3);
-    let hint = format!("hint: name each patch: `patchadm sign --key FILE {above}/100-01`");
+    let hint = format!("hint: specify each patch: `patchadm sign --key FILE {above}/100-01`");
     assert!(said.contains(&hint), "{said}");
 }
 
@@ -209,7 +209,7 @@ fn a_secret_key_with_a_password_needs_it() {
     let target = patch().directory(&stage).display().to_string();
     let locked = testdata("locked.sec");
     let said = stage.run(&format!("sign --key {locked} {target}")).fails(2);
-    assert!(said.contains("hint: name its file with `--password-file`"), "{said}");
+    assert!(said.contains("hint: specify its file with `--password-file`"), "{said}");
     let said = stage.run(&format!("sign --key {} {target}", testdata("plain.pub"))).fails(3);
     assert!(said.contains("it is not a secret key of minisign"), "{said}");
 }

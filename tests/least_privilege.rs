@@ -288,7 +288,7 @@ fn a_tmpdir_that_is_no_directory_is_refused() {
         let line = line(&stage, "-n", &package().information("checkinstall", "exit 0\n"));
         for line in ["list -R @ROOT@", &line] {
             let run = stage.run(line);
-            let said = format!("{reason}: unset TMPDIR, or name a directory that exists");
+            let said = format!("{reason}: unset TMPDIR, or specify a directory that exists");
             assert!(run.code != 0 && run.stderr.contains(&said), "{line}: {run:?}");
         }
         assert!(stage.everything() == before);

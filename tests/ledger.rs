@@ -177,10 +177,7 @@ fn of_many_roots_the_archives_of_each_are_adopted() {
     assert_eq!(run.code, 3, "{}{}", run.stdout, run.stderr);
     let said = format!("{}{}", run.stdout, run.stderr);
     assert!(said.matches(": 0 of 1 undo archives registered").count() == 2, "{said}");
-    assert!(
-        said.contains("matches; it is registered if 100-01 is named") && said.contains("bin/httpd"),
-        "{said}"
-    );
+    assert!(said.contains("matches; specify 100-01 to register it") && said.contains("bin/httpd"), "{said}");
     assert!(!stage.at(LEDGER).exists());
     stage.run("recover --adopt-undo -R @ROOT@ 100-01").ok();
     assert_eq!(lines(&stage)[0]["adopted"], true);
@@ -240,7 +237,7 @@ fn recover_adopts_an_archive_that_fits_and_names_one_that_does_not() {
     let run = stage.run("recover -R @ROOT@ --adopt-undo");
     assert_eq!(run.code, 3, "{run:?}");
     let said = run.stdout;
-    assert!(said.contains("matches; it is registered if 100-01 is named"), "{said}");
+    assert!(said.contains("matches; specify 100-01 to register it"), "{said}");
     assert_eq!(stage.text(LEDGER), "garbage\n");
     let said = stage.run("recover -R @ROOT@ --adopt-undo 100-01").ok();
     assert!(said.contains("100-01"), "{said}");

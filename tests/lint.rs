@@ -81,7 +81,7 @@ fn what_is_no_patch_ends_as_with_patchadd() {
     fs::write(stage.beside("rubbish"), "what is this\n").unwrap();
     assert!(stage.run("lint rubbish").fails(1).contains("neither a package, nor a patch"));
     stage.run("lint nothing").fails(1);
-    assert!(stage.run("lint").fails(2).contains("no patch is named"));
+    assert!(stage.run("lint").fails(2).contains("no patch specified"));
 }
 
 #[test]

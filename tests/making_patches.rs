@@ -90,7 +90,7 @@ fn pkgmk_warns_of_an_id_that_is_none_and_of_a_version_that_nobody_gave() {
     let without = PATCH.replace("VERSION=1.0\n", "");
     let (run, warnings) = make(&stage, &format!("{without}SUNW_PATCHID=100-01\n"), OBJECTS);
     assert_eq!(run.code, 0);
-    let version = "VERSION of a patch is that of the package that it is for, which \"Dev Release 11/20/2026\" hardly is";
+    let version = "VERSION of a patch must match the package that it is for, which \"Dev Release 11/20/2026\" probably does not";
     assert_eq!(warnings.last().map(String::as_str), Some(version), "{warnings:?}");
     let run = stage.run("pkgmk -o --json -d @ROOT@/spool -f @ROOT@/src/prototype PSTAMP=p");
     let document: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();

@@ -335,13 +335,13 @@ fn roots_that_make_no_sense_are_refused_before_anything_begins() {
     let before = Tree::of(&stage.beside("machines"), &[]);
     for (words, why) in [
         (format!("--roots list -R {b}/../001"), "are the same directory"),
-        ("--roots list -R link".to_owned(), "a root is named twice: "),
+        ("--roots list -R link".to_owned(), "a root is specified twice: "),
         ("--roots list --roots list".to_owned(), "are the same directory"),
         (format!("-R {a} -R {a}"), "are the same directory"),
         (format!("-R {a} -R {b} --dry-run --diff"), "'--diff' cannot be used with several roots"),
         (format!("-R {a} --roots list"), "are the same directory"),
-        ("--jobs 2".to_owned(), "no root is named by -R or --roots"),
-        ("--roots empty".to_owned(), "no root is named by -R or --roots"),
+        ("--jobs 2".to_owned(), "no root is specified by -R or --roots"),
+        ("--roots empty".to_owned(), "no root is specified by -R or --roots"),
         ("--roots nowhere".to_owned(), "nowhere: No such file or directory"),
         ("--roots list --jobs 0".to_owned(), "--jobs"),
         (format!("--roots {a} --json -"), "- can be read only once"),

@@ -39,7 +39,7 @@ const COMMANDS: &[(&str, i32)] = &[
 fn assert_told(stage: &Scenario, line: &str, code: i32) {
     let run = stage.run(line);
     assert_eq!(run.code, code, "{line}: {}{}", run.stdout, run.stderr);
-    let told = "no package database below @ROOT@; name the right root with -R";
+    let told = "no package database below @ROOT@; specify the right root with -R";
     assert!(run.stderr.contains(told), "{line}: {}", run.stderr);
     let (command, rest) = line.split_once(' ').unwrap();
     let run = stage.run(&format!("{command} --json {rest}"));
@@ -100,7 +100,7 @@ fn a_new_system_that_nobody_named_has_no_packages_and_that_is_no_error() {
     for (line, code) in [("pkginfo -R /", 1), ("pkginfo ACMEweb", 1), ("list", 1), ("showrev -p", 1)] {
         let run = stage.run(line);
         assert_eq!((run.code, run.stdout.as_str()), (code, ""), "{line}: {}", run.stderr);
-        assert!(run.stderr.contains("no package database below /; name the right root"), "{}", run.stderr);
+        assert!(run.stderr.contains("no package database below /; specify the right root"), "{}", run.stderr);
     }
 }
 

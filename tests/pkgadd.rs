@@ -238,7 +238,7 @@ fn packages_are_chosen_by_name_by_star_and_all_of_them() {
 #[test]
 fn without_a_name_and_without_a_terminal_nothing_is_installed() {
     let run = add(&Scenario::new(), "", &[Package::new("ACMEa")]);
-    assert!(run.fails(1).starts_with("pkgadd: ERROR: no package is named; use `all` for every package"));
+    assert!(run.fails(1).starts_with("pkgadd: ERROR: no package specified; use `all` for every package"));
 }
 
 #[test]
@@ -406,7 +406,7 @@ fn an_admin_or_response_file_that_cannot_be_read_is_the_end_before_anything() {
     let error = add(&stage, "-n -a nosuch ACMEa", &package).fails(99);
     assert!(error.starts_with("pkgadd: ERROR: unable to open admin file <nosuch>: No such file"), "{error}");
     let error = add(&stage, "-n -r answers ACMEa", &package).fails(1);
-    assert!(error.contains("response file <answers>: it must be named by an absolute path"), "{error}");
+    assert!(error.contains("response file <answers>: it must be specified by an absolute path"), "{error}");
     assert_same(&stage.everything(), &before);
 }
 
@@ -487,7 +487,7 @@ fn scripts_that_nobody_can_be_asked_about_are_named_and_so_is_the_way_of_a_patch
         .information("postinstall", "exit 0\n")
         .file("a", 0o644, "two\n");
     let said = add(&stage, "-n all", &[scripted]).fails(5);
-    let reason = "the package has scripts of its own that run with the permissions of whoever installs it: preinstall, \
+    let reason = "the package has its own scripts that run with the permissions of whoever installs it: preinstall, \
         postinstall; it is of patch 100-01, which patchadd applies without asking\n    use an admin file (`-a FILE`) with action=nocheck";
     assert!(said.contains(reason), "{said}");
 }
@@ -503,7 +503,7 @@ fn a_document_in_json_says_the_same() {
     let packages = document["packages"].as_array().unwrap();
     assert_eq!((&packages[0]["instance"], &packages[0]["code"]), (&"ACMEa".into(), &0.into()));
     assert!(
-        packages[1]["reason"].as_str().unwrap().contains("has scripts of its own that run"),
+        packages[1]["reason"].as_str().unwrap().contains("has its own scripts that run"),
         "{}",
         run.stdout
     );

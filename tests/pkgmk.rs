@@ -272,8 +272,8 @@ fn what_is_odd_is_told_and_packaged() {
         workshop.make(""),
         "WARNING: attributes set to ? ? ? for <a>\n\
          WARNING: attributes set to 0755 ? ? for <a/b>\n\
-         WARNING: line 5: extra fields behind <l> are passed over\n\
-         WARNING: line 6: part 2 is passed over: a package is made in one part\n\
+         WARNING: line 5: extra fields after <l> are ignored\n\
+         WARNING: line 6: part 2 is ignored: a package is made in one part\n\
          WARNING: unreferenced class <other> in prototype file\n\
          WARNING: script <i.web> is of class <web>, which CLASSES does not name\n"
     );

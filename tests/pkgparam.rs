@@ -38,7 +38,10 @@ fn an_unknown_package_is_an_error_and_so_is_none() {
         "pkgparam: ERROR: unable to locate parameter information for \"../../etc\"\n"
     );
     assert!(
-        stage().run("pkgparam").fails(1).starts_with("pkgparam: ERROR: no package is named\nusage: pkgparam")
+        stage()
+            .run("pkgparam")
+            .fails(1)
+            .starts_with("pkgparam: ERROR: no package specified\nusage: pkgparam")
     );
 }
 

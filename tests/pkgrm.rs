@@ -163,7 +163,7 @@ Removal of <ACMEa> was successful.
 fn a_root_without_packages_and_a_line_without_names_are_told() {
     let text = Scenario::bare().run("pkgrm -n -R @ROOT@ ACMEa").fails(1);
     assert!(
-        text.starts_with("pkgrm: ERROR: no package database below @ROOT@; name the right root with -R\n"),
+        text.starts_with("pkgrm: ERROR: no package database below @ROOT@; specify the right root with -R\n"),
         "{text}"
     );
     let text = Scenario::new().run("pkgrm -n -R @ROOT@").fails(1);

@@ -459,7 +459,7 @@ Arguments:
 Options:
   -c             Accepted for compatibility
   -i             Copy only pkginfo and pkgmap
-  -n             Copy a package whose name is taken under the next free name, such as PKG.2
+  -n             If the name of a package is taken, copy it under the next free name, such as PKG.2
   -o             Replace existing packages
   -s             Write one datastream instead of directories
       --json     Print one JSON document instead of text

@@ -208,7 +208,7 @@ fn what_was_edited_in_the_file_is_a_difference() {
         edit(&stage, |plan| *plan.pointer_mut(pointer).unwrap() = to);
         if pointer == "/options/operands" {
             let before = stage.everything();
-            assert_eq!(stage.run(CARRY_OUT).code, 2, "no patch is named");
+            assert_eq!(stage.run(CARRY_OUT).code, 2, "no patch specified");
             assert_eq!(stage.everything(), before);
         } else {
             refused(&stage, 3, words);

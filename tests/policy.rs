@@ -102,7 +102,7 @@ fn every_verb_says_that_the_superuser_does_not_use_the_depot_of_another_roots_po
         serde_json::from_str(&stage.run("status -R @ROOT@ --json").ok().replace("@ROOT@", "ROOT")).unwrap();
     assert_eq!(document["missing"]["ignored"], sentence.replace("@ROOT@", "ROOT"));
     let said = stage.run("update -R @ROOT@").fails(1);
-    assert!(said.contains(&format!("no depot is named: {sentence}")), "{said}");
+    assert!(said.contains(&format!("no depot specified: {sentence}")), "{said}");
     let said = stage.run("missing -R @ROOT@").fails(2);
     assert!(said.contains(&format!("nothing to compare with: {sentence}")), "{said}");
     let said = stage.run("check -R @ROOT@").done();

@@ -160,7 +160,7 @@ fn what_both_changed_stops_everything_unless_it_is_decided() {
     staged.write("bin/new", "new\n");
     let before = staged.live.everything();
     let text = staged.promote("").fails(3);
-    assert!(text.contains("changed in the stage and on the live tree: "), "{text}");
+    assert!(text.contains("changed in the stage and in the live tree: "), "{text}");
     assert!(text.contains("/usr/pkg/etc/tool.conf") && text.contains("--edited replace"), "{text}");
     assert_same(&staged.live.everything(), &before);
     let document = staged.document("--dry-run");

@@ -192,7 +192,7 @@ fn what_a_hook_writes_is_somebodys_edit() {
 fn what_the_hook_before_changes_is_looked_at_again() {
     let staged = hooked("#!/bin/sh\necho live > $ROOTDIR/usr/pkg/etc/tool.conf\n", "");
     let said = staged.promote("").fails(3);
-    assert!(said.contains("changed in the stage and on the live tree"), "{said}");
+    assert!(said.contains("changed in the stage and in the live tree"), "{said}");
     assert_eq!(staged.text("etc/tool.conf"), "live\n");
     staged.promote("--edited replace").ok();
     assert_eq!(staged.text("etc/tool.conf"), "port 2\n");

@@ -517,7 +517,7 @@ fn a_stage_with_an_identity_of_its_own_brings_no_patches() {
     let patched = Patched::with(&[first()]);
     let stage = patched.stage.display();
     assert_eq!(patched.live.run(&format!("recover -R {stage} --new-identity")).code, 0);
-    let said = patched.refused("", 3, "has another identity than that of the root");
+    let said = patched.refused("", 3, "have different identities");
     assert!(said.contains("promote only the files with `--tree-only`"), "{said}");
     patched.promote("--tree-only").ok();
 }

@@ -92,25 +92,25 @@ fn a_stage_that_was_edited_since_is_named_by_its_paths() {
     staged.write("bin/new", "newer\n");
     let said = refused(&staged, 3, &["plan.json is out of date", "/usr/pkg/bin/new in the stage"]);
     assert!(said.contains("--save-plan"), "{said}");
-    assert!(!said.contains("the last run") && !said.contains("on the live tree"), "{said}");
+    assert!(!said.contains("the last run") && !said.contains("in the live tree"), "{said}");
     staged.write("bin/new", "new\n");
     staged.write("doc/more", "more\n");
     refused(&staged, 3, &["/usr/pkg/doc/more in the stage: planned with nothing, now another"]);
     fs::remove_dir_all(staged.at("doc")).unwrap();
     // In conflict by now: that it is another one is what counts.
     staged.live.file("/usr/pkg/etc/tool.conf", "live\n");
-    refused(&staged, 3, &["is out of date", "/usr/pkg/etc/tool.conf on the live tree"]);
+    refused(&staged, 3, &["is out of date", "/usr/pkg/etc/tool.conf in the live tree"]);
 }
 
 #[test]
 fn a_live_tree_that_was_edited_since_is_named_by_its_paths() {
     let staged = planned();
     staged.live.file("/usr/pkg/log", "live\n");
-    let said = refused(&staged, 3, &["/usr/pkg/log on the live tree: planned with nothing, now another"]);
-    assert_eq!(said.matches("on the live tree").count(), 1, "{said}");
+    let said = refused(&staged, 3, &["/usr/pkg/log in the live tree: planned with nothing, now another"]);
+    assert_eq!(said.matches("in the live tree").count(), 1, "{said}");
     fs::remove_file(staged.live.at("/usr/pkg/log")).unwrap();
     staged.live.mode("/usr/pkg/share/3", 0o600);
-    refused(&staged, 3, &["/usr/pkg/share/3 on the live tree: planned with an object, now another"]);
+    refused(&staged, 3, &["/usr/pkg/share/3 in the live tree: planned with an object, now another"]);
     staged.live.mode("/usr/pkg/share/3", 0o644);
     // Outside the promoted paths nothing matters, and neither does the time of a directory.
     staged.live.file("/opt/other", "x\n");
@@ -220,7 +220,7 @@ fn what_is_no_plan_file_of_a_promotion_is_refused() {
         refused(&staged, 1, &["plan.json", "it is not a plan file"]);
     }
     fs::remove_file(staged.live.beside("plan.json")).unwrap();
-    refused(&staged, 1, &["plan.json", "name a file that `--save-plan` wrote"]);
+    refused(&staged, 1, &["plan.json", "specify a file that `--save-plan` wrote"]);
     // A fingerprint that somebody made up is none.
     fs::write(staged.live.beside("plan.json"), &whole).unwrap();
     edit(&staged, |plan| plan["promotion"]["fingerprint"] = json!(format!("b3:{}", "0".repeat(64))));

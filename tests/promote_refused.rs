@@ -269,7 +269,7 @@ fn nothing_takes_the_place_of_a_directory_that_holds_what_stays() {
     staged.live.file("/usr/pkg/share/live-only", "live\n");
     fs::remove_dir_all(staged.at("share")).unwrap();
     staged.write("share", "a file\n");
-    let words = ["/usr/pkg/share", "changed in the stage and on the live tree"];
+    let words = ["/usr/pkg/share", "changed in the stage and in the live tree"];
     for edited in ["stop", "keep"] {
         let line = format!("stage promote web -R @ROOT@ --max-delete 100% --edited {edited}");
         if edited == "stop" {

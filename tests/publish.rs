@@ -219,7 +219,7 @@ fn an_id_that_is_there_with_other_bytes_is_refused() {
     deliver_signed(&stage, "100-01", "other\n");
     deliver_signed(&stage, "200-01", "two\n");
     let said = publish_signed(&stage).fails(3);
-    assert!(said.contains("patch 100-01 is in the depot with other bytes"), "{said}");
+    assert!(said.contains("patch 100-01 is in the depot with different bytes"), "{said}");
     assert!(depot(&stage) == before);
 }
 

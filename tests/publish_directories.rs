@@ -87,7 +87,7 @@ fn a_directory_without_a_signature_is_named_and_taken_only_if_that_is_said() {
     publish(&stage, "--unsigned work depot").ok();
     sign(&stage, &path);
     // What is in the archive is of its bytes: another signature is another revision.
-    assert!(publish(&stage, "--unsigned work depot").fails(3).contains("with other bytes"));
+    assert!(publish(&stage, "--unsigned work depot").fails(3).contains("with different bytes"));
 }
 
 #[test]

@@ -13,8 +13,8 @@ use crate::scenario::Scenario;
 fn what_makes_no_sense_is_wrong_usage() {
     let stage = stage();
     for (words, said) in [
-        ("", "neither patches nor a depot are named"),
-        ("work", "no depot is named"),
+        ("", "no patches and no depot specified"),
+        ("work", "no depot specified"),
         ("work depot more", "<more> is one word too many"),
         ("--expires 0d work depot", "not between 1d and 36500d"),
         ("--finish --refresh depot", "--refresh"),
@@ -31,7 +31,7 @@ fn what_makes_no_sense_is_wrong_usage() {
     }
     let key = secret_key().replace("plain", "locked");
     let said = publish(&stage, &format!("--key {key} work depot")).fails(2);
-    assert!(said.contains("hint: name its file with `--password-file`"), "{said}");
+    assert!(said.contains("hint: specify its file with `--password-file`"), "{said}");
     assert!(!stage.beside("depot").exists());
 }
 

@@ -108,7 +108,7 @@ fn a_root_without_database_is_7() {
     fs::rename(stage.at("/var/sadm/pkg"), stage.at("/var/sadm/gone")).unwrap();
     assert_eq!(
         refuses(&stage, 7, "", &patch("100-01")),
-        "no package database below @ROOT@; name the right root with -R.\nNothing was changed.\nTo make a new root, install a package there with `pkgadd -R`."
+        "no package database below @ROOT@; specify the right root with -R.\nNothing was changed.\nTo make a new root, install a package there with `pkgadd -R`."
     );
 }
 
@@ -372,7 +372,7 @@ fn undo_data_that_was_moved_is_12_until_it_is_named() {
     fs::rename(&first, &second).unwrap();
     let said = refused(&stage, 12, "patchrm -R @ROOT@ 100-01");
     assert!(said.contains("undo/100-01/ACMEweb/undo.gz"), "{said}");
-    assert!(said.ends_with("Name the directory of the undo data with `-B DIR`."), "{said}");
+    assert!(said.ends_with("Specify the directory of the undo data with `-B DIR`."), "{said}");
     stage.run(&format!("patchrm -R @ROOT@ -B {} 100-01", second.display())).ok();
     assert_eq!(fs::read(stage.at("/opt/web/bin/httpd")).unwrap(), b"one\n");
 }

@@ -262,9 +262,7 @@ fn the_admin_file_the_policy_and_the_root_may_forbid_scripts() {
     let before = stage.everything();
     let text = stage.run("pkgrm -n -R @ROOT@ ACMEall").fails(5);
     assert!(
-        text.contains(
-            "the package has scripts of its own that run with the permissions of whoever removes it"
-        ),
+        text.contains("the package has its own scripts that run with the permissions of whoever removes it"),
         "{text}"
     );
     for policy in ["known", "none"] {

@@ -55,7 +55,7 @@ fn nothing_happens_before_the_listener_agrees() {
     let mut workshop = stage.workshop();
     let mut ears = Listener { refuses: true, ..Listener::default() };
     let error = workshop.run(&call, &mut ears).unwrap_err();
-    assert_eq!(error.to_string(), "script script was not begun: the journal is full");
+    assert_eq!(error.to_string(), "script script was not started: the journal is full");
     assert!(!mark.exists());
     let mut ears = Listener::default();
     assert_eq!(workshop.run(&call, &mut ears).unwrap(), ScriptEnd::Exited(0));

@@ -179,7 +179,7 @@ fn a_member_with_scripts_that_must_run_is_a_run_of_its_own_and_refuses_all_or_no
         let line = format!("{verb} --all-or-nothing -R @ROOT@ -M delivered 500-01 600-01");
         let found = document(&stage, &line);
         assert_eq!(verdicts(&found), ["500-01 not-tried 0", "600-01 refused 3"], "{verb}");
-        assert_eq!(entry(&found, "600-01")["reason"], "its scripts need a run of their own");
+        assert_eq!(entry(&found, "600-01")["reason"], "its scripts need a separate run");
         assert_same(&stage.everything(), &before);
     }
     let found = document(&stage, "plan -R @ROOT@ -M delivered 500-01 600-01");
@@ -260,7 +260,7 @@ fn a_directory_without_a_patch_is_said() {
     let before = stage.everything();
     let said = stage.run("add -R @ROOT@ -M empty").fails(1);
     assert!(said.contains("there is no patch in empty\n"), "{said}");
-    assert!(said.contains("name the directory that contains the patches"), "{said}");
+    assert!(said.contains("specify the directory that contains the patches"), "{said}");
     assert_eq!(said.trim_end().lines().count(), 3, "{said}");
     stage.run(&format!("patchadd -R @ROOT@ -M {}", empty.display())).fails(34);
     fs::write(empty.join("100-01.zip"), "no archive\n").unwrap();

@@ -226,7 +226,7 @@ fn several_operands_are_a_set() {
         reason("900-01"),
         "it is incompatible with 100-02 according to 900-01, and 100-02 was selected first"
     );
-    assert!(reason("700-01").starts_with("its requirements form a circle: "), "{}", reason("700-01"));
+    assert!(reason("700-01").starts_with("its requirements form a cycle: "), "{}", reason("700-01"));
     assert_eq!(stage.run("pkgparam -R @ROOT@ ACMEweb PATCHLIST").ok(), "100-02 400-01 300-01\n");
 }
 

@@ -100,10 +100,10 @@ fn a_base_without_its_revision_is_told_the_applied_revision() {
         ("show -R @ROOT@ 100", 4),
     ] {
         let said = stage.run(line).fails(code);
-        assert!(said.contains("; name the revision: 100-01 is applied\n"), "{line}: {said}");
+        assert!(said.contains("; specify the revision: 100-01 is applied\n"), "{line}: {said}");
     }
     let said = stage.run("remove -R @ROOT@ 300").fails(2);
-    assert!(!said.contains("name the revision"), "{said}");
+    assert!(!said.contains("specify the revision"), "{said}");
     crate::tree::assert_same(&stage.everything(), &before);
 }
 
@@ -143,7 +143,7 @@ fn an_operand_that_names_nothing_is_told_beside_the_answers_about_others() {
         assert_eq!(document["error"], reason);
     }
     let said = stage.run("show -R @ROOT@").fails(2);
-    assert!(said.contains("name a patch, a path, or a fix"), "{said}");
+    assert!(said.contains("specify a patch, a path, or a fix"), "{said}");
 }
 
 #[test]

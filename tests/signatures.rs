@@ -307,7 +307,7 @@ fn a_directory_of_keys_without_a_key_ends_no_trust() {
     refused(&format!("--keys {}/none", empty.display()), "none does not exist, and was named");
     let key = stage.beside("release.pub");
     fs::write(&key, b"a key").unwrap();
-    refused(&format!("--keys {}", key.display()), "release.pub is not a directory; name the directory");
+    refused(&format!("--keys {}", key.display()), "release.pub is not a directory; specify the directory");
     stage.file("/etc/patchadm/policy", "keys=/etc/patchadm/keyz\n");
     refused("", "/etc/patchadm/keyz does not exist, and was named");
     fs::remove_file(stage.at("/etc/patchadm/policy")).unwrap();

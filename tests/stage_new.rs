@@ -163,7 +163,7 @@ fn whatever_makes_no_stage_is_one_clear_refusal_and_changes_nothing() {
         ("web --path usr/none", 1, "@ROOT@/usr/none does not exist"),
         ("web --path usr/pkg/bin/a", 1, "is not a directory but a file"),
         ("web --path usr/link", 1, "is not a directory but a symbolic link"),
-        ("web --path usr/link/bin", 1, "leads through a symbolic link: name @ROOT@/usr/pkg/bin"),
+        ("web --path usr/link/bin", 1, "leads through a symbolic link: specify @ROOT@/usr/pkg/bin"),
         ("web --path var/sadm/pkg/ACMEweb", 3, "belongs to the records of the root"),
         ("web --path etc/patchadm", 3, "belongs to the records of the root"),
         ("T100 --path usr/pkg", 2, "<T100> cannot be the name of a stage"),
@@ -319,7 +319,7 @@ fn who_may_only_read_the_root_gets_a_stage_that_is_not_listed() {
     assert!(said.0 == 3 && said.1.contains("has no marker yet"), "{}", said.1);
     root.mode("/usr/pkg/bin/a", 0o700);
     let said = as_nobody(&root, "stage new open/two -R @ROOT@ --path usr/pkg");
-    assert!(said.0 == 3 && said.1.contains("/usr/pkg/bin/a cannot be read by you"), "{}", said.1);
+    assert!(said.0 == 3 && said.1.contains("you cannot read /usr/pkg/bin/a"), "{}", said.1);
     assert!(!root.beside("open/two").exists());
     as_nobody(&root, "stage new open/two -R @ROOT@ --path usr/pkg --exclude usr/pkg/bin");
     assert!(root.beside("open/two/usr/pkg/p").exists());

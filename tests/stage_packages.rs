@@ -142,7 +142,7 @@ fn a_package_that_went_and_was_changed_in_the_stage_is_told_and_decided_with_its
     };
     let staged = Staged::new();
     change(&staged);
-    let reason = "the stage has an object of its own at /opt/ACMEmail/bin/mail";
+    let reason = "the stage has its own object at /opt/ACMEmail/bin/mail";
     let kept = json!([{"name": "ACMEmail", "change": "removed", "brought": false, "reason": reason}]);
     let document = staged.refresh("");
     assert_eq!((&document["exit_code"], &document["packages"]), (&json!(3), &kept), "{document}");
@@ -179,7 +179,7 @@ fn what_both_sides_did_to_a_package_is_refused_with_what_to_type() {
     assert_eq!(staged.live.run("stage promote web -R @ROOT@").ok(), "nothing to promote in /opt\n");
     // What the stage installed itself it keeps when the root's goes, and that is told.
     staged.pkgrm("@ROOT@", "ACMEnews");
-    let reason = "the stage has an object of its own at /opt/ACMEnews/bin/news";
+    let reason = "the stage has its own object at /opt/ACMEnews/bin/news";
     let kept = json!([{"name": "ACMEnews", "change": "removed", "brought": false, "reason": reason}]);
     assert_eq!(staged.refresh("")["packages"], kept);
 }

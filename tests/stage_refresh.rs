@@ -1,4 +1,4 @@
-//! `stage refresh`: what was changed on the live tree comes into the stage, and nothing else is changed anywhere.
+//! `stage refresh`: what was changed in the live tree comes into the stage, and nothing else is changed anywhere.
 
 mod interrupted;
 mod refused;
@@ -170,7 +170,7 @@ fn what_both_changed_stops_everything_unless_it_is_decided() {
     let text = refresh(&staged, "").fails(3);
     assert!(
         text.contains("stage web was not refreshed")
-            && text.contains("take the live files with `--edited replace`"),
+            && text.contains("use the live files with `--edited replace`"),
         "{text}"
     );
     for path in ["etc/tool.conf", "share/0", "share/1", "two"] {

@@ -31,7 +31,7 @@ fn with_depot(stage: &Scenario, patches: &[&str]) -> String {
 fn a_root_in_order_is_told_in_a_few_lines() {
     let stage = stage();
     let text = "Applied      1 patch
-Missing      unknown: no depot configured; name one with `missing -M DEPOT`
+Missing      unknown: no depot configured; specify one with `missing -M DEPOT`
 Lost fixes   none
 Trial        none
 Merges       none

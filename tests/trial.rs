@@ -499,10 +499,10 @@ fn a_good_check_confirms_and_with_a_trial_it_does_not() {
 #[test]
 fn a_bad_check_backs_out_and_tells_its_last_lines() {
     for (options, script, told) in [
-        ("", "echo it is broken >&2; exit 3", "the probe ended with code 3"),
-        ("--trial 1h", "exit 1", "the probe ended with code 1"),
+        ("", "echo it is broken >&2; exit 3", "the probe exited with code 3"),
+        ("--trial 1h", "exit 1", "the probe exited with code 1"),
         ("", "kill -9 $$", "the probe was ended by signal 9"),
-        ("", "exec /no/such/program", "the probe ended with code 127"),
+        ("", "exec /no/such/program", "the probe exited with code 127"),
         ("", "yes", "the probe wrote more than 1 MiB"),
     ] {
         let stage = stage();

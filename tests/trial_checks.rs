@@ -50,10 +50,10 @@ fn backs_out(options: &str, check: &str, told: &str) -> Run {
 
 #[test]
 fn a_check_that_is_not_there_backs_out() {
-    let said = backs_out("", "/no/such/check", "the probe ended with code 127");
+    let said = backs_out("", "/no/such/check", "the probe exited with code 127");
     assert!(said.stdout.contains("/no/such/check"), "the shell says what it misses: {said:?}");
-    backs_out("", "/etc", "the probe ended with code 126");
-    backs_out("", "if then", "the probe ended with code 2");
+    backs_out("", "/etc", "the probe exited with code 126");
+    backs_out("", "if then", "the probe exited with code 2");
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn a_check_that_hangs_is_killed_with_all_that_it_started() {
 
 #[test]
 fn a_check_that_leaves_a_daemon_with_its_pipes_is_not_waited_for() {
-    for (code, end, told) in [(0, "confirmed", ""), (3, "failed", "the probe ended with code 3")] {
+    for (code, end, told) in [(0, "confirmed", ""), (3, "failed", "the probe exited with code 3")] {
         let stage = stage();
         let file = stage.beside("daemon");
         // The daemon has left the process group, holds both outputs, and would go on for a long time.
@@ -111,7 +111,7 @@ fn a_check_that_writes_a_gigabyte_is_stopped_at_its_first_mebibyte() {
 #[test]
 fn what_a_check_writes_is_told_as_text_of_twenty_lines() {
     let said =
-        backs_out("", "seq 1 50; printf 'odd \\033[31m \\377\\n'; exit 1", "the probe ended with code 1");
+        backs_out("", "seq 1 50; printf 'odd \\033[31m \\377\\n'; exit 1", "the probe exited with code 1");
     assert!(!said.stdout.contains('\u{1b}'), "no terminal is told to do anything: {said:?}");
     assert!(said.stdout.contains("  50\n") && !said.stdout.contains("  31\n"), "{said:?}");
     assert!(said.stdout.contains("  32\n"), "{said:?}");
@@ -175,14 +175,14 @@ fn the_history_says_why_a_run_was_reverted_and_what_reverted_it() {
         lines[lines.len() - back]["run"].as_str().unwrap().split('-').next().unwrap().to_owned()
     };
     let run = stage.run(&format!("history -R @ROOT@ {}", number(2))).ok();
-    assert!(run.contains("Result: reverted: the probe ended with code 3\n"), "{run}");
+    assert!(run.contains("Result: reverted: the probe exited with code 3\n"), "{run}");
     let revert = stage.run(&format!("history -R @ROOT@ {}", number(1))).ok();
     assert!(revert.contains("Command: backout of the failed trial of run "), "{revert}");
     let table = stage.run("history -R @ROOT@").ok();
     let rows: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
     let told: Vec<[&str; 2]> = rows.iter().rev().take(2).map(|row| [row[4], row[5]]).collect();
     assert_eq!(told, [["revert", "done"], ["add", "reverted"]], "{table}");
-    assert!(table.contains(": the probe ended with code 3)\n") && !table.contains("patchrm"), "{table}");
+    assert!(table.contains(": the probe exited with code 3)\n") && !table.contains("patchrm"), "{table}");
 }
 
 #[test]

@@ -67,7 +67,7 @@ fn the_last_run_is_undone_and_then_that() {
 
     let said = stage.run("undo -R @ROOT@").fails(2);
     assert!(
-        said.contains("name the depot, or the directory of the patch files, that has 300-01, 200-01"),
+        said.contains("specify the depot, or the directory of the patch files, that has 300-01, 200-01"),
         "{said}"
     );
     assert!(said.contains("hint: patchadm -R @ROOT@ undo -M DEPOT\n"), "{said}");

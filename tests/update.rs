@@ -117,12 +117,12 @@ fn the_depot_of_the_policy_is_taken_where_none_is_named() {
     let stage = stage();
     let said = stage.run("update -R @ROOT@").fails(1);
     assert!(
-        said.contains("the root was not updated: no depot is named: use -M DEPOT, or set `depot`"),
+        said.contains("the root was not updated: no depot specified: use -M DEPOT, or set `depot`"),
         "{said}"
     );
     assert!(said.ends_with("hint: patchadm -R @ROOT@ update -M DEPOT\n"), "{said}");
     let said = stage.run("update -R @ROOT@ --dry-run").fails(1);
-    assert!(said.contains("the root would not be updated: no depot is named"), "{said}");
+    assert!(said.contains("the root would not be updated: no depot specified"), "{said}");
     fs::write(stage.beside("policy"), format!("depot={}\n", stage.beside("delivered").display())).unwrap();
     stage.run("update -R @ROOT@ --policy policy missingr").ok();
     assert!(stage.at("/opt/ACMEweb/bin/100-02").exists());

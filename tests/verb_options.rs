@@ -242,7 +242,7 @@ fn an_option_that_another_action_of_the_verb_has_is_refused() {
     for (line, said) in [
         ("-R @ROOT@ key list --as-owner", "--as-owner is not an option of this action"),
         ("-R @ROOT@ setup hooks show --as-owner", "--as-owner is not an option of this action"),
-        ("-R @ROOT@ setup", "no action is named: links, completions or hooks"),
+        ("-R @ROOT@ setup", "no action specified: links, completions or hooks"),
         ("-R @ROOT@ depot index @/", "-R is not an option of this action"),
         ("depot index --keys @/ @/", "--keys is not an option of this action"),
         ("depot index --signature require @/", "--signature is not an option of this action"),

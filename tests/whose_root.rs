@@ -201,7 +201,7 @@ fn a_link_of_somebody_else_on_the_way_to_the_root_is_not_followed() {
     lchown(&link, Some(NOBODY), None).unwrap();
     let said = stage.run(&format!("patchadd -R {} delivered/100-01", link.display())).fails(3);
     assert!(said.contains(&format!("belongs to uid {NOBODY}: the symbolic link")), "{said}");
-    assert!(said.contains("name the root without that link"), "{said}");
+    assert!(said.contains("specify the root without that link"), "{said}");
     stage.run(&format!("pkginfo -R {}", link.display())).ok();
 }
 

@@ -51,7 +51,7 @@ pub(crate) fn run(
         (&measured.back_out, &measured.windows_back, None)
     });
     report.say(&format!(
-        "MB/s are those of what is put in place: {} by an apply, {} by a backout.\n",
+        "MB/s refer to the data that is put in place: {} by an apply, {} by a backout.\n",
         megabytes(delivered),
         megabytes(saved)
     ));

@@ -63,7 +63,7 @@ pub(crate) fn run(disk: &Disk, inputs: &Inputs, options: &Options, report: &mut 
         }
     }
     report.table(&table);
-    report.say(&format!("The sources lie on {}.\n", file_system_of(&inputs.patch)));
+    report.say(&format!("The sources are on {}.\n", file_system_of(&inputs.patch)));
     contenders.iter().try_for_each(|contender| Ok(fs::remove_dir_all(&contender.root)?))
 }
 

@@ -37,7 +37,7 @@ pub(crate) fn describe() -> String {
     let kernel = system.release().to_string_lossy().into_owned();
     let now = chrono::Utc::now().format("%Y-%m-%d %H:%M UTC");
     format!(
-        "{cpu}, {cores} cores, {memory:.0} GiB of memory, Linux {kernel}; {now}.\n\nInstructions: {}. Not there: {}.",
+        "{cpu}, {cores} cores, {memory:.0} GiB of memory, Linux {kernel}; {now}.\n\nInstructions: {}. Missing: {}.",
         named(has),
         named(lacks)
     )

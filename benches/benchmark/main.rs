@@ -197,7 +197,7 @@ fn benchmark(options: &Options) -> Result<()> {
     let mut report = Report::new(options.small);
     head(options, &mut report);
     if places(options).is_empty() {
-        bail!("there is nothing to measure on: name a directory in PATCHADM_BENCH_DIR");
+        bail!("there is nothing to measure on: specify a directory in PATCHADM_BENCH_DIR");
     }
     for set in options.sets().into_iter().filter(|_| options.needs_sets()) {
         on_set(set, &scratch, options, &mut report)?;
@@ -241,7 +241,7 @@ fn first_place(options: &Options, scratch: &Path, report: &mut Report) -> Result
             Err(error) => report.skipped(&place.name(), &format!("{error:#}")),
         }
     }
-    bail!("there is nothing to measure on: name a directory in PATCHADM_BENCH_DIR")
+    bail!("there is nothing to measure on: specify a directory in PATCHADM_BENCH_DIR")
 }
 
 /// Writes the packages of a set where the user wants them, and says how to work with them by hand.
@@ -298,7 +298,7 @@ fn on_set(set: Set, scratch: &Scratch, options: &Options, report: &mut Report) -
         }
     }
     if measured == 0 {
-        bail!("there is nothing to measure on: name a directory in PATCHADM_BENCH_DIR");
+        bail!("there is nothing to measure on: specify a directory in PATCHADM_BENCH_DIR");
     }
     Ok(std::fs::remove_dir_all(directory)?)
 }
@@ -416,9 +416,9 @@ fn head(options: &Options, report: &mut Report) {
         let command =
             words.fold("cargo bench --bench benchmark --".to_owned(), |line, word| line + " " + &word);
         let (command, runs) = (command.trim_end_matches(" --"), options.runs());
-        report.say(&format!("Made by `{command}`; medians of {runs} runs where nothing else is said."));
+        report.say(&format!("Made by `{command}`; medians of {runs} runs unless stated otherwise."));
         let below = file_system_of(Path::new(env!("CARGO_TARGET_TMPDIR")));
-        report.say(&format!("The packages, and the images where there are any, lie on {below}."));
+        report.say(&format!("The packages and any images are on {below}."));
         let worth = machine::worth_of_cores();
         report.say(&format!("All cores at once do {worth:.2} times the work of one.\n"));
     }

@@ -63,8 +63,8 @@ struct Target {
 }
 
 /// What stands above the table of sets.
-const SETS: &str = "The sets, which [`sets.md`](sets.md) describes; the parts of ELF, text, compressed and other are those of \
-                    the bytes and those of the files:";
+const SETS: &str = "The sets, which [`sets.md`](sets.md) describes; the shares of ELF, text, compressed and other data are by \
+                    bytes and by files:";
 
 /// How far a build with plain digests may be from the other one.
 const SAME: f64 = 0.15;

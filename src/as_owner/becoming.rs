@@ -29,7 +29,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let mut words = call.arguments.iter();
     let mut number = || words.next().and_then(|word| word.to_str()?.parse::<u32>().ok());
     let (Some(uid), Some(gid)) = (number(), number()) else {
-        return Err(failed("no user is named".to_owned()).into());
+        return Err(failed("no user specified".to_owned()).into());
     };
     let groups = words.next().and_then(|word| word.to_str()).unwrap_or_default();
     let groups: Vec<Gid> =

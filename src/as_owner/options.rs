@@ -16,7 +16,7 @@ use patchadm_rootfs::Root;
 /// The options that say how far the owner of the root is trusted.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
 pub(crate) struct OwnerOptions {
-    /// Work as the owner of the root directory, in a process without the caller's privileges
+    /// Run as the owner of the root directory, in a process without the caller's privileges
     #[arg(long, conflicts_with = "trust_root")]
     pub(crate) as_owner: bool,
     /// Trust the owner of the root as much as the superuser

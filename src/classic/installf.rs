@@ -91,7 +91,7 @@ fn root_named(words: &[OsString]) -> RootOption {
 fn register(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: InstallfArgs = parse(call, USAGE)?;
     let wrong = |message: &str| Stop::Usage { message: message.to_owned(), usage: USAGE };
-    let (package, rest) = args.operands.split_first().ok_or_else(|| wrong("no package is named"))?;
+    let (package, rest) = args.operands.split_first().ok_or_else(|| wrong("no package specified"))?;
     // Before reading standard input: another process may do that.
     let root = args.owner.open::<InstallfArgs>(call, &args.root, Command::Installf)?;
     let named = args.class.as_deref().map(class).transpose().map_err(InstallfError::from)?;

@@ -52,7 +52,7 @@ struct PatchaddArgs {
     /// Print the applied patches
     #[arg(short = 'p', conflicts_with_all = ["patches", "validate", "depot"])]
     print: bool,
-    /// Accepted for compatibility: exit codes are always those used before Solaris 10
+    /// Accepted for compatibility: the exit codes from before Solaris 10 are always used
     #[arg(short = 't')]
     traditional: bool,
     /// Apply despite locally modified files, and reapply applied patches
@@ -92,7 +92,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     if let Some(keys) = args.keys.as_deref().filter(|keys| !keys.is_dir()) {
         let why = "is not a directory of keys; keystores of certificates (PEM, PKCS#12) are not used";
         let message =
-            format!("{} {why}\nhint: name a directory of public keys, or leave out `-k`", keys.display());
+            format!("{} {why}\nhint: specify a directory of public keys, or leave out `-k`", keys.display());
         return Err(Stop::Refused { exit: Exit::failed(ExitCause::Usage), message }.into());
     }
     let word = args.no_signature.then_some(DemandWord::Off);

@@ -33,7 +33,7 @@ struct PatchrmArgs {
     /// Accepted for compatibility: there is only one zone
     #[arg(short = 'G')]
     global: bool,
-    /// Accepted for compatibility: exit codes are always those used before Solaris 10
+    /// Accepted for compatibility: the exit codes from before Solaris 10 are always used
     #[arg(short = 't')]
     traditional: bool,
     #[command(flatten)]

@@ -43,7 +43,7 @@ const RECORDED: [(&str, &str); 2] =
 /// Install packages
 #[derive(clap::Parser)]
 struct PkgaddArgs {
-    /// Use this admin file: a path, a name in var/sadm/install/admin, or `none` to leave every question open
+    /// Use this admin file: a path, a name in var/sadm/install/admin, or `none` to use no admin file
     #[arg(short, value_name = "ADMIN")]
     admin: Option<PathBuf>,
     /// Accepted for compatibility: there are no remote copies
@@ -58,7 +58,7 @@ struct PkgaddArgs {
     /// Accepted for compatibility: client file systems are never mounted
     #[arg(short = 'M')]
     _no_mount: bool,
-    /// Ask no questions, and print only the result
+    /// Do not ask questions; print only the result
     #[arg(short)]
     non_interactive: bool,
     #[command(flatten)]
@@ -116,7 +116,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let categories = args.category.categories;
     if packages.is_empty() && categories.is_empty() {
         let chosen = if conversation { menu::choose(&mut call.output, &device)? } else { None };
-        let message = "no package is named; use `all` for every package of the device".to_owned();
+        let message = "no package specified; use `all` for every package of the device".to_owned();
         packages = chosen.ok_or(Stop::Usage { message, usage: USAGE })?;
     }
     if let Some(spool) = args.spool {

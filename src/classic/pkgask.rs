@@ -53,7 +53,7 @@ struct PkgaskReport {
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: PkgaskArgs = parse(call, USAGE)?;
     if !args.response.is_absolute() {
-        let message = "the response file must be named by an absolute path".to_owned();
+        let message = "the response file must be specified by an absolute path".to_owned();
         return Err(Stop::Usage { message, usage: USAGE }.into());
     }
     let root = args.root.open(call)?;

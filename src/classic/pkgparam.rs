@@ -75,7 +75,7 @@ impl PkgparamArgs {
             return Ok((parameter_file(file)?, &self.words));
         }
         let Some((instance, names)) = self.words.split_first() else {
-            return Err(Stop::Usage { message: "no package is named".to_owned(), usage: USAGE }.into());
+            return Err(Stop::Usage { message: "no package specified".to_owned(), usage: USAGE }.into());
         };
         let params = if let Some(device) = &self.device {
             spooled_parameters(device, instance)?

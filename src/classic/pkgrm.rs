@@ -35,7 +35,7 @@ pkgrm [-n] -s spool pkginst...";
 /// Remove installed packages
 #[derive(clap::Parser)]
 struct PkgrmArgs {
-    /// Use this admin file: a path, a name in var/sadm/install/admin, or `none` to leave every question open
+    /// Use this admin file: a path, a name in var/sadm/install/admin, or `none` to use no admin file
     #[arg(short, value_name = "ADMIN")]
     admin: Option<PathBuf>,
     /// Accepted for compatibility: there are no remote copies
@@ -44,7 +44,7 @@ struct PkgrmArgs {
     /// Accepted for compatibility: client file systems are never mounted
     #[arg(short = 'M')]
     _no_mount: bool,
-    /// Ask no questions, and print only the result
+    /// Do not ask questions; print only the result
     #[arg(short)]
     non_interactive: bool,
     #[command(flatten)]

@@ -31,7 +31,7 @@ struct PkgtransArgs {
     /// Copy only pkginfo and pkgmap
     #[arg(short)]
     information: bool,
-    /// Copy a package whose name is taken under the next free name, such as PKG.2
+    /// If the name of a package is taken, copy it under the next free name, such as PKG.2
     #[arg(short)]
     new_instance: bool,
     /// Replace existing packages

@@ -48,7 +48,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
 fn give_up(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: RemovefArgs = parse(call, USAGE)?;
     let wrong = |message: &str| Stop::Usage { message: message.to_owned(), usage: USAGE };
-    let (package, rest) = args.operands.split_first().ok_or_else(|| wrong("no package is named"))?;
+    let (package, rest) = args.operands.split_first().ok_or_else(|| wrong("no package specified"))?;
     // Before reading standard input: another process may do that.
     let root = args.owner.open::<RemovefArgs>(call, &args.root, Command::Removef)?;
     let mut exit = Exit::OK;

@@ -74,10 +74,10 @@ impl ManyRoots {
         }
         paths.extend(self.named.iter().cloned());
         if paths.is_empty() {
-            return Err(wrong("no root is named by -R or --roots".to_owned()).into());
+            return Err(wrong("no root is specified by -R or --roots".to_owned()).into());
         }
         let paths = paths.iter().map(std::path::absolute).collect::<io::Result<Vec<_>>>()?;
-        Ok(RootList::new(paths).map_err(|same| wrong(format!("a root is named twice: {same}")))?)
+        Ok(RootList::new(paths).map_err(|same| wrong(format!("a root is specified twice: {same}")))?)
     }
 }
 

@@ -330,14 +330,18 @@ impl AdoptReply {
 
     fn sentence(&self) -> String {
         let Self { package, objects, directories_shared, .. } = self;
-        let is = if self.result == ResultWord::Planned { "would be" } else { "is" };
-        let done = if self.forgets { "unregistered; its files stay" } else { "adopted" };
+        let done = match (self.result == ResultWord::Planned, self.forgets) {
+            (true, true) => format!("Package {package} would be unregistered; its files stay"),
+            (true, false) => format!("Package {package} would be adopted"),
+            (false, true) => format!("Unregistered package {package}; its files stay"),
+            (false, false) => format!("Adopted package {package}"),
+        };
         let objects = counted(objects, "object");
         let shared = match directories_shared {
             0 => String::new(),
             count => format!(", {count} of them directories that other packages have as well"),
         };
-        format!("Package {package} {is} {done}: {objects}{shared}.")
+        format!("{done}: {objects}{shared}.")
     }
 }
 

@@ -152,7 +152,7 @@ pub(crate) fn must_name_patches(request: &PatchRequest, usage: &'static str) -> 
         PatchRequest::UndoApplication(..) | PatchRequest::UndoBackout(..) => false,
         PatchRequest::BackOut(request) => request.ids.is_empty() && request.down_to.is_none(),
     };
-    if names_none { Err(Stop::Usage { message: "no patch is named".to_owned(), usage }) } else { Ok(()) }
+    if names_none { Err(Stop::Usage { message: "no patch specified".to_owned(), usage }) } else { Ok(()) }
 }
 
 /// Takes missing ids from the spool directory of this machine, and says so.
@@ -170,7 +170,7 @@ pub(crate) fn look_into_spool(request: &mut PatchRequest, output: &mut Output) -
                 *patch = path;
             }
             SpooledPatch::Distrusted(path, stranger) => output.note(&format!(
-                "{path} was not used, because {stranger}; if it is the right patch, name its path."
+                "{path} was not used, because {stranger}; if it is the right patch, specify its path."
             ))?,
         }
     }

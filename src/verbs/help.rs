@@ -76,9 +76,9 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let meanings = meanings(code, command);
     if meanings.is_empty() {
         return Err(unknown(match command {
-            None => format!("no command ends with code {code}"),
+            None => format!("no command exits with code {code}"),
             Some(command) => {
-                format!("{command} does not end with code {code}\nit ends with {}", codes_of(command))
+                format!("{command} does not exit with code {code}\nit exits with {}", codes_of(command))
             }
         }));
     }

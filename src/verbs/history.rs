@@ -126,7 +126,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
             let found = run.map_or_else(|| past.of_patch(&word), |run| vec![run]);
             if found.is_empty() {
                 let what = format!(
-                    "the history has no run or patch {word}; name the number or name of a run, the id of a patch, or a path"
+                    "the history has no run or patch {word}; specify the number or name of a run, the id of a patch, or a path"
                 );
                 return Err(unknown(&root, &what).into());
             }

@@ -124,8 +124,8 @@ impl KeyArgs {
         }
         match (action, &self.subject) {
             (List, Some(word)) => Err(usage(format!("unexpected argument <{word}>"))),
-            (Trust, None) => Err(usage("no file of a public key is named")),
-            (Revoke, None) => Err(usage("no key id is named")),
+            (Trust, None) => Err(usage("no public key file specified")),
+            (Revoke, None) => Err(usage("no key id specified")),
             _ => Ok(action),
         }
     }

@@ -114,7 +114,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         return list(call);
     }
     let _: LibsArgs = parse(call, USAGE)?;
-    Err(Stop::Usage { message: "no action is named".to_owned(), usage: USAGE }.into())
+    Err(Stop::Usage { message: "no action specified".to_owned(), usage: USAGE }.into())
 }
 
 fn list(call: &mut Invocation) -> anyhow::Result<Reply> {

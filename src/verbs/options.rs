@@ -61,7 +61,7 @@ fn note_text(text: &str) -> Result<String, String> {
 /// Options that name directories whose changes should become visible at once.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct ExchangeOptions {
-    /// Make all changes below DIR visible at the same moment, or refuse if that is impossible; repeatable
+    /// Make all changes below DIR visible atomically, or refuse if that is impossible; repeatable
     #[arg(long, value_name = "DIR", value_parser = directory_of_root, action = clap::ArgAction::Append)]
     pub(crate) exchange: Vec<ObjectPath>,
 }
@@ -125,7 +125,7 @@ pub(crate) struct ChangeOptions {
 /// The option that takes patches that no trusted key signed.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
 pub(crate) struct UnsignedOption {
-    /// Accept unsigned patches, even from a network; bad signatures are still refused
+    /// Accept unsigned patches, even from the network; bad signatures are still refused
     #[arg(long, conflicts_with = "signature")]
     allow_unsigned: bool,
 }

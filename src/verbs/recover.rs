@@ -390,12 +390,12 @@ fn sentence(one: &AdoptedUndo, zone: Zone) -> String {
     match (is_adopted, differs) {
         (true, None) => format!("{from}, is bound"),
         (true, Some(differs)) => format!("{from}, is registered although it differs: {differs}"),
-        (false, None) => format!("{from}, matches; it is registered if {patch} is named"),
+        (false, None) => format!("{from}, matches; specify {patch} to register it"),
         (false, Some(differs)) if *is_foreign => {
-            format!("{from}, differs: {differs}; it is registered only if {patch} is named, with --foreign")
+            format!("{from}, differs: {differs}; specify {patch} and --foreign to register it")
         }
         (false, Some(differs)) => {
-            format!("{from}, differs: {differs}; it is registered only if {patch} is named")
+            format!("{from}, differs: {differs}; specify {patch} to register it anyway")
         }
     }
 }

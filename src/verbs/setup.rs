@@ -46,7 +46,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         return work(call);
     }
     let _: SetupArgs = parse(call, USAGE)?;
-    Err(Stop::Usage { message: "no action is named: links, completions or hooks".to_owned(), usage: USAGE }
+    Err(Stop::Usage { message: "no action specified: links, completions or hooks".to_owned(), usage: USAGE }
         .into())
 }
 
@@ -244,7 +244,8 @@ fn hooks_usage(message: impl Into<String>) -> Stop {
 impl HooksArgs {
     /// Returns the action if all given options belong to it.
     fn must_fit(&self) -> Result<HooksAction, Stop> {
-        let action = self.action.ok_or_else(|| hooks_usage("no action is named: install, remove or show"))?;
+        let action =
+            self.action.ok_or_else(|| hooks_usage("no action specified: install, remove or show"))?;
         let wrong = self.owner.said().into_iter().find(|(_, is_said)| *is_said);
         match wrong {
             Some((option, _)) if action == HooksAction::Show => {

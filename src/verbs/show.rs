@@ -110,7 +110,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     many.also(&common.root);
     let wrong = |message: String| Stop::Usage { message, usage: USAGE };
     if words.is_empty() {
-        return Err(wrong("name a patch, a path, or a fix".to_owned()).into());
+        return Err(wrong("specify a patch, a path, or a fix".to_owned()).into());
     }
     if !paths.is_empty() && !files && !diff {
         return Err(wrong("paths after -- are for --files and --diff".to_owned()).into());

@@ -326,7 +326,7 @@ impl MissingEntry {
             _ => match &self.last_used {
                 Some(last) => format!("unknown: no depot configured; the last one used was {last}"),
                 None if self.ignored_depot.is_some() => "unknown: no depot configured".to_owned(),
-                None => "unknown: no depot configured; name one with `missing -M DEPOT`".to_owned(),
+                None => "unknown: no depot configured; specify one with `missing -M DEPOT`".to_owned(),
             },
         }
     }

@@ -28,8 +28,8 @@ use serde::Serialize;
 
 const USAGE: &str = "patchadm [-R root] undo [option...] [-M depot] [run]";
 
-/// Reverse the last run, or the one named: remove what it applied, or reapply, from the depot or directory named by -M,
-/// what it removed
+/// Reverse the last run, or the one named: remove the patches that it applied, or reapply the patches that it
+/// removed, which requires -M
 #[derive(clap::Parser)]
 struct UndoArgs {
     #[command(flatten)]
@@ -207,7 +207,7 @@ fn request(
         }
         (RunWork::BackedOut(patches), None) => {
             let message = format!(
-                "run {} removed patches: name the depot, or the directory of the patch files, that has {}",
+                "run {} removed patches: specify the depot, or the directory of the patch files, that has {}",
                 run.name,
                 patches.join(", ")
             );

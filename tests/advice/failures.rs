@@ -39,7 +39,7 @@ pub(super) const ROWS: &[Row] = &[
 fn no_depot() {
     let stage = stage();
     let said = stage.run("update -R @ROOT@").fails(1);
-    assert!(said.contains("no depot is named"), "{said}");
+    assert!(said.contains("no depot specified"), "{said}");
     assert!(last_line(&said).ends_with(" update -M DEPOT"), "{said}");
     stage.run("update -R @ROOT@ -M delivered").ok();
 }
@@ -282,7 +282,7 @@ fn archive_missing() {
     stage.run(&ADD.replace("add", &format!("add --undo-dir {}", first.display()))).ok();
     fs::rename(&first, &second).unwrap();
     let said = stage.run(REMOVE).fails(1);
-    assert_eq!(last_line(&said), "name the directory of the undo data with `--undo-dir DIR`");
+    assert_eq!(last_line(&said), "specify the directory of the undo data with `--undo-dir DIR`");
     let said = stage.run("patchrm -R @ROOT@ 100-01").fails(12);
     assert!(said.contains("with `-B DIR`.\n"), "{said}");
     stage.run(&format!("{REMOVE} --undo-dir {}", second.display())).ok();
@@ -301,7 +301,7 @@ fn archive_outside() {
     stage.file(remote, stage.text(remote).replace("/undo/", "/moved/"));
     let said = stage.run(REMOVE).fails(3);
     assert!(
-        last_line(&said).contains("if this is the right directory, name it with `--undo-dir DIR`"),
+        last_line(&said).contains("if this is the right directory, specify it with `--undo-dir DIR`"),
         "{said}"
     );
     stage.run(&format!("{REMOVE} --undo-dir {}", second.display())).ok();

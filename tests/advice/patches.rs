@@ -83,7 +83,7 @@ fn conflict_of_trees() {
     stage.file("/usr/pkg/a", "live\n");
     fs::write(stage.beside("web/usr/pkg/a"), "stage\n").unwrap();
     let text = stage.run("stage refresh web -R @ROOT@").fails(3);
-    assert!(text.contains("take the live files with `--edited replace`"), "{text}");
+    assert!(text.contains("use the live files with `--edited replace`"), "{text}");
     let text = stage.run("stage promote web -R @ROOT@").fails(3);
     assert!(text.contains("promote them with `--edited replace`"), "{text}");
     stage.run("stage promote web -R @ROOT@ --edited replace").ok();
@@ -151,7 +151,7 @@ fn withdrawn() {
     patch("100-01").directory(&stage);
     fs::write(stage.beside("delivered/flags"), "100-01 withdrawn\n").unwrap();
     let said = stage.run("add -R @ROOT@ -M delivered 100").fails(3);
-    assert!(last_line(&said).contains("name it with its revision and use `--allow-withdrawn`"), "{said}");
+    assert!(last_line(&said).contains("specify it with its revision and use `--allow-withdrawn`"), "{said}");
     stage.run("add -R @ROOT@ -M delivered --allow-withdrawn 100-01").ok();
 }
 
@@ -263,7 +263,7 @@ fn required() {
     };
     let stage = delivered();
     let said = stage.run(&add("", "200-01")).fails(3);
-    assert_eq!(last_line(&said), "apply patch 100-01 first, or both in one command");
+    assert_eq!(last_line(&said), "apply patch 100-01 first, or apply both in one command");
     stage.run(&add("", "100-01")).ok();
     stage.run(&add("", "200-01")).ok();
     delivered().run(&add("delivered/200-01", "100-01")).ok();

@@ -62,7 +62,7 @@ const REFUSED: [(&str, &str, &str); 32] = [
     ("patch", "src: '@PATCH@', root: half/a/path", "root \"half/a/path\" is not an absolute path"),
     ("patch", "root: '@ROOT@'", "nothing says what is applied: name id, src or group"),
     ("patch", "src: []", "nothing says what is applied: name id, src or group"),
-    ("patch", "id: [100-01], group: security", "id and group both say what is applied; name one of them"),
+    ("patch", "id: [100-01], group: security", "id and group both say what is applied; specify one of them"),
     ("patch", "id: [100-01], src: ['@HERE@', '@PATCH@']", "with id, src is one depot, and 2 are named"),
     ("patch", "state: absent", "state=absent takes the patches in id"),
     (
@@ -87,7 +87,7 @@ const REFUSED: [(&str, &str, &str); 32] = [
     (
         "patch",
         "src: '@PATCH@', executable: no-such-program",
-        "no-such-program is not installed on the target, or not where programs are looked for; name its path by executable",
+        "no-such-program is not installed on the target, or not where programs are looked for; specify its path by executable",
     ),
     (
         "patch_info",
@@ -172,13 +172,13 @@ fn a_source_that_cannot_be_read_and_a_program_that_is_another_one_are_named() {
     let played = fleet.tasks(&tasks, &[]);
     for host in ["one", "two"] {
         let failure = |task: &str| played.failure_on(host, task);
-        assert_eq!(failure("silent"), "patchadm ended with 1 and without a document: broken pipe");
+        assert_eq!(failure("silent"), "patchadm exited with 1 without a document: broken pipe");
         assert_eq!(
             failure("later"),
             "patchadm has documents of schema \"patchadm/9\", and patchadm/1 is needed"
         );
         for task in ["cut", "other"] {
-            let said = "patchadm ended with 0 and without a document: nothing on standard error";
+            let said = "patchadm exited with 0 without a document: nothing on standard error";
             assert_eq!(failure(task), said);
         }
         assert!(failure("damaged").contains("damaged"), "{}", failure("damaged"));

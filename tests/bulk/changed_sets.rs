@@ -25,7 +25,7 @@ fn a_set_with_a_changed_file_is_neither_released_nor_patched_nor_kept_from() {
     build.run("").ends(0);
     let whole = fs::read(build.work().join("sets/1/packages/one.pkg")).unwrap();
     change(&build, "sets/1/packages/one.pkg");
-    let says = "sets/1/packages/one.pkg is damaged: its SHA-256 sum is not that in MANIFEST";
+    let says = "sets/1/packages/one.pkg is damaged: its SHA-256 sum differs from the sum in MANIFEST";
     let said = build.action("release @WORK@ 1").fails(1);
     assert!(said.contains(says), "{said}");
     fs::write(build.work().join("sets/1/packages/one.pkg"), &whole).unwrap();

@@ -96,7 +96,7 @@ const STRANGE: [(&str, &str, &str, &str); 12] = [
         "source",
         "mkdir $DESTDIR/opt; echo SOURCE=good > $OUT/pkginfo",
         "result",
-        "SOURCE=good is not that of the location, source",
+        "SOURCE=good does not match the location, source",
     ),
     (
         "settings",

@@ -79,7 +79,7 @@ fn the_page_has_each_package_with_state_reason_and_log_and_hostile_words_are_tex
         "exit, in phase configure, exit 3",
         "needs broken-1.0",
         "the last line",
-        "What others wait for",
+        "Packages that others wait for",
         "href=\"./logs/broken-1.0.log\"",
         "<dt>Failed</dt><dd>1</dd>",
     ] {

@@ -114,7 +114,7 @@ fn a_failure_says_when_it_was_and_who_waits_for_whom() {
 fn an_unknown_name_and_one_of_several_packages_are_told() {
     let Some(build) = three_and_one("an_unknown_name…") else { return };
     let said = build.action("why @WORK@ base").fails(1);
-    assert!(said.contains("nothing was scanned yet: `patchadm bulk scan` reads the tree"), "{said}");
+    assert!(said.contains("nothing has been scanned yet: `patchadm bulk scan` reads the tree"), "{said}");
     build.write("twins/record", "PKGNAME=one-1.0\nPKGNAME=other-1.0\n");
     build.action("scan @WORK@").ok();
     let said = build.action("why @WORK@ nothing").fails(4);

@@ -72,7 +72,7 @@ fn bases_that_are_damaged_or_forged_are_refused_by_name() {
     for (text, said) in [
         ("curl\n", "work/bases: line 1: it is not SOURCE BASE"),
         ("curl ../../etc\n", "work/bases: line 1: it is not SOURCE BASE"),
-        ("curl curl\ncurl x\n", "work/bases: line 2: <curl> is there already"),
+        ("curl curl\ncurl x\n", "work/bases: line 2: <curl> is already listed"),
         (
             "curl other\n",
             "state.json: <curl-01> is listed for source curl, but the base of that source is other",

@@ -207,7 +207,7 @@ fn one_patch_goes_to_both_architectures_with_the_file_that_they_share() {
     let patch = Patch::of("100-01", part("DEBlib", "amd64")).package(part("DEBlib.i386", "i386"));
     let said = workshop.add("--adopt", &patch);
     assert!(
-        said.contains("Package DEBlib is adopted") && said.contains("Package DEBlib.i386 is adopted"),
+        said.contains("Adopted package DEBlib from") && said.contains("Adopted package DEBlib.i386"),
         "{said}"
     );
     assert_eq!(workshop.stage.text(SHARED), "shared fixed\n");
@@ -272,13 +272,13 @@ fn patches_adopt_the_architecture_that_they_are_for() {
     let Some(workshop) = Workshop::opened(test) else { return };
     workshop.install_both("1");
     let said = workshop.add("--adopt", &fix("100-01", "i386"));
-    assert!(said.contains("Package DEBlib is adopted from dpkg lib:i386"), "{said}");
+    assert!(said.contains("Adopted package DEBlib from dpkg lib:i386"), "{said}");
     let patch = fix("200-01", "amd64");
     let at = patch.directory(&workshop.stage);
     let said = workshop.stage.run(&format!("add -R @ROOT@ {}", at.display())).fails(3);
     assert!(said.contains("dpkg lib:amd64 1 is installed, and was not adopted"), "{said}");
     let said = workshop.add("--adopt", &patch);
-    assert!(said.contains("Package DEBlib.amd64 is adopted from dpkg lib:amd64"), "{said}");
+    assert!(said.contains("Adopted package DEBlib.amd64 from dpkg lib:amd64"), "{said}");
     assert_eq!(workshop.parameter("DEBlib", "PATCHLIST"), "100-01");
     assert_eq!(workshop.parameter("DEBlib.amd64", "PATCHLIST"), "200-01");
     workshop.is_in_order();

@@ -119,7 +119,7 @@ fn each_of_several_kernels_is_an_instance_that_goes_with_its_version() {
     workshop.call("-i", &[kernel("2"), kernel("3")]);
     workshop.is_in_order();
     let said = workshop.run("adopt --rpm kernel").fails(1);
-    let names = ["name one of", "kernel-1-1.x86_64", "kernel-2-1.x86_64", "kernel-3-1.x86_64"];
+    let names = ["specify one of", "kernel-1-1.x86_64", "kernel-2-1.x86_64", "kernel-3-1.x86_64"];
     assert!(names.iter().all(|name| said.contains(name)), "{said}");
     workshop.run("adopt --rpm kernel-2-1.x86_64").ok();
     let second = workshop.named("rpm kernel-2-1.x86_64");
@@ -127,7 +127,7 @@ fn each_of_several_kernels_is_an_instance_that_goes_with_its_version() {
     assert_eq!(second, "RPMkernel.2f29930a");
     let said = workshop.add("--adopt", &fix("200-01", "kernel", "3", "x86_64"));
     let third = workshop.named("rpm kernel-3-1.x86_64");
-    assert!(said.contains(&format!("Package {third} is adopted from rpm kernel-3-1.x86_64")), "{said}");
+    assert!(said.contains(&format!("Adopted package {third} from rpm kernel-3-1.x86_64")), "{said}");
     assert_eq!(workshop.parameter(&third, "PATCHLIST"), "200-01");
     workshop.is_in_order();
 

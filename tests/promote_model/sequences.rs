@@ -3,7 +3,7 @@
 //!
 //! The base in force is that of the newest promotion that is still applied: the stage as it was then, and outside the
 //! promoted paths what the base before it said. A refresh brings states of the live tree into it, and into every other
-//! base that said the same of the path. What is created on the live tree, and not brought into the stage, survives whatever
+//! base that said the same of the path. What is created in the live tree, and not brought into the stage, survives whatever
 //! follows.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -47,7 +47,7 @@ struct Sequence<'t> {
     applied: Vec<Applied>,
     /// Whether the last run of the root is the newest promotion.
     can_undo: bool,
-    /// Files that were created on the live tree.
+    /// Files that were created in the live tree.
     created: BTreeSet<PathBuf>,
     used: Used,
     counts: Counts,
@@ -120,7 +120,7 @@ impl<'t> Sequence<'t> {
         self.created.retain(|path| path.exists());
     }
 
-    /// Creates a file on the live tree, at its top or in one of its directories.
+    /// Creates a file in the live tree, at its top or in one of its directories.
     fn create(&mut self) {
         let at = *self.random.one(&PATHS);
         let directory = self.live.at(at).join(format!("dir{}", self.random.below(4)));
@@ -260,7 +260,7 @@ impl<'t> Sequence<'t> {
         self.count("refreshes");
     }
 
-    /// The bases know that both sides have these paths as they are on the live tree.
+    /// The bases know that both sides have these paths as they are in the live tree.
     fn bring(&mut self, at: usize, brought: &[String]) {
         let live = columns(&self.live.at(PATHS[at]));
         let known = Read::of_columns(&self.in_force()[at]);

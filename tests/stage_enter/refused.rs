@@ -50,7 +50,7 @@ fn what_is_no_stage_that_can_be_used_is_refused_with_what_to_do() {
     fs::create_dir(&other).unwrap();
     make_stage(&stage, &other, &["/opt/web"]);
     let said = enter(&stage).fails(3);
-    let advice = format!("hint: name its root with `-R {}`", fs::canonicalize(&other).unwrap().display());
+    let advice = format!("hint: specify its root with `-R {}`", fs::canonicalize(&other).unwrap().display());
     assert!(said.contains(&advice), "{said}");
 }
 

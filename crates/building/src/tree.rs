@@ -55,7 +55,7 @@ pub enum ForeignRecordsError {
 
 #[derive(Debug, thiserror::Error)]
 pub enum ResolvedTreeError {
-    #[error("nothing was scanned yet: `patchadm bulk scan` reads the tree")]
+    #[error("nothing has been scanned yet: `patchadm bulk scan` reads the tree")]
     NotScanned,
     #[error("the last scan: {0}")]
     Unknown(UnknownName),

@@ -558,7 +558,7 @@ const SETTINGS: &[SettingName] = &[
     repeatable(
         "slot",
         "NAME COUNT [cores=N] [answer=TIME] [cancel=COMMAND] [PREFIX...]",
-        "Where tasks run, and how many at a time [default: this machine, one task for two cores]",
+        "Machines for tasks, and the number of tasks at a time [default: this machine, one task for two cores]",
     ),
     without("cores", "N", "The cores of this machine that tasks may use [default: all]"),
     without(

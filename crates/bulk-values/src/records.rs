@@ -158,7 +158,7 @@ pub enum RecordFault {
     NotAField(String),
     #[error("<{0}> is not a valid field name: these are capital letters, digits and _")]
     FieldName(String),
-    #[error("{0} stands before the first PKGNAME")]
+    #[error("{0} appears before the first PKGNAME")]
     NoPkgName(String),
     #[error(transparent)]
     PkgName(#[from] PkgNameError),

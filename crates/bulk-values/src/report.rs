@@ -107,7 +107,7 @@ impl LeftOutPackage {
         let Self { package, location, reason, name, holder, breaks } = self;
         let reason = match reason {
             LeftOutReason::Conflict => {
-                format!("{name} is that of {}", holder.as_deref().unwrap_or("another package"))
+                format!("{name} belongs to {}", holder.as_deref().unwrap_or("another package"))
             }
             LeftOutReason::Lacking => format!("it needs {name}, which is neither in the set nor in the base"),
             LeftOutReason::TooLarge => format!("{name} would be too large with the files of its location"),

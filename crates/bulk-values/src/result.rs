@@ -174,7 +174,7 @@ impl BuildResult {
             ));
         }
         if self.key != self.inputs.key() {
-            return Err("its key is not that of its inputs".to_owned());
+            return Err("its key does not match its inputs".to_owned());
         }
         check("pkgname", &self.pkgname, is_pkgname)?;
         check("location", &self.location, is_location)?;
@@ -452,7 +452,7 @@ mod tests {
     fn a_key_that_is_not_that_of_the_inputs_is_refused() {
         let digest = Blake3Digest::of(b"x86_64").to_string();
         let error = refused(&digest, &Blake3Digest::of(b"sparc").to_string());
-        assert_eq!(error, "result.json: its key is not that of its inputs");
+        assert_eq!(error, "result.json: its key does not match its inputs");
     }
 
     #[test]

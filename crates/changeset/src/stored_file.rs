@@ -19,7 +19,7 @@ pub struct StoredFile {
 
 #[derive(Debug, thiserror::Error)]
 pub enum StoredFileError {
-    #[error("the undo directory has no {0} any more")]
+    #[error("the undo directory no longer has {0}")]
     Missing(String),
     #[error("the undo directory {0} is gone")]
     NoDirectory(String),

@@ -37,7 +37,7 @@ pub(super) fn graph(number: usize, section: &PageSection) -> Markup {
     let layout = RequirementGraph { boxes: graph.boxes.len(), lines: graph.lines.clone() }.layout();
     let (width, height) = (layout.width, layout.height);
     html! {
-        h3 { "What requires what" }
+        h3 { "Requirements" }
         p.quiet {
             "A patch requires the patches to its left on the same line. A patch in a dashed box is not in the list."
             @if graph.left_out > 0 { " " (graph.left_out) " more patches require others and are not drawn." }

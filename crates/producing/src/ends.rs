@@ -17,7 +17,7 @@ pub fn of_release(error: &ReleaseError) -> (Exit, &'static str) {
         ReleaseProblem::NotDecompressed(_) => Exit::new(39, ExitCause::DamagedInput),
         _ => Exit::new(33, ExitCause::DamagedInput),
     };
-    (exit, "name a complete release: a directory, package or archive, or a directory of them")
+    (exit, "specify a complete release: a directory, package or archive, or a directory of them")
 }
 
 /// For a named patch.
@@ -27,7 +27,7 @@ pub fn of_previous(error: &PreviousError) -> (Exit, &'static str) {
         PreviousError::Macros { .. } => Exit::new(28, ExitCause::DamagedInput),
         _ => Exit::new(33, ExitCause::DamagedInput),
     };
-    (exit, "name a patch that this program can read")
+    (exit, "specify a patch that this program can read")
 }
 
 pub fn of_build(error: &BuildError) -> (Exit, &'static str) {
@@ -51,9 +51,10 @@ pub fn of_build(error: &BuildError) -> (Exit, &'static str) {
         BuildError::NotRestricted { .. } => {
             (Exit::of_verb(ExitCause::Restricted), "choose another `--id`, or leave out `--restricted`")
         }
-        BuildError::Overlap(_) => {
-            (Exit::of_verb(ExitCause::Dependency), "name the other patch with `--requires` or `--obsoletes`")
-        }
+        BuildError::Overlap(_) => (
+            Exit::of_verb(ExitCause::Dependency),
+            "specify the other patch with `--requires` or `--obsoletes`",
+        ),
         BuildError::AbiBreak(_) | BuildError::Abi(AbiError::Source(_)) => (
             Exit::of_verb(ExitCause::Dependency),
             "deliver the needed library too, or use `--allow-abi-break`",
@@ -102,9 +103,9 @@ pub fn stop(error: &DeltaError) -> Stop {
         }
         DeltaError::OtherBase { .. } | DeltaError::SameBase { .. } => (
             Exit::of_verb(ExitCause::Settings),
-            "assign the source a base of its own with `--ids`, and never change it",
+            "assign the source its own base with `--ids`, and never change it",
         ),
-        DeltaError::UnknownSource(_) => (Exit::failed(ExitCause::NotFound), "name an existing source"),
+        DeltaError::UnknownSource(_) => (Exit::failed(ExitCause::NotFound), "specify an existing source"),
         DeltaError::Against(error) => of_previous(error),
         DeltaError::Interrupted(signal) => {
             (Exit::by_signal(*signal), "run it again; finished patches are kept")

@@ -216,7 +216,7 @@ pub fn read(path: &Path) -> Result<Vec<u8>, Stop> {
     let refused = |reason: String| Stop::Refused {
         exit: Exit::failed(ExitCause::NotFound),
         message: format!(
-            "no patch was made\n{} cannot be read: {reason}\nhint: name another file",
+            "no patch was made\n{} cannot be read: {reason}\nhint: specify another file",
             path.display()
         ),
     };

@@ -63,7 +63,7 @@ fn name_each(directory: &Path, names: &[String]) -> String {
     let quoted = |name: &String| Wording::quoted(&directory.join(name).to_string_lossy());
     let targets: Vec<String> = names.iter().take(MOST_NAMED).map(quoted).collect();
     let others = if names.len() > MOST_NAMED { ", and the others in the same way" } else { "" };
-    format!("name each patch: `patchadm sign --key FILE {}`{others}", targets.join(" "))
+    format!("specify each patch: `patchadm sign --key FILE {}`{others}", targets.join(" "))
 }
 
 const MOST_NAMED: usize = 5;
@@ -100,7 +100,7 @@ pub fn password(
     }
     if !call.surroundings.stdin_is_terminal {
         let message =
-            "there is no terminal to ask for the password\nhint: name its file with `--password-file`";
+            "there is no terminal to ask for the password\nhint: specify its file with `--password-file`";
         return Err(refused(ExitCause::Usage, message.to_owned()).into());
     }
     // A signal that ends the program at the prompt would leave the terminal without echo.

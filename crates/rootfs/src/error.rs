@@ -29,7 +29,7 @@ pub enum RootError {
     #[error("{path} is larger than {limit} bytes")]
     TooLarge { path: String, limit: u64 },
     /// See [`ReadBudget`](crate::ReadBudget).
-    #[error("{path} is not read: with it, such records of this root are larger than {limit} bytes in sum")]
+    #[error("{path} is not read: with it, such records of this root are larger than {limit} bytes in total")]
     SumTooLarge { path: String, limit: u64 },
     /// Holes make a file of any size out of nothing.
     #[error("{0} is not read: it consists mostly of holes, and no program writes it like that")]
@@ -285,7 +285,7 @@ impl Untrusted {
             Distrust::Others => format!("remove the permission: `chmod o-w {path}`"),
             Distrust::AccessList => format!("remove the access list: `setfacl -b {path}`"),
             Distrust::Link => format!(
-                "name the root without that link, or use `--trust-root` if you trust uid {uid} to do anything as root here"
+                "specify the root without that link, or use `--trust-root` if you trust uid {uid} to do anything as root here"
             ),
             Distrust::ForeignMount => {
                 format!("run it as uid {uid}, or use `--trust-root` if you trust uid {uid} to do anything as root here")

@@ -46,7 +46,7 @@ struct EnterBuildArgs {
     /// The directory of the bulk build
     #[arg(value_name = "WORK")]
     work: PathBuf,
-    /// A package, with or without its version, or the location of one
+    /// A package, with or without its version, or its location
     #[arg(value_name = "NAME")]
     name: String,
     /// The command with its arguments [default: a shell]

@@ -28,7 +28,7 @@ struct LogArgs {
     phase: Option<String>,
     #[command(flatten)]
     work: WorkOperand,
-    /// A package, with or without its version, or the location of one
+    /// A package, with or without its version, or its location
     #[arg(value_name = "NAME")]
     name: String,
     /// The number of the run [default: the last one with a log of the package]

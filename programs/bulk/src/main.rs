@@ -1,4 +1,4 @@
-//! `patchadm-bulk`: builds all packages of a tree from source; one file per action.
+//! `patchadm-bulk`: builds all packages in a tree from source; one file per action.
 //!
 //! `preparation` has the lock of an action.
 
@@ -54,7 +54,7 @@ static PATCHADM_BULK: Program = Program {
     usage: USAGE,
     ending: "",
     applets: &[
-        verb(Make, BULK, "build all packages of a tree from source", bulk),
+        verb(Make, BULK, "build all packages in a tree from source", bulk),
         hidden(COMPLETE, AppletKind::Internal, complete::run),
         hidden(SCHEMA, AppletKind::Internal, schema::run),
         hidden(FIRST_PROCESS, AppletKind::Internal, run_first),
@@ -100,7 +100,7 @@ const ACTIONS: [(&str, RunCommand); 14] = [
     ("prune", prune::run),
 ];
 
-/// Build all packages of a tree from source; `patchadm-bulk ACTION --help` explains an action
+/// Build all packages in a tree from source; `patchadm-bulk ACTION --help` explains an action
 #[derive(clap::Parser)]
 struct BulkArgs {
     #[command(flatten)]
@@ -118,7 +118,7 @@ pub(crate) fn bulk(call: &mut Invocation) -> anyhow::Result<Reply> {
         return work(call);
     }
     let _: BulkArgs = parse(call, USAGE)?;
-    Err(Stop::Usage { message: "name an action".to_owned(), usage: USAGE }.into())
+    Err(Stop::Usage { message: "specify an action".to_owned(), usage: USAGE }.into())
 }
 
 fn run_task(_call: &mut Invocation) -> anyhow::Result<Reply> {

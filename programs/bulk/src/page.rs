@@ -162,7 +162,7 @@ impl RunPage<'_> {
             let named = if more > 0 { format!("{named} and {more} more") } else { named };
             row("", vec![PageCell::of(cause), count(packages.len() as u64), PageCell::of(named)])
         });
-        plain("What others wait for", &["Package", "Number", "Waiting for it"], rows.collect())
+        plain("Packages that others wait for", &["Package", "Number", "Waiting for it"], rows.collect())
     }
 
     fn not_reproducible(&self) -> Option<PagePart> {

@@ -23,7 +23,7 @@ use crate::publishing::{Publisher, made_patch};
 
 const USAGE: &str = "patchadm-bulk patches WORK [--dry-run] [--wait DURATION]";
 
-/// Make patches from the released set to the newest one, and test that each can be applied and removed
+/// Make patches that update the released set to the newest one, and test that each can be applied and removed
 #[derive(clap::Parser)]
 struct PatchesArgs {
     #[command(flatten)]
@@ -110,7 +110,7 @@ pub(crate) fn patches_failed(error: &MakePatchesError) -> Stop {
     let (exit, advice) = match error {
         MakePatchesError::NothingReleased => (
             Exit::failed(ExitCause::NotApplicable),
-            "no patch was made\nhint: name the run that users have: `patchadm bulk release WORK RUN`",
+            "no patch was made\nhint: specify the run that users have: `patchadm bulk release WORK RUN`",
         ),
         MakePatchesError::NoSet => (
             Exit::failed(ExitCause::NotApplicable),

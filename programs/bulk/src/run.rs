@@ -39,7 +39,7 @@ use crate::publishing::{Publisher, made_patch};
 
 const USAGE: &str = "patchadm-bulk run WORK [NAME...] [option...]";
 
-/// Build the packages of a tree, and report what failed, why, and what waits for it
+/// Build the packages in a tree, and report failures, their causes, and the packages that wait for them
 #[derive(clap::Parser)]
 struct RunArgs {
     /// Build the packages listed in FILE, one per line, with their requirements
@@ -54,7 +54,7 @@ struct RunArgs {
     /// Begin a new run even if the last one was interrupted
     #[arg(long)]
     new: bool,
-    /// Start no further builds after a failure
+    /// Do not start further builds after a failure
     #[arg(long)]
     stop_on_failure: bool,
     #[command(flatten)]
@@ -72,7 +72,7 @@ struct RunArgs {
     wait: LockOption,
     #[command(flatten)]
     work: WorkOperand,
-    /// Packages, with or without their versions, or locations, to build with their requirements [default: all]
+    /// The packages to build with their requirements: names, with or without versions, or locations [default: all]
     #[arg(value_name = "NAME")]
     names: Vec<String>,
 }

@@ -27,7 +27,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// Show the progress of a run
 #[derive(clap::Parser)]
 struct RunStatusArgs {
-    /// Show the status at each change until the run ends
+    /// Show each change of the status until the run ends
     #[arg(long)]
     watch: bool,
     #[command(flatten)]

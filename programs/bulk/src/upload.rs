@@ -30,7 +30,7 @@ struct UploadArgs {
     wait: LockOption,
     #[command(flatten)]
     work: WorkOperand,
-    /// The number of the run that made the set [default: that of the newest set]
+    /// The number of the run that made the set [default: the run of the newest set]
     #[arg(value_name = "RUN")]
     run: Option<u64>,
 }

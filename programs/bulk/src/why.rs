@@ -20,12 +20,12 @@ const USAGE: &str = "patchadm-bulk why WORK NAME";
 
 const NAMED_DEPENDENTS: usize = 20;
 
-/// Explain the state of a package: its requirements, changes since its last success, and the packages waiting for it
+/// Explain the state of a package: its requirements, changes since its last successful build, and the packages waiting for it
 #[derive(clap::Parser)]
 struct WhyArgs {
     #[command(flatten)]
     work: WorkOperand,
-    /// A package, with or without its version, or the location of one
+    /// A package, with or without its version, or its location
     #[arg(value_name = "NAME")]
     name: String,
 }

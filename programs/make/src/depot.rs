@@ -80,8 +80,8 @@ fn usage(message: &str) -> Stop {
 
 impl DepotArgs {
     fn must_fit(&self) -> Result<(DepotAction, &OsStr), Stop> {
-        let action = self.action.ok_or_else(|| usage("name an action: index or check"))?;
-        let depot = self.depot.as_deref().ok_or_else(|| usage("no depot is named"))?;
+        let action = self.action.ok_or_else(|| usage("specify an action: index or check"))?;
+        let depot = self.depot.as_deref().ok_or_else(|| usage("no depot specified"))?;
         let of_index = [
             ("--key", self.key.is_some()),
             ("--password-file", self.password_file.is_some()),

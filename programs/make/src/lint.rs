@@ -70,7 +70,7 @@ struct PatchFindings {
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: LintArgs = parse(call, USAGE)?;
     if args.patches.is_empty() {
-        return Err(Stop::Usage { message: "no patch is named".to_owned(), usage: USAGE }.into());
+        return Err(Stop::Usage { message: "no patch specified".to_owned(), usage: USAGE }.into());
     }
     let cores = call.surroundings.processors;
     let busy = call.busy("checking");

@@ -102,8 +102,8 @@ impl PublishArgs {
         match (self.directories.as_slice(), without) {
             ([depot] | [_, depot], Some(work)) => Ok((work, depot)),
             ([work, depot], None) => Ok((PublishWork::Patches(work), depot)),
-            ([_], None) => Err(usage("no depot is named")),
-            ([], _) => Err(usage("neither patches nor a depot are named")),
+            ([_], None) => Err(usage("no depot specified")),
+            ([], _) => Err(usage("no patches and no depot specified")),
             ([_, _, more, ..], _) => Err(usage(&format!("<{}> is one word too many", more.display()))),
         }
     }

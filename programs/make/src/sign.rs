@@ -50,9 +50,9 @@ struct ShownSignature {
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let SignArgs { key, password_file, _common: _, targets } = parse(call, USAGE)?;
     let usage = |message: &str| Stop::Usage { message: message.to_owned(), usage: USAGE };
-    let key = key.ok_or_else(|| usage("no secret key is named (--key)"))?;
+    let key = key.ok_or_else(|| usage("no secret key specified (--key)"))?;
     if targets.is_empty() {
-        return Err(usage("nothing to sign is named").into());
+        return Err(usage("nothing to sign").into());
     }
     let now = call.surroundings.now;
     let key = secret_key(call, &key, password_file)?;

@@ -33,7 +33,7 @@ struct ReportArgs {
     /// Set the output format: text, json, csv, html, openvex, cyclonedx, or prometheus [default: text]
     #[arg(long, value_name = "FORM", value_parser = one_of(&FORMATS), hide_possible_values = true)]
     format: Option<ReportFormat>,
-    /// Print a row for each patch of each host, as comma-separated values
+    /// Print a row for each patch on each host, as comma-separated values
     #[arg(long, conflicts_with = "format")]
     csv: bool,
     /// Also write an HTML page to FILE

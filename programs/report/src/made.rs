@@ -87,7 +87,7 @@ impl<'f> MadeReport<'f> {
         let [host] = self.fleet.hosts.as_slice() else {
             let hosts = counted(self.fleet.hosts.len(), "host");
             let message = format!(
-                "a document of {what} describes one root, but there are {hosts}\nhint: name one inventory, or none for the root itself"
+                "a document of {what} describes one root, but there are {hosts}\nhint: specify one inventory, or none for the root itself"
             );
             return Err(Stop::Refused { exit: Exit::failed(ExitCause::Usage), message });
         };

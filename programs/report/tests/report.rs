@@ -173,7 +173,7 @@ fn a_bad_inventory_is_named_and_counted_and_spoils_no_other_one() {
         (
             "command",
             whole.replace("\"list\"", "\"history\"").into(),
-            "it is a document of <history>, not of list",
+            "it is a document from <history>, not from list",
         ),
         (
             "failed",
@@ -392,7 +392,7 @@ fn a_report_of_before_that_is_none_is_refused_and_one_of_other_hosts_is_said() {
     for (text, reason) in [
         (last[..last.len() / 2].to_owned(), "EOF while parsing"),
         (last.replace("patchadm/1", "patchadm/9"), "its schema is <patchadm/9>"),
-        (last.replace("\"report\"", "\"list\""), "it is a document of <list>, not of report"),
+        (last.replace("\"report\"", "\"list\""), "it is a document from <list>, not from report"),
         (r#"{"schema":"patchadm/1","command":"report","error":"none"}"#.to_owned(), "that report had failed"),
         (String::new(), "it is not a document of `patchadm report --json`"),
     ] {

@@ -62,11 +62,6 @@ impl AllReply {
 
     fn sentence(&self) -> String {
         let objects: usize = self.adopted.iter().map(|one| one.objects).sum();
-        let verb = match (self.result == ResultWord::Planned, self.adopted.len()) {
-            (true, _) => "would be",
-            (false, 1) => "is",
-            (false, _) => "are",
-        };
         let before = match self.known {
             0 => String::new(),
             count => format!(
@@ -75,7 +70,11 @@ impl AllReply {
             ),
         };
         let packages = counted(self.adopted.len(), "package");
-        format!("{packages} {verb} adopted: {}.{before}", counted(objects, "object"))
+        let done = match self.result {
+            ResultWord::Planned => format!("{packages} would be adopted"),
+            _ => format!("Adopted {packages}"),
+        };
+        format!("{done}: {}.{before}", counted(objects, "object"))
     }
 }
 

@@ -101,7 +101,7 @@ pub(super) struct DemoDirectory {
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DemoError {
-    #[error("{} is not empty; name a new or an empty directory", .0.display())]
+    #[error("{} is not empty; specify a new or an empty directory", .0.display())]
     NotEmpty(PathBuf),
     #[error("cannot write the demo to {}: {reason}", .path.display())]
     Io { path: PathBuf, reason: io::Error },
@@ -205,6 +205,9 @@ mod tests {
         let second = DemoDirectory::make_new(dir.path()).unwrap();
         assert!(first.directory.ends_with("patchadm-demo") && second.directory.ends_with("patchadm-demo-2"));
         let refusal = DemoDirectory::make(&first.directory).unwrap_err();
-        assert!(refusal.to_string().ends_with("is not empty; name a new or an empty directory"), "{refusal}");
+        assert!(
+            refusal.to_string().ends_with("is not empty; specify a new or an empty directory"),
+            "{refusal}"
+        );
     }
 }

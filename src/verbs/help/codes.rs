@@ -75,10 +75,10 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
         5 [Internal Script Space NoRights ReadOnly Edited UndoData DamagedRecord NotFound]
             "The run failed and was rolled back."
             "Read the message: it names the file and the system error."
-        6 [Superseded] "Another patch, which is applied or named in the same command, makes this one obsolete." "Nothing: its fixes are already applied."
+        6 [Superseded] "Another patch, which is applied or specified in the same command, makes this one obsolete." "Nothing: its fixes are already applied."
         7 [NoDatabase ReadOnly NoRights Space Internal NotFound]
             "There is no package database below the root, or its records cannot be written."
-            "Name the right root with `-R`."
+            "Specify the right root with `-R`."
         8 [NotApplicable]
             "No package of the patch is installed in the required version and architecture."
             "Nothing: the patch is not for this root."
@@ -101,7 +101,7 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
         25 [Dependency] "A required patch is not applied and not in the depot, or cannot be applied."
             "Apply the required patch first, apply both in one command, or add it to the depot."
         26 [UndoData DamagedRecord NoRights NotFound] "The undo data of another patch is needed, but cannot be used."
-            "Restore it at the named path, or name its directory with `-B` (`--undo-dir`)."
+            "Restore it at the named path, or specify its directory with `-B` (`--undo-dir`)."
         27 [NotFound] "A path does not exist, or an operand is neither a patch of the depot nor a list of patches."
             "Check the spelling and the working directory."
         28 [DamagedInput DamagedRecord] "A pkginfo or pkgmap is damaged or missing, or records of the root are inconsistent."
@@ -109,10 +109,10 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
         29 [DamagedInput] "The id of the patch is invalid." "Ask the vendor for a correct patch."
         33 [DamagedInput NotFound NotApplicable NoRights Internal] "The operand is not a patch, is damaged, or is not in the depot."
             "Download the patch again."
-        34 [NotFound] "The depot does not exist or has no patches." "Name the directory or URL of a depot."
-        35 [Superseded] "A later revision of the patch is applied, or named in the same command." "Nothing: its fixes are already applied."
+        34 [NotFound] "The depot does not exist or has no patches." "Specify the directory or URL of a depot."
+        35 [Superseded] "A later revision of the patch is applied, or specified in the same command." "Nothing: its fixes are already applied."
         37 [NotApplicable] "The directory for undo data cannot be used."
-            "Name the absolute path of a writable directory."
+            "Specify the absolute path of a writable directory."
         38 [Script] "A script of the patch cannot be executed: it is not executable, or its interpreter does not exist."
             "Download the patch again, or install the interpreter."
         39 [DamagedInput] "The archive cannot be decompressed." "Download the patch again."
@@ -143,14 +143,14 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
             "Read the output of the script in the log; to back out a promotion without its hooks, use `--scripts refuse`."
         11 [Script Dependency] "The checkinstall script of the undo archive refused the backout, or programs would lose a shared library."
             "Read its output, which is also in the log; keep libraries with `--libs keep`, or remove them with `--libs report`."
-        12 [UndoData NotApplicable] "The undo data is not at its recorded path." "Name its directory with `-B` (`--undo-dir`)."
+        12 [UndoData NotApplicable] "The undo data is not at its recorded path." "Specify its directory with `-B` (`--undo-dir`)."
         14 [Unfinished] "Another tool was interrupted while it applied the patch, and there is no undo data."
             "Restore the package from a backup, or finish the patch without undo data: `patchadd -u -d PATCH`."
-        15 [Dependency] "Another patch requires this one." "Back out that patch first, or both in one command."
+        15 [Dependency] "Another patch requires this one." "Back out that patch first, or back out both in one command."
         20 [Space] "A file system has too little space." "Free space; the message says how much is needed, and where."
     }
     "patchrm", ["patchrm"] => {
-        2 [NoDatabase] "There is no package database below the root." "Name the right root with `-R`."
+        2 [NoDatabase] "There is no package database below the root." "Specify the right root with `-R`."
         7 [ReadOnly] "The records of the root cannot be written." "Mount the file system read-write."
         19 [Locked ReadOnly NoRights Space Internal] "Another command is changing the root, or the root cannot be locked."
             "Try again later, or use `patchadm remove --wait DURATION`."
@@ -202,11 +202,11 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
             "Check the path and the line in the message."
     }
     "pkginfo and pkgparam", ["pkginfo", "pkgparam"] => {
-        1 [NotFound NoDatabase DamagedRecord DamagedInput] "A package does not exist, or its records or those of the root are damaged or missing."
-            "Check the spelling, and name the right root with `-R`."
+        1 [NotFound NoDatabase DamagedRecord DamagedInput] "A package does not exist, or its records or the root's are damaged or missing."
+            "Check the spelling, and specify the right root with `-R`."
     }
     "showrev", ["showrev"] => {
-        1 [NoDatabase DamagedRecord] "The patches of the root cannot be read." "Name the right root with `-R`, or follow the message."
+        1 [NoDatabase DamagedRecord] "The patches of the root cannot be read." "Specify the right root with `-R`, or follow the message."
     }
     "pkgtrans", ["pkgtrans"] => {
         1 [DamagedInput NotFound Edited Internal] "Nothing was copied: the packages or the destination cannot be used." "Read the message: it names the package or the file."

@@ -28,21 +28,21 @@ fn told(root: &Root, undone: &str, error: &StageError) -> String {
             format!("{undone}: {}", described(&Wording::of_verbs(root.prefix()), Command::Patchadd, failure))
         }
         StageError::Missing(_) | StageError::NoDirectory { .. } => {
-            let way_on = format!("name directories of the root {} with `--path`", root.prefix().display());
+            let way_on = format!("specify directories of the root {} with `--path`", root.prefix().display());
             hinted(&format!("{undone}: {error}"), &way_on)
         }
         StageError::Nested { .. } => {
-            format!("{undone}: {error}\nhint: name a directory outside the staged paths")
+            format!("{undone}: {error}\nhint: specify a directory outside the staged paths")
         }
         StageError::OtherRoot { root, .. } => {
-            format!("{undone}: {error}\nhint: name its root with `-R {root}`")
+            format!("{undone}: {error}\nhint: specify its root with `-R {root}`")
         }
         StageError::InterruptedRefresh { stage, failure } => {
             let wording = Wording::of_verbs(root.prefix());
             let refresh = wording.verb(&format!("stage refresh {stage}"));
             let way_on = if is_conflict_of_paths(failure) {
                 format!(
-                    "decide with `--edited`, `--replace-edited` or `--keep-edited`, and complete it with {refresh}"
+                    "choose with `--edited`, `--replace-edited` or `--keep-edited`, and complete it with {refresh}"
                 )
             } else {
                 format!("then complete it with {refresh}")
@@ -68,10 +68,10 @@ fn told(root: &Root, undone: &str, error: &StageError) -> String {
             hinted(&format!("{undone}: {error}"), &as_its_user(&Wording::of_verbs(root.prefix()), foreign))
         }
         StageError::NotAlone(_) => {
-            format!("{undone}: {error}\nhint: name one that does not exist, or that root owns")
+            format!("{undone}: {error}\nhint: specify one that does not exist, or that root owns")
         }
         StageError::NotEmpty(_) => {
-            format!("{undone}: {error}\nhint: name one that does not exist, or an empty one")
+            format!("{undone}: {error}\nhint: specify one that does not exist, or an empty one")
         }
         _ => format!("{undone}: {error}"),
     }

@@ -48,5 +48,5 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         return list::run(call);
     }
     let _: StageArgs = parse(call, USAGE)?;
-    Err(Stop::Usage { message: "no action is named".to_owned(), usage: USAGE }.into())
+    Err(Stop::Usage { message: "no action specified".to_owned(), usage: USAGE }.into())
 }

@@ -173,7 +173,7 @@ impl CommandReport for NewReport {
             }
         }
         if !self.owners {
-            output.line("some owners, set-id bits and security attributes could not be copied: those of the live files are kept")?;
+            output.line("some owners, set-id bits and security attributes could not be copied; the live files keep theirs")?;
         }
         Ok(())
     }

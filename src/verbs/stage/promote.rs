@@ -57,7 +57,7 @@ pub(super) struct PromotionOptions {
     /// Promote all differences, ignoring the recorded original state; required if the tree is not a stage
     #[arg(long)]
     two_way: bool,
-    /// With --two-way, delete files that the tree does not have
+    /// With --two-way, delete files that are not in the tree
     #[arg(long, requires_all = ["two_way", "paths"])]
     delete: bool,
     /// Promote the changes made by patches applied in the stage, but not the records of these patches
@@ -363,7 +363,7 @@ fn print_paths(answer: &PromotionAnswer, output: &mut Output) -> anyhow::Result<
         let decision = conflict.decision.word();
         let path = &conflict.path;
         output
-            .line(format!("  conflict: {path}: {stage} in the stage, {live} on the live tree: {decision}"))?;
+            .line(format!("  conflict: {path}: {stage} in the stage, {live} in the live tree: {decision}"))?;
     }
     for file in &answer.set_id {
         let what = match file.change {

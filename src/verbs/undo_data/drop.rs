@@ -32,7 +32,7 @@ struct CommitArgs {
     /// Select superseded and obsoleted patches
     #[arg(long)]
     superseded: bool,
-    /// Keep undo data of the newest N patches
+    /// Keep the undo data of the newest N patches
     #[arg(long, value_name = "N")]
     keep: Option<usize>,
     /// Select patches applied longer ago than this (90d, 12w, 1y)
@@ -68,7 +68,7 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let limits =
         UndoLimits { older_than: args.older_than, shrink_to: args.shrink_to, ..UndoLimits::default() };
     if ids.is_empty() && !superseded && keep.is_none() && limits.is_none() {
-        let message = "name patches, or use --superseded, --keep, --older-than or --shrink-to".to_owned();
+        let message = "specify patches, or use --superseded, --keep, --older-than or --shrink-to".to_owned();
         return Err(Stop::Usage { message, usage: USAGE }.into());
     }
     let root = owner.open::<CommitArgs>(call, &common.root, Command::Commit)?;
@@ -157,7 +157,7 @@ fn beyond_limits(report: &UndoDropReport) -> impl Iterator<Item = String> {
     let excess = (report.excess > 0).then(|| {
         format!(
             "undo data is still {} over the limit: the rest belongs to the newest revisions of patches, is outside the root, or \
-             was made by other tools; name a patch to delete its undo data, too",
+             was made by other tools; specify a patch to delete its undo data, too",
             human(report.excess)
         )
     });

@@ -64,7 +64,7 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let wrong = |message: &str| Stop::Usage { message: message.to_owned(), usage: USAGE };
     let format = args
         .undo_format
-        .ok_or_else(|| wrong("no format is named: use --undo-format gz, Z, none, zst, or xz"))?;
+        .ok_or_else(|| wrong("no format specified: use --undo-format gz, Z, none, zst, or xz"))?;
     let root = args.owner.open::<RepackArgs>(call, &args.common.root, Command::Repack)?;
     if !args.dry_run.dry_run {
         call.output.heedless();

@@ -57,9 +57,9 @@ pub(super) fn export(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "undo-data export";
     let args: UndoExportArgs = parse(call, EXPORT_USAGE)?;
     let wrong = |message: &str| Stop::Usage { message: message.to_owned(), usage: EXPORT_USAGE };
-    let file = args.output.ok_or_else(|| wrong("no file is named: -o FILE"))?;
+    let file = args.output.ok_or_else(|| wrong("no file specified: -o FILE"))?;
     if args.ids.is_empty() {
-        return Err(wrong("no patch is named").into());
+        return Err(wrong("no patch specified").into());
     }
     let root = args.owner.open::<UndoExportArgs>(call, &args.common.root, Command::UndoExport)?;
     call.output.heedless();
@@ -116,7 +116,7 @@ impl CommandReport for UndoExportReply {
 
 const IMPORT_USAGE: &str = "patchadm [-R root] undo-data import [option...] file [id...]";
 
-/// Restore undo archives from a file that `undo-data export` wrote
+/// Restore undo archives from a file written by `undo-data export`
 #[derive(clap::Parser)]
 struct UndoImportArgs {
     #[command(flatten)]
@@ -148,7 +148,7 @@ struct UndoImportReply {
 pub(super) fn import(call: &mut Invocation) -> anyhow::Result<Reply> {
     call.name = "undo-data import";
     let args: UndoImportArgs = parse(call, IMPORT_USAGE)?;
-    let no_file = || Stop::Usage { message: "no file is named".to_owned(), usage: IMPORT_USAGE };
+    let no_file = || Stop::Usage { message: "no file specified".to_owned(), usage: IMPORT_USAGE };
     let file = args.file.ok_or_else(no_file)?;
     let root = args.owner.open::<UndoImportArgs>(call, &args.common.root, Command::UndoImport)?;
     call.output.heedless();

@@ -149,7 +149,7 @@ pub enum RunError {
     Scan(#[from] TreeScanError),
     #[error(transparent)]
     Unknown(#[from] UnknownName),
-    #[error("{path}: {error}; nothing was built, and `bulk run --new` begins another run")]
+    #[error("{path}: {error}; nothing was built, and `bulk run --new` starts another run")]
     Journal { path: String, error: UnreadJournal },
     #[error(transparent)]
     Root(#[from] RootError),

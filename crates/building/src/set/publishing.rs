@@ -179,7 +179,11 @@ fn must_have_sum(
     if dir.look(name)?.is_none_or(|seen| seen.file_type != FileType::Regular) {
         return damaged("it does not exist, or is not a file");
     }
-    if sum_of(dir, name)? == *sum { Ok(()) } else { damaged("its SHA-256 sum is not that in MANIFEST") }
+    if sum_of(dir, name)? == *sum {
+        Ok(())
+    } else {
+        damaged("its SHA-256 sum differs from the sum in MANIFEST")
+    }
 }
 
 pub(crate) fn verify_set(
@@ -275,7 +279,7 @@ pub(crate) fn read_set(work: &BulkWork, number: u64) -> Result<Option<EarlierSet
     let text = text.ok_or_else(|| damaged("it does not exist".to_owned()))?;
     let manifest = SetManifest::parse(&text).map_err(damaged)?;
     if manifest.set != number {
-        return Err(damaged(format!("it is that of set {}", manifest.set)));
+        return Err(damaged(format!("it belongs to set {}", manifest.set)));
     }
     Ok(Some(EarlierSet { path, manifest }))
 }

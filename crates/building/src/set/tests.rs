@@ -362,7 +362,7 @@ fn a_link_in_the_place_of_a_directory_throws_nothing_out_of_the_set_but_its_own_
             let evil = bulk.result("aevil", &format!("1.{number}"), &[(link, b"")]);
             let evil = done("aevil-1", "a/evil", &evil);
             let path = link.split_once(" -> ").unwrap().0;
-            let expected = format!("aevil-1 (a/evil): {path} is that of yvictim-1; it breaks 0");
+            let expected = format!("aevil-1 (a/evil): {path} belongs to yvictim-1; it breaks 0");
             assert_eq!(left_out(run, &[evil, y()]), [expected], "{run} {link}");
         }
         bulk.make(1, &[y()]).unwrap();

@@ -197,9 +197,9 @@ pub(crate) enum TaskError {
     FullBuildDir(PathBuf),
     #[error("no space is left in `build_dir`: {0}")]
     NoRoom(String),
-    #[error("space: little is left in `build_dir`, {}, and this build grew most", .0.display())]
+    #[error("space: little is left in `build_dir`, {}, and this build grew the most", .0.display())]
     GaveWay(PathBuf),
-    #[error("memory: little is left on the machine, and this build had most")]
+    #[error("memory: little is left on the machine, and this build used the most")]
     GaveMemory,
     /// Everything inside has ended with it. The kernel or somebody on the machine did that, or what ran inside: whoever
     /// knows what that was tries once more, and then blames it.

@@ -366,7 +366,7 @@ fn must_speak_for_itself(params: &Params, identity: &PackedIdentity) -> Result<(
     let (source, own) = (params.text("SOURCE"), identity.source());
     if !source.is_empty() && source != own {
         return Err(wrong(format!(
-            "pkginfo: SOURCE={} is not that of the location, {own}",
+            "pkginfo: SOURCE={} does not match the location, {own}",
             source.escape_debug()
         )));
     }

@@ -140,7 +140,7 @@ pub(super) fn addresses(text: &str) -> Result<Vec<String>, String> {
 pub(super) fn url(text: &str) -> Result<String, String> {
     let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).unwrap_or_default();
     if rest.is_empty() || !rest.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(format!("`{text}` is not an address of the form http://… or https://…"));
+        return Err(format!("`{text}` is not a URL of the form http://… or https://…"));
     }
     Ok(text.to_owned())
 }

@@ -145,7 +145,7 @@ fn what_is_no_record_names_the_line_and_the_reason() {
             "PKGNAME=a-1\n=x\n",
             "line 2: <> is not a valid field name: these are capital letters, digits and _",
         ),
-        ("\nA=1\nPKGNAME=a-1", "line 2: A stands before the first PKGNAME"),
+        ("\nA=1\nPKGNAME=a-1", "line 2: A appears before the first PKGNAME"),
         ("PKGNAME=a\n", "line 1: <a> is not a PKGNAME: it has no - before a version"),
         (
             "PKGNAME=a-1\nALL_DEPENDS=x-1:../../../etc\nPKGNAME=b-1\n",

@@ -170,7 +170,7 @@ pub enum JournalError {
     Gone(String),
     #[error("it is not a file")]
     NoFile,
-    #[error("it is of the root {}, and root-id beside it names the root {}", .0.0, .0.1)]
+    #[error("it belongs to the root {}, and root-id beside it names the root {}", .0.0, .0.1)]
     OtherRoot(Box<(String, String)>),
     #[error("it is of version {0}, and this program reads version {VERSION}")]
     Version(u32),

@@ -27,7 +27,7 @@ pub(crate) enum RootIdentity {
 /// Nothing may be changed in the root.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IdentityFault {
-    #[error("{journal} is of the root {header}, and {root_id} names the root {marker}")]
+    #[error("{journal} belongs to the root {header}, and {root_id} names the root {marker}")]
     Two { journal: String, header: String, root_id: String, marker: String },
     #[error("the identity of this root is lost: {root_id} and {journal} are missing or damaged")]
     Lost { journal: String, root_id: String },

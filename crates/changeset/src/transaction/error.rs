@@ -139,7 +139,7 @@ pub enum Cause {
     #[error("run {run} is not finished")]
     Unfinished { run: String },
     /// The journal is damaged or gone.
-    #[error("it cannot be proved whether a run is unfinished, in doubt are {}", .paths.join(", "))]
+    #[error("it cannot be proved whether a run is unfinished; in doubt: {}", .paths.join(", "))]
     Doubt { paths: Vec<String> },
     #[error("{path} {reason}")]
     KeepingPlace {
@@ -150,7 +150,7 @@ pub enum Cause {
     #[error("{0}")]
     Script(String),
     /// Its process could not be recorded beforehand.
-    #[error("script {script} was not begun: {source}")]
+    #[error("script {script} was not started: {source}")]
     NotBegun {
         script: String,
         /// Itself a [`Cause`].

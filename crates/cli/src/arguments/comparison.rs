@@ -168,7 +168,7 @@ fn of_policy(
         let last = last_used_depot(root).map(|last| without_password(&last));
         let last = last.map(|last| format!("; the last depot used was {last}")).unwrap_or_default();
         let how = ground.ignored_depot.map_or_else(
-            || "name a depot with -M, or a file with --xref".to_owned(),
+            || "specify a depot with -M, or a file with --xref".to_owned(),
             |ignored| ignored.to_string(),
         );
         let message = format!("nothing to compare with: {how}{last}");

@@ -12,7 +12,7 @@ use patchadm_inputs::policy::Policy;
 /// The option that names a depot.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct DepotOption {
-    /// Use the patches of DEPOT, a directory or a file:, http: or https: URL
+    /// Use the patches in DEPOT, a directory or a file:, http: or https: URL
     #[arg(short = 'M', long = "depot", id = "depot", value_name = "DEPOT")]
     pub depot: Option<OsString>,
 }

@@ -38,8 +38,8 @@ const QUERIES: [&str; 12] = [
 
 /// Known options without effect: command, option, meaning and reason, alternative.
 const LATER: &[(&str, &str, &str, &str)] = &[
-    ("patchadd", "-C", INSTALL_IMAGE, "name the root of the image: `patchadd -R IMAGE PATCH`"),
-    ("patchadd", "-S", SERVICE, "name its root: `patchadd -R /export/SERVICE PATCH`"),
+    ("patchadd", "-C", INSTALL_IMAGE, "specify the root of the image: `patchadd -R IMAGE PATCH`"),
+    ("patchadd", "-S", SERVICE, "specify its root: `patchadd -R /export/SERVICE PATCH`"),
     ("patchadd", "-P", "-P names the password of a keystore; public keys have no password", "leave it out"),
     (
         "patchadd",
@@ -47,8 +47,8 @@ const LATER: &[(&str, &str, &str, &str)] = &[
         "-O skips checks of several patches before the first one is applied; patchadd always makes these checks",
         "leave it out; `patchadd -a PATCH` shows what would be done",
     ),
-    ("patchrm", "-C", INSTALL_IMAGE, "name the root of the image: `patchrm -R IMAGE ID`"),
-    ("patchrm", "-S", SERVICE, "name its root: `patchrm -R /export/SERVICE ID`"),
+    ("patchrm", "-C", INSTALL_IMAGE, "specify the root of the image: `patchrm -R IMAGE ID`"),
+    ("patchrm", "-S", SERVICE, "specify its root: `patchrm -R /export/SERVICE ID`"),
     (
         "undo",
         "--down-to",

@@ -70,7 +70,7 @@ fn before_anything(wording: &Wording, failure: &Failure) -> String {
         Failure::NoDepot { last: None, .. } => format!("run {}", wording.verb("update -M DEPOT")),
         Failure::NoDepot { last: Some(last), ignored: Some(_) } => {
             // The message says which policy counts.
-            format!("name it again with `-M {}`", Wording::quoted(&without_password(last)))
+            format!("specify it again with `-M {}`", Wording::quoted(&without_password(last)))
         }
         Failure::NoDepot { last: Some(last), .. } => {
             let last = without_password(last);
@@ -84,7 +84,7 @@ fn before_anything(wording: &Wording, failure: &Failure) -> String {
         },
         Failure::Scripts(ScriptError::Locked { .. }) => "try again when it has finished".to_owned(),
         Failure::BackoutDirectory { .. } => {
-            format!("name the absolute path of an existing directory with `{}`", wording.undo_dir())
+            format!("specify the absolute path of an existing directory with `{}`", wording.undo_dir())
         }
         Failure::ExchangeDirectory { .. } => {
             "name absolute paths of directories in the root, none inside another".to_owned()
@@ -160,10 +160,10 @@ fn of_archive(wording: &Wording, command: Command, error: &ArchiveError) -> Stri
                 Command::Patchrm | Command::Commit | Command::Repack | Command::UndoExport
             ) =>
         {
-            format!("name the directory of the undo data with `{}`", wording.undo_dir())
+            format!("specify the directory of the undo data with `{}`", wording.undo_dir())
         }
         ArchiveError::Outside { .. } => format!(
-            "if this is the right directory, name it with `{}`",
+            "if this is the right directory, specify it with `{}`",
             wording.undo_dir()
         ),
         ArchiveError::Exported { .. } => {
@@ -225,7 +225,7 @@ fn unrecovered(wording: &Wording, cause: &Cause) -> String {
             wording.verb("recover --keep-stage DIR")
         ),
         Cause::KeepingPlace { .. } => {
-            "name an empty directory that you own on the file system of var/sadm/patchadm".to_owned()
+            "specify an empty directory that you own on the file system of var/sadm/patchadm".to_owned()
         }
         _ => put_right(wording),
     }
@@ -291,7 +291,7 @@ fn is_id(path: &Path) -> bool {
 fn without_trusted_key(wording: &Wording, condition: &str) -> String {
     let (trust, keys, option) = (wording.verb("key trust FILE"), wording.keys(), wording.no_signatures());
     format!(
-        "trust the key of the publisher with {trust}, name the directory of the key with `{keys}`, or use `{option}` if {condition}"
+        "trust the key of the publisher with {trust}, specify the directory of the key with `{keys}`, or use `{option}` if {condition}"
     )
 }
 

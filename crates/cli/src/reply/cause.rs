@@ -65,7 +65,7 @@ causes! {
     Signal "signal" "A signal ended the command."
     Declined "declined" "The user answered no."
     Partly "partly" "Some patches, packages or roots succeeded, and others did not."
-    Command "command" "A command run by patchadm, such as that of `stage enter`, ended with this code."
+    Command "command" "A command run by patchadm, such as the command of `stage enter`, exited with this code."
     Script "script" "A procedure script failed, warned, or could not be run."
 }
 

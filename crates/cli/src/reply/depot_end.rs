@@ -38,19 +38,19 @@ pub fn depot_advice(error: &DepotError) -> String {
     match error {
         DepotError::Http(error) => of_http(error).to_owned(),
         DepotError::Address(_) | DepotError::FileAddress(_) => {
-            "name a directory, or a file:, http: or https: URL".to_owned()
+            "specify a directory, or a file:, http: or https: URL".to_owned()
         }
-        DepotError::NotThere(_) => "name an existing directory".to_owned(),
+        DepotError::NotThere(_) => "specify an existing directory".to_owned(),
         DepotError::NoDepot(_) | DepotError::NoPatches { .. } => {
-            "name the directory that contains the patches".to_owned()
+            "specify the directory that contains the patches".to_owned()
         }
         DepotError::Offline(_) => "run it once without `--offline` to download it".to_owned(),
-        DepotError::NoCache => "name a directory for it with `--cache`".to_owned(),
+        DepotError::NoCache => "specify a directory for it with `--cache`".to_owned(),
         DepotError::Cache(CacheError::NotPrivate(_)) => {
-            "name another directory with `--cache`, or own this one, with mode 0700".to_owned()
+            "specify another directory with `--cache`, or own this one, with mode 0700".to_owned()
         }
         DepotError::Cache(CacheError::InForeignPlace { .. }) => {
-            "name a directory with `--cache` that nobody else can replace".to_owned()
+            "specify a directory with `--cache` that nobody else can replace".to_owned()
         }
         DepotError::Cache(CacheError::Held(_)) | DepotError::Lock(LockError::Held { .. }) => {
             "try again when the other command has finished".to_owned()
@@ -62,7 +62,7 @@ pub fn depot_advice(error: &DepotError) -> String {
             "try again later; the depot may be updating right now".to_owned()
         }
         DepotError::Index { .. } => {
-            "name the directory that contains index.json; if it is the right one, ask the maintainer of the depot to fix it"
+            "specify the directory that contains index.json; if it is the right one, ask the maintainer of the depot to fix it"
                 .to_owned()
         }
         DepotError::IndexSignature { verdict, .. } => index_advice(verdict.state, "`patchadm key trust FILE`"),
@@ -118,20 +118,20 @@ fn of_http(error: &HttpError) -> &'static str {
     match error.problem {
         HttpProblem::NotThere(_) => "try again later; the depot may be updating right now",
         HttpProblem::UnknownIssuer => {
-            "if you trust its authority, name the CA certificates with `--ca`, or set `ca` in the policy"
+            "if you trust its authority, specify the CA certificates with `--ca`, or set `ca` in the policy"
         }
         HttpProblem::Untrusted(_) => "use a server with a valid certificate",
         HttpProblem::Malformed(_) => {
             "check that the URL names a web server, and that no proxy changes its answers"
         }
-        HttpProblem::Certificates { .. } => "name a PEM file of certificates with `--ca`",
-        HttpProblem::Proxy(_) => "name the proxy as HOST:PORT",
+        HttpProblem::Certificates { .. } => "specify a PEM file of certificates with `--ca`",
+        HttpProblem::Proxy(_) => "specify the proxy as HOST:PORT",
         HttpProblem::SeenPassword(_) => "set it in the environment variable PATCHADM_PROXY",
-        HttpProblem::Socks(_) => "name an HTTP proxy as HOST:PORT, or none",
+        HttpProblem::Socks(_) => "specify an HTTP proxy as HOST:PORT, or none",
         HttpProblem::Library(_) => "download it by other means, and report this bug",
-        HttpProblem::NotBuilt => "download the depot by other means, and name its directory",
+        HttpProblem::NotBuilt => "download the depot by other means, and specify its directory",
         HttpProblem::Downgrade(_) | HttpProblem::Redirects | HttpProblem::BadRedirect(_) => {
-            "name the final URL"
+            "specify the final URL"
         }
         HttpProblem::Interrupted(_) => "run it again; downloads are kept",
         _ => "run it again later; downloads are kept",

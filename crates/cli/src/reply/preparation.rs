@@ -44,8 +44,12 @@ impl PreparationEntries {
 /// For people; files that differ from the native records come first.
 fn adoption_sentences(one: &AdoptedPackage, is_planned: bool) -> Vec<String> {
     let AdoptedPackage { package, origin, objects, differing, .. } = one;
-    let (is, manager) = (if is_planned { "would be" } else { "is" }, origin.manager.name());
+    let manager = origin.manager.name();
     let differing = differing.iter().map(|path| format!("{path} differs from what {manager} recorded"));
-    let adopted = format!("Package {package} {is} adopted from {origin}: {}.", counted(objects, "object"));
-    differing.chain([adopted]).collect()
+    let done = if is_planned {
+        format!("Package {package} would be adopted")
+    } else {
+        format!("Adopted package {package}")
+    };
+    differing.chain([format!("{done} from {origin}: {}.", counted(objects, "object"))]).collect()
 }

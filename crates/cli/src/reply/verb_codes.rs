@@ -31,7 +31,7 @@ pub const VERB_CODES: [VerbCode; 10] = [
     VerbCode {
         code: DONE,
         meaning: "Done, or there was nothing to do.",
-        root: "The root is as requested.",
+        root: "The root is in the requested state.",
         advice: "Nothing.",
     },
     VerbCode {
@@ -42,7 +42,7 @@ pub const VERB_CODES: [VerbCode; 10] = [
     },
     VerbCode {
         code: USAGE,
-        meaning: "Wrong usage: an unknown verb or option, or a missing argument.",
+        meaning: "Usage error: an unknown verb or option, or a missing argument.",
         root: "The root is unchanged.",
         advice: "Run the verb with `--help`.",
     },
@@ -54,14 +54,14 @@ pub const VERB_CODES: [VerbCode; 10] = [
     },
     VerbCode {
         code: FOUND,
-        meaning: "A check found something, or the root does not have the named patch, run or path.",
+        meaning: "A check found a problem, or the root does not have the named patch, run or path.",
         root: "The root is unchanged.",
         advice: "Read the output: it names each finding.",
     },
     VerbCode {
         code: PARTLY,
         meaning: "Partly done: some patches or roots succeeded, others did not.",
-        root: "The root is as listed in the output.",
+        root: "The output lists the state of each root.",
         advice: "Read the output: it names what failed, and why.",
     },
     VerbCode {
@@ -73,19 +73,19 @@ pub const VERB_CODES: [VerbCode; 10] = [
     VerbCode {
         code: TRIAL_OVER,
         meaning: "The trial is over: its probe failed, or it expired.",
-        root: "The root is as before the trial.",
+        root: "The root is as it was before the trial.",
         advice: "Find out why the probe failed, or confirm the next trial in time.",
     },
     VerbCode {
         code: REBOOT,
         meaning: "Done, and a reboot is needed. Only `update --reboot-code` reports it.",
-        root: "The root is as requested.",
+        root: "The root is in the requested state.",
         advice: "Reboot the machine. For other verbs, check `reboot` of each patch in the `--json` output.",
     },
     VerbCode {
         code: UNFINISHED,
         meaning: "An earlier run is unfinished or in doubt.",
-        root: "The root is in transition.",
+        root: "The root is in an intermediate state.",
         advice: "Run `recover`: it finishes or rolls back the run.",
     },
 ];

@@ -149,7 +149,7 @@ pub enum SurroundingsError {
         reason: String,
     },
     /// `TMPDIR` is no directory, or cannot be read.
-    #[error("TMPDIR is {path}, {reason}: unset TMPDIR, or name a directory that exists")]
+    #[error("TMPDIR is {path}, {reason}: unset TMPDIR, or specify a directory that exists")]
     NoTemporary {
         /// The directory.
         path: String,

@@ -47,7 +47,7 @@ pub enum Failure {
         /// As the user named it.
         depot: String,
     },
-    #[error("no depot is named: {}{}", how_to_name_depot(.ignored.as_ref()), last_used(.last.as_deref()))]
+    #[error("no depot specified: {}{}", how_to_name_depot(.ignored.as_ref()), last_used(.last.as_deref()))]
     NoDepot {
         /// The depot of the root's own policy, if it is not used.
         ignored: Option<IgnoredDepot>,
@@ -63,7 +63,7 @@ pub enum Failure {
     PatchPackage(String),
     #[error("{0} belongs to root: there is no other owner to run as")]
     OwnedByRoot(String),
-    #[error("no package database below {0}; name the right root with -R")]
+    #[error("no package database below {0}; specify the right root with -R")]
     NoDatabase(String),
     #[error(transparent)]
     Lock(#[from] LockError),

@@ -28,7 +28,7 @@ pub enum KeysError {
         "<{0}> is not a name for a key: letters, digits, `.`, `_`, `+` and `-`, and no dot at its beginning"
     )]
     Name(String),
-    #[error("the name {name} is that of another key, {id}")]
+    #[error("the name {name} belongs to another key, {id}")]
     Taken { name: String, id: KeyId },
     #[error("key {0} is revoked")]
     Revoked(KeyId),

@@ -271,8 +271,9 @@ impl LostPkginfo<'_> {
                 delivered.set("BASEDIR", base.as_bytes());
             }
             None => {
-                unknown
-                    .push("BASEDIR is that of the delivered package: contents does not record it".to_owned());
+                unknown.push(
+                    "BASEDIR was taken from the delivered package: contents does not record it".to_owned(),
+                );
             }
         }
         let run = self.history_of(|entry| {

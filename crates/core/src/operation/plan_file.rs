@@ -82,8 +82,8 @@ impl PlanFault {
             Self::Unreadable { error, .. } if error.kind() == io::ErrorKind::PermissionDenied => {
                 "if you trust the file, copy it: only you and root may be able to write a plan file"
             }
-            Self::Unreadable { .. } => "name a file that `--save-plan` wrote",
-            Self::Unwritable { .. } => "name a file in an existing, writable directory",
+            Self::Unreadable { .. } => "specify a file that `--save-plan` wrote",
+            Self::Unwritable { .. } => "specify a file in an existing, writable directory",
             Self::Source { .. } => "",
         }
     }

@@ -139,7 +139,7 @@ fn must_be_allowed(
 
 fn hook_file(root: &Root, key: &'static str, path: &ObjectPath) -> Result<HookFile, HookReason> {
     let unfit = |why: String, remedy: String| HookReason::Unfit { hook: key, why, remedy };
-    let failed = |error: RootError| unfit(error.to_string(), format!("name another file with {key}"));
+    let failed = |error: RootError| unfit(error.to_string(), format!("specify another file with {key}"));
     let shown = root.show(path);
     let physical = root.resolver().locate(path).map_err(failed)?;
     let above = physical.parent().unwrap_or_else(ObjectPath::root);
@@ -153,7 +153,7 @@ fn hook_file(root: &Root, key: &'static str, path: &ObjectPath) -> Result<HookFi
     };
     if seen.file_type != FileType::Regular {
         let why = format!("{shown} is not a regular file");
-        return Err(unfit(why, format!("name a file with {key}, not a link to one")));
+        return Err(unfit(why, format!("specify a file with {key}, not a link to one")));
     }
     if let Some(foreign) = root.others_on_the_way(path).map_err(failed)? {
         let ForeignObject { path, is_writable, .. } = &foreign;

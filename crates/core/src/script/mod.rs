@@ -139,7 +139,7 @@ pub enum ScriptError {
     #[error("cannot start script {name}: {reason}")]
     Start { name: String, reason: String },
     /// [`ScriptListener::began`] failed, so the script was not started.
-    #[error("script {name} was not begun: {source}")]
+    #[error("script {name} was not started: {source}")]
     NotBegun { name: String, source: io::Error },
     #[error("no user {} exists to run unprivileged scripts", trust::CANDIDATES.join(", "))]
     NoUser,

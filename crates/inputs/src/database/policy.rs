@@ -292,7 +292,7 @@ fn must_be_bounded<'v>(patterns: impl Iterator<Item = &'v str>) -> Result<(), St
         (count, length) = (count + 1, length + pattern.len());
         if count > MOST_PATTERNS || length > LONGEST_PATTERNS {
             return Err(format!(
-                "it has more than {MOST_PATTERNS} patterns, or they are longer than {LONGEST_PATTERNS} bytes in sum"
+                "it has more than {MOST_PATTERNS} patterns, or they are longer than {LONGEST_PATTERNS} bytes in total"
             ));
         }
     }
@@ -331,7 +331,7 @@ fn depot(value: &str) -> Result<String, String> {
     if value.starts_with('/') || schemes.iter().any(|scheme| value.starts_with(scheme)) {
         return Ok(value.to_owned());
     }
-    Err(format!("<{value}> is neither an absolute path nor an address of file:, http: or https:"))
+    Err(format!("<{value}> is neither an absolute path nor a file:, http: or https: URL"))
 }
 
 fn seconds(value: &str) -> Result<u64, String> {

@@ -350,7 +350,7 @@ fn path_fault(path: &str, sha256: &str) -> Option<&'static str> {
         return Some("a digest is not 64 hexadecimal digits");
     }
     (path != object_path(sha256) && !is_plain_name(path))
-        .then_some("the path of an object is neither that of its digest nor a plain name")
+        .then_some("the path of an object is neither derived from its digest nor a plain name")
 }
 
 /// In the directory of the depot, and not one of its own files.
@@ -473,7 +473,7 @@ mod tests {
             let mut index = index(&[]);
             index.enter(PatchId::new("1-01").unwrap(), DepotPatch { path: path.to_owned(), ..patch("1-01") });
             let error = DepotIndex::parse(&index.write()).unwrap_err().to_string();
-            assert!(error.contains("neither that of its digest nor a plain name"), "{error}");
+            assert!(error.contains("neither derived from its digest nor a plain name"), "{error}");
         }
     }
 

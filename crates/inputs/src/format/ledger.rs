@@ -477,7 +477,9 @@ mod tests {
 
     fn text(lines: &[LedgerLine]) -> String {
         let mut ledger = Ledger::default();
-        lines.iter().for_each(|line| ledger.push(line.clone()));
+        for line in lines {
+            ledger.push(line.clone());
+        }
         String::from_utf8(ledger.write()).unwrap()
     }
 

@@ -324,7 +324,7 @@ impl PromotionStates {
 
     pub(super) fn differences<'a>(&'a self, now: &'a Self) -> Vec<(String, &'static str, &'static str)> {
         let sides =
-            [(&self.staged, &now.staged, "in the stage"), (&self.live, &now.live, "on the live tree")];
+            [(&self.staged, &now.staged, "in the stage"), (&self.live, &now.live, "in the live tree")];
         let mut found = Vec::new();
         for (then, now, side) in sides {
             let paths: std::collections::BTreeSet<&String> = then.keys().chain(now.keys()).collect();
@@ -462,8 +462,8 @@ mod tests {
             told,
             [
                 "/usr/a in the stage: an object, nothing",
-                "/usr/a on the live tree: an object, another",
-                "/usr/c on the live tree: nothing, another"
+                "/usr/a in the live tree: an object, another",
+                "/usr/c in the live tree: nothing, another"
             ]
         );
     }

@@ -101,9 +101,9 @@ pub enum HttpProblem {
     Compressed(String),
     #[error("the certificates in {path} cannot be used: {reason}")]
     Certificates { path: String, reason: String },
-    #[error("<{0}> is not a proxy; one is named as host:port")]
+    #[error("<{0}> is not a proxy; specify one as host:port")]
     Proxy(String),
-    #[error("<{0}> is a SOCKS proxy, and only HTTP proxies are supported; one is named as host:port")]
+    #[error("<{0}> is a SOCKS proxy, and only HTTP proxies are supported; specify one as host:port")]
     Socks(String),
     /// The host is this machine or on its link.
     #[error("{0} has a local address")]

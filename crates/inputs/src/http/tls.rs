@@ -120,7 +120,7 @@ fn of_certificate(fault: &CertificateError) -> String {
 fn of_other(other: &OtherError) -> String {
     let text = other.to_string();
     if text == "CaUsedAsEndEntity" {
-        return "the certificate of the server is that of an authority".to_owned();
+        return "the certificate of the server is a CA certificate".to_owned();
     }
     format!("the certificate of the server is not accepted: {}", words(&text))
 }
@@ -155,7 +155,7 @@ mod tests {
                 "the certificate of the server is not valid yet, by the clock of this machine",
             ),
             (CertificateError::NotValidForName, "the certificate of the server is for another name"),
-            (other("CaUsedAsEndEntity"), "the certificate of the server is that of an authority"),
+            (other("CaUsedAsEndEntity"), "the certificate of the server is a CA certificate"),
             (
                 other("UnsupportedCertVersion"),
                 "the certificate of the server is not accepted: unsupported cert version",

@@ -36,7 +36,7 @@ pub enum KeyDirectoryError {
     #[error("{0} does not exist, and was named as the directory of trusted keys")]
     Absent(String),
     /// A file was named; often it is the key itself.
-    #[error("{0} is not a directory; name the directory that contains the trusted keys")]
+    #[error("{0} is not a directory; specify the directory that contains the trusted keys")]
     NotADirectory(String),
     #[error("{path}, the directory of trusted keys, has no key: {}", ignored_words(.ignored))]
     NoKey {

@@ -79,7 +79,7 @@ impl Signature {
         let mut signature =
             Self::of(&bytes).ok_or(SignatureError::Form("its algorithm is neither Ed nor ED"))?;
         if signature.is_hashed && format == SignatureFormat::Signify {
-            return Err(SignatureError::Form("its algorithm is not that of signify"));
+            return Err(SignatureError::Form("its algorithm is not the one that signify uses"));
         }
         signature.trusted = trusted;
         Ok(signature)

@@ -501,7 +501,7 @@ mod tests {
         bundle.patches.insert(PackagePath::new(b"large").unwrap(), large);
         let error = bundle.patches(&place, &never).unwrap_err();
         assert!(matches!(error.problem, SourceProblem::NoSpool { .. }), "{error}");
-        assert!(error.to_string().ends_with(" beside its reserve"), "{error}");
+        assert!(error.to_string().ends_with(" besides its reserve"), "{error}");
     }
 
     #[test]

@@ -47,7 +47,7 @@ pub enum SourceProblem {
     #[error("it is a directory of patches, not a patch: it holds {}", listed(.0))]
     HoldsPatches(Vec<String>),
     /// Exit 18.
-    #[error("its patches need {needed} bytes to be unpacked, and {place} has {free} beside its reserve")]
+    #[error("its patches need {needed} bytes to be unpacked, and {place} has {free} besides its reserve")]
     NoSpool { needed: u64, free: u64, place: String },
     /// Exit 36.
     #[error("its patches cannot be unpacked: {0}")]

@@ -35,7 +35,7 @@ impl SharedRoom {
         }
         let limit = human(self.limit);
         let reason = format!(
-            "with the sources read before, it holds more than {limit} of names and package files; name fewer at once"
+            "with the sources read before, it holds more than {limit} of names and package files; specify fewer at once"
         );
         Err(SourceProblem::Io { file: None, error: io::Error::new(io::ErrorKind::OutOfMemory, reason) })
     }

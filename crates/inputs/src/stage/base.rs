@@ -55,7 +55,7 @@ pub enum BaseError {
     Digest,
     #[error(transparent)]
     Line(#[from] StageFileError),
-    #[error("it is of another stage, {0}")]
+    #[error("it belongs to another stage, {0}")]
     OtherStage(StageId),
     #[error("it has {0} objects, more than can be read")]
     TooLarge(u64),
@@ -226,7 +226,7 @@ impl BaseHeader {
         let promotion = match (written.id, written.run) {
             (None, None) => None,
             (Some(id), Some(run)) if rule::holds("base.run", Run::is_name(&run)) => Some((patch(&id)?, run)),
-            _ => return Err("`id` and `run` are not those of a promotion".to_owned()),
+            _ => return Err("`id` and `run` do not belong to a promotion".to_owned()),
         };
         let digest = written.digest.strip_prefix("b3:").and_then(Digest::from_hex);
         let packages = written
@@ -439,7 +439,7 @@ impl<'a> WrittenObject<'a> {
         };
         let digest = self.b3.as_deref().and_then(Digest::from_hex);
         if !rule::holds("base.mode", mode <= 0o7777) {
-            return Err("`mode` has other bits than those of permissions".to_owned());
+            return Err("`mode` has bits other than permission bits".to_owned());
         }
         if !rule::holds("base.owner", uid != u32::MAX && gid != u32::MAX) {
             return Err("`uid` or `gid` is not an account".to_owned());

@@ -13,7 +13,7 @@ pub struct Scope(Vec<ObjectPath>);
 pub enum ScopeError {
     #[error("no path was given")]
     Empty,
-    #[error("{inner} lies inside {outer}: name one of them only")]
+    #[error("{inner} lies inside {outer}: specify one of them only")]
     Nested { inner: ObjectPath, outer: ObjectPath },
     #[error("there are more than 1000 paths")]
     TooMany,
@@ -176,7 +176,7 @@ mod tests {
     #[test]
     fn paths_inside_one_another_are_refused_by_name() {
         let nested = Scope::new(paths(&["usr/pkg/lib", "usr/pkg-2", "usr/pkg"])).unwrap_err();
-        assert_eq!(nested.to_string(), "/usr/pkg/lib lies inside /usr/pkg: name one of them only");
+        assert_eq!(nested.to_string(), "/usr/pkg/lib lies inside /usr/pkg: specify one of them only");
         assert!(matches!(Scope::new(paths(&["usr", "usr/"])), Err(ScopeError::Nested { .. })));
         assert!(matches!(Scope::new(paths(&["/", "usr"])), Err(ScopeError::Nested { .. })));
         assert_eq!(Scope::new(Vec::new()), Err(ScopeError::Empty));

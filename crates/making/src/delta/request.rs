@@ -147,12 +147,12 @@ pub enum SourceFailure {
     #[error(transparent)]
     Work(#[from] RootError),
     /// Not possible in a list.
-    #[error("<{0}> is not one word, and no name for a source")]
+    #[error("<{0}> is not one word, and not a name for a source")]
     Name(String),
     /// Not possible at the start of a patch id.
-    #[error("{0}; --ids gives it another base")]
+    #[error("{0}; use --ids to choose another base")]
     Base(#[from] PatchIdError),
-    #[error("the base {base} is that of source {other}; --ids gives another one")]
+    #[error("the base {base} belongs to source {other}; use --ids to choose another one")]
     BaseTaken { base: String, other: String },
     /// A patch in the working directory differs from the built one.
     #[error("{} {fault}, and it cannot be rebuilt; restore it", .path.display())]
@@ -248,6 +248,7 @@ impl Serialize for SourceEnd {
     }
 }
 
+#[allow(clippy::ref_option)] // serde hands down a reference to the field
 fn shown<S: Serializer>(path: &Option<PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {
     path.as_ref().map(|path| path.display().to_string()).serialize(serializer)
 }

@@ -77,7 +77,7 @@ pub enum StateError {
         /// Counted from 1.
         line: usize,
     },
-    #[error("line {line}: <{source_name}> is there already")]
+    #[error("line {line}: <{source_name}> is already listed")]
     Twice { line: usize, source_name: String },
 }
 

@@ -153,7 +153,7 @@ codes! {
         "The name of a package is too long for pkgadd(1M), or differs from the name of its directory."
         "Use at most 32 letters, digits, `+` and `-`, and give the directory the same name."
     Zone "zone" Error
-        "A zone parameter differs from that of the base."
+        "A zone parameter differs from the base."
         "Copy SUNW_PKG_ALLZONES, SUNW_PKG_HOLLOW and SUNW_PKG_THISZONE from the base."
     Overlap "overlap" Error
         "Another patch, which this one neither obsoletes nor requires, delivers the same path."
@@ -208,7 +208,7 @@ codes! {
         "Sign it with `patchadm sign`."
     Fixes "fixes" Error
         "The list of fixed problems contains an id that no scanner recognizes."
-        "Use ids of letters, digits and `._:+-`; write those of CVE records like CVE-2026-1234."
+        "Use ids of letters, digits and `._:+-`; write CVE ids like CVE-2026-1234."
     FixesTwice "fixes-twice" Warning
         "The list of fixed problems contains an id twice."
         "Name each id once in PATCH_FIXES."

@@ -71,7 +71,7 @@ pub enum UndescribedObject {
     #[error("{}: no package can deliver a socket", .0.display())]
     Socket(PathBuf),
     /// A followed link leads to a directory above it.
-    #[error("{}: symbolic links lead in a circle", .0.display())]
+    #[error("{}: symbolic links form a loop", .0.display())]
     Circle(PathBuf),
     #[error(transparent)]
     Path(#[from] PathError),

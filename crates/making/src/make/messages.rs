@@ -10,7 +10,7 @@ use patchadm_svr4::package::{PathError, PkgInst};
 /// Nothing remains of a failed package.
 #[derive(Debug, thiserror::Error)]
 pub enum MakeError {
-    #[error("no prototype file is named, and there is neither prototype nor Prototype here")]
+    #[error("no prototype file specified, and there is neither prototype nor Prototype here")]
     NoPrototype,
     #[error("unable to build pkgmap from prototype file")]
     Prototype(Vec<PrototypeTrouble>),
@@ -163,13 +163,13 @@ pub enum MakeWarning {
     #[error("line {line}: <{path}> is written with escapes, which classic tools cannot install")]
     Escaped { line: u64, path: String },
     /// Fields after the last one of an entry.
-    #[error("line {line}: extra fields behind <{path}> are passed over")]
+    #[error("line {line}: extra fields after <{path}> are ignored")]
     Extra { line: u64, path: String },
     /// An invalid patch id.
     #[error("SUNW_PATCHID: {0}; an id is a base, a hyphen and a revision, such as 100001-01")]
     PatchId(String),
     /// A patch lacks a parameter that must equal that of its package.
-    #[error("{name} of a patch is that of the package that it is for, which \"{value}\" hardly is")]
+    #[error("{name} of a patch must match the package that it is for, which \"{value}\" probably does not")]
     OfPatch { name: &'static str, value: String },
     #[error("the file deletes has no effect: without SUNW_PATCHID the package is not a patch")]
     DeletesOfNoPatch,
@@ -185,7 +185,7 @@ pub enum MakeWarning {
         others: usize,
     },
     /// A part other than the first.
-    #[error("line {line}: part {part} is passed over: a package is made in one part")]
+    #[error("line {line}: part {part} is ignored: a package is made in one part")]
     Part { line: u64, part: u32 },
 }
 

@@ -243,7 +243,7 @@ pub enum PastReportError {
     TooMany(#[from] TooManyValues),
     #[error("its schema is <{0}>, and this program reads {SCHEMA}")]
     Schema(String),
-    #[error("it is a document of <{0}>, not of report")]
+    #[error("it is a document from <{0}>, not from report")]
     Command(String),
     #[error("it has no hosts: that report had failed")]
     Failed,

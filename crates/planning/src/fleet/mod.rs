@@ -116,7 +116,7 @@ const MOST_ROWS: usize = 10_000_000;
 
 /// Each patch that a host lists or lacks is a row of some output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the hosts have and are missing more than {MOST_ROWS} patches in sum")]
+#[error("the hosts have and are missing more than {MOST_ROWS} patches in total")]
 pub struct TooManyRows;
 
 /// The number of rows that still fit.

@@ -49,7 +49,7 @@ pub enum InventoryError {
     LongName { field: &'static str, most: usize },
     #[error("its schema is <{0}>, and this program reads {SCHEMA}")]
     Schema(String),
-    #[error("it is a document of <{0}>, not of list")]
+    #[error("it is a document from <{0}>, not from list")]
     Command(String),
     /// A document of `list --missing`.
     #[error("it lists no patches: it is not from `patchadm list`")]

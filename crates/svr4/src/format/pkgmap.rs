@@ -65,7 +65,7 @@ pub enum PkgmapError {
         error: FieldError,
     },
     /// Two entries with the same path after normalisation.
-    #[error("line {line}: path <{path}> is on line {first} already")]
+    #[error("line {line}: path <{path}> is already on line {first}")]
     Duplicate {
         /// The number of the later line.
         line: u64,

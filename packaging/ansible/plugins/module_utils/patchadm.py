@@ -180,7 +180,7 @@ class Answer(object):
             said = one_line(complaint) or 'nothing on standard error'
             if code < 0:
                 raise self.interrupted(-code, said)
-            raise Refused('patchadm ended with %s and without a document: %s' % (code, said), command=words)
+            raise Refused('patchadm exited with %s without a document: %s' % (code, said), command=words)
         self.document = document
         self.code = document['exit_code']
         self.cause = document['cause']
@@ -220,7 +220,7 @@ class Answer(object):
         for conflict in self.document.get('conflicts', []):
             if conflict['decision'] == 'stop':
                 reasons.append('%s was changed on both sides' % conflict['path'])
-        return reasons or ['patchadm ended with %s (%s)' % (self.code, self.cause)]
+        return reasons or ['patchadm exited with %s (%s)' % (self.code, self.cause)]
 
     def in_force(self):
         """Returns why patches needed nothing, a sentence for each."""
@@ -362,7 +362,7 @@ class Program(object):
         named = module.params['executable']
         found = module.get_bin_path(named, opt_dirs=['/usr/local/bin'])
         if found is None:
-            raise Refused('%s is not installed on the target, or not where programs are looked for; name its path by '
+            raise Refused('%s is not installed on the target, or not where programs are looked for; specify its path by '
                           'executable' % named)
         self.path = found
 

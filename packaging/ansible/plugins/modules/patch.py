@@ -120,7 +120,7 @@ options:
     type: list
     elements: str
   allow_withdrawn:
-    description: Accept a withdrawn patch that is named with its revision.
+    description: Accept a withdrawn patch that is specified with its revision.
     type: bool
     default: false
   requires:
@@ -392,7 +392,7 @@ def check_what_is_applied(params):
     """Refuses what does not say which patches are meant, or says it twice."""
     ids, sources, group = params['id'], params['src'], params['group']
     if ids is not None and group is not None:
-        raise Refused('id and group both say what is applied; name one of them')
+        raise Refused('id and group both say what is applied; specify one of them')
     if ids is None and group is None and not sources:
         raise Refused('nothing says what is applied: name id, src or group')
     if (ids is not None or group is not None) and len(sources or []) > 1:

@@ -27,7 +27,7 @@ options:
       - C(new) creates the stage, unless it exists.
       - C(refresh) copies changes of the root into the stage.
       - C(promote) makes the contents of the stage live. If nothing differs, nothing is done.
-      - C(backout) removes promotions of the stage, those in I(id) or all that are applied.
+      - C(backout) removes promotions of the stage, the ones in I(id) or all that are applied.
       - C(absent) deletes the stage. Its promotions stay.
     type: str
     choices: [new, refresh, promote, backout, absent]
@@ -356,7 +356,7 @@ class StageWork(Work):
         """Backs promotions of the stage out that are applied."""
         stage = self.listed()
         if stage is None:
-            raise Refused('the root lists no stage %s; name its promotions to the module patch instead' % self.path)
+            raise Refused('the root lists no stage %s; specify its promotions to the module patch instead' % self.path)
         wanted = self.params['id']
         going = [one for one in stage['promotions'] if wanted is None or one in wanted]
         if not going:

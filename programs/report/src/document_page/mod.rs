@@ -30,7 +30,7 @@ use crate::page::recorded;
 
 const USAGE: &str = "patchadm-report page [-o file] [document|-]";
 
-/// Render a JSON document of list, plan, missing or history as an HTML page
+/// Render a JSON document from list, plan, missing or history as an HTML page
 #[derive(clap::Parser)]
 struct PageArgs {
     /// Write the output to FILE

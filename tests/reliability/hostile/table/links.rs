@@ -125,7 +125,7 @@ fn directories_over_links() -> Vec<Case> {
         case(5, "a directory over a user's link out of the root, forced", FORCE, line(&["d none out 0777 root root"]), handled(&["bin/httpd f 755 two\\n", "out d 777"])),
         case(5, "a directory over a user's link to a directory of the root, forced", FORCE, line(&["d none theirs 0777 root root"]), handled(&["bin/httpd f 755 two\\n"])),
         case(5, "a pipe over a user's link, forced", FORCE, line(&["p none out 0777 root root"]), handled(&["bin/httpd f 755 two\\n", "out p 777"])),
-        case(5, "a directory over a link of the same package", ADD, line(&["s none way=/etc", "d none way 0777 root root"]), refused(28, "is on line")),
+        case(5, "a directory over a link of the same package", ADD, line(&["s none way=/etc", "d none way 0777 root root"]), refused(28, "is already on line")),
         case(5, "a pipe over a user's link", ADD, line(&["p none out 0777 root root"]), refused(10, "edited since installation")),
         case(5, "a directory over a file", ADD, line(&["d none lib/x 0755 root root"]), handled(&["bin/httpd f 755 two\\n", "lib/x d 755"])),
         case(5, "a file over a directory that is not empty", ADD, line(&["f none lib 0644 root root 2 130 0"]), refused(10, "lib")),

@@ -153,14 +153,14 @@ fn twice() -> Vec<Case> {
         move |b: &Bench| b.tar(Bench::web(), &[Tar::file(format!("{ID}/ACMEweb/{name}"), "evil")])
     };
     vec![
-        case(6, "a path twice", ADD, twice("a/b", "a/b"), refused(28, "is on line")),
-        case(6, "a path twice after //", ADD, twice("a/b", "a//b"), refused(28, "is on line")),
-        case(6, "a path twice after ./", ADD, twice("a/b", "./a/./b"), refused(28, "is on line")),
-        case(6, "a path twice after a trailing /", ADD, twice("a/b", "a/b/"), refused(28, "is on line")),
-        case(6, "a path twice after an escape", ADD, twice("a/b", "a/\\142"), refused(28, "is on line")),
+        case(6, "a path twice", ADD, twice("a/b", "a/b"), refused(28, "is already on line")),
+        case(6, "a path twice after //", ADD, twice("a/b", "a//b"), refused(28, "is already on line")),
+        case(6, "a path twice after ./", ADD, twice("a/b", "./a/./b"), refused(28, "is already on line")),
+        case(6, "a path twice after a trailing /", ADD, twice("a/b", "a/b/"), refused(28, "is already on line")),
+        case(6, "a path twice after an escape", ADD, twice("a/b", "a/\\142"), refused(28, "is already on line")),
         case(6, "a path twice, relative and absolute", ADD, twice("a", "/opt/ACMEweb/a"), handled(&["a d 755", "bin/httpd f 755 two\\n"])),
         case(6, "a path twice, by a variable", ADD, |b| b.patch(Bench::web().param("DIR", "bin").file("$DIR/httpd", 0o755, "three\n")), refused(10, "delivers another object there")),
-        case(6, "a path twice as two types", ADD, |b| b.lines(&["f none bin/httpd 0755 root root 2 130 0", "s none a=b"]), refused(28, "is on line")),
+        case(6, "a path twice as two types", ADD, |b| b.lines(&["f none bin/httpd 0755 root root 2 130 0", "s none a=b"]), refused(28, "is already on line")),
         case(6, "a tar member twice", ADD, member("reloc/bin/httpd"), refused(33, "occurs twice")),
         case(6, "a tar member twice after //", ADD, member("reloc//bin/httpd"), refused(33, "occurs twice")),
         case(6, "a tar member twice after ./", ADD, member("./reloc/bin/./httpd"), refused(33, "occurs twice")),

@@ -92,7 +92,7 @@ fn replaced() -> Vec<Case> {
     };
     vec![
         case(16, "the archive of another patch", REMOVE, both, refused(4, "(an older copy, or somebody else's)")),
-        case(16, "the same, vouched for", REMOVE, other("800-01", true), refused(4, "it is that of patch 800-01")),
+        case(16, "the same, vouched for", REMOVE, other("800-01", true), refused(4, "it belongs to patch 800-01")),
         case(16, "the same, that nobody vouches for", REMOVE, other("800-01", false), refused(4, "does not know it")),
         case(16, "the archive of another root", REMOVE, of_root, refused(4, "(an older copy, or somebody else's)")),
         case(16, "the archive of another run", REMOVE, of_run, refused(4, "(an older copy, or somebody else's)")),

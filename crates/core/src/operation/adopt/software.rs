@@ -210,11 +210,11 @@ pub(super) fn packages_beside(
 }
 
 fn called(list: &SoftwareList, wishes: &AdoptWishes) -> Result<(PkgInst, Params), Failure> {
-    let lacks = |what: &str| Failure::BadFile(format!("{what} of the package is unknown; name one"));
+    let lacks = |what: &str| Failure::BadFile(format!("{what} of the package is unknown; specify one"));
     let pkg = wishes.pkg.as_ref().or(list.pkg.as_ref()).ok_or_else(|| lacks("the name"))?;
     let version = wishes.version.as_ref().or(list.version.as_ref()).ok_or_else(|| lacks("the version"))?;
     let bad = |reason: &str| {
-        Failure::BadFile(format!("<{pkg}> is not a package name: {reason}; name one with --pkg"))
+        Failure::BadFile(format!("<{pkg}> is not a package name: {reason}; specify one with --pkg"))
     };
     let package = PkgInst::new(pkg).map_err(|error| bad(error.reason))?;
     if package.abbreviation().len() > LONGEST_PKG {

@@ -202,7 +202,7 @@ pub(super) fn records(examination: &RootExamination<'_>) -> Vec<RootFinding> {
         Ok(None) => {
             let root = examination.root.prefix().display();
             let text = format!(
-                "there is no package database below {root}; name another root with -R, or install its first package"
+                "there is no package database below {root}; specify another root with -R, or install its first package"
             );
             vec![RootFinding::attention("records", text).with_command(pkgadd(examination))]
         }

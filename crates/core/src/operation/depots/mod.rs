@@ -106,7 +106,7 @@ pub enum DepotError {
     Lock(#[from] LockError),
     #[error("the index would have {0} bytes, more than readers accept")]
     TooLarge(usize),
-    #[error("the version of the index cannot grow any more")]
+    #[error("the version of the index cannot be increased any further")]
     NoVersion,
     #[error("{}", patchadm_rootfs::INTERRUPTED)]
     Interrupted(i32),

@@ -314,7 +314,7 @@ impl ArchivedLibraries {
                 return Err(format!("it keeps {path} for {package:?}, which its manifest does not name"));
             }
             if record.line.as_deref().and_then(line_of).is_none_or(|line| line.path != path) {
-                return Err(format!("the line of {path}, which it keeps, is not that of this path"));
+                return Err(format!("the line that it keeps for {path} belongs to another path"));
             }
             if let Some(archived) = archived(record, image, index) {
                 let directory = archived.live.is_directory();

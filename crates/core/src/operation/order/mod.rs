@@ -602,9 +602,9 @@ pub enum OrderError {
     Interrupted(i32),
     #[error("{0} is not an existing package, patch or object")]
     Unknown(String),
-    #[error("packages and patches cannot be ordered together: name one or the other")]
+    #[error("packages and patches cannot be ordered together: specify one or the other")]
     Mixed,
-    #[error("patches have no stale libraries: name packages or paths with --stale, or nothing")]
+    #[error("patches have no stale libraries: specify packages or paths with --stale, or nothing")]
     StalePatches,
     #[error("--stale examines installed packages, and cannot be used with -M")]
     StaleElsewhere,

@@ -294,7 +294,7 @@ impl<'a> AddInput<'a> {
         check_classes(self.ground, &course).map_err(refuse)?;
         if played.is_none() && image.install.contains_key(MANIFEST) {
             observer.warns(&format!(
-                "the root has no undo data of its own that is this archive\nparameters and records of <{}> will be \
+                "this archive is not undo data of this root\nparameters and records of <{}> will be \
                  those of the archive",
                 installation.instance
             ));

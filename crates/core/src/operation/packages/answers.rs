@@ -59,7 +59,7 @@ pub(crate) fn response(named: Option<&Path>, package: &str) -> Result<Option<Scr
         Failure::BadResponseFile(format!("response file <{}>: {reason}", path.display()))
     };
     if !path.is_absolute() {
-        return Err(bad(path, &"it must be named by an absolute path"));
+        return Err(bad(path, &"it must be specified by an absolute path"));
     }
     let path = if path.is_dir() { path.join(package) } else { PathBuf::from(path) };
     let text = read_start(&path, LARGEST_FILE as u64).map_err(|error| bad(&path, &words_of(&error)))?;
@@ -157,7 +157,7 @@ mod tests {
             assert_eq!(answered.params, [("COLOUR", "light blue")].into_iter().collect());
         }
         let error = response(Some(Path::new("answers")), "X").unwrap_err().to_string();
-        assert_eq!(error, "response file <answers>: it must be named by an absolute path");
+        assert_eq!(error, "response file <answers>: it must be specified by an absolute path");
         let error = response(Some(dir.path()), "X").unwrap_err().to_string();
         assert!(error.ends_with("/X>: No such file or directory"), "{error}");
     }

@@ -25,7 +25,7 @@ const BUFFER: usize = 128 << 10;
 pub enum UndoFileFault {
     #[error("{} already exists, and an export does not replace files", .0.display())]
     Exists(PathBuf),
-    #[error("{} is inside the root, and undo data is exported to a file outside of it", .0.display())]
+    #[error("{} is inside the root, and undo data is exported to a file outside it", .0.display())]
     Inside(PathBuf),
     #[error("{} cannot be written: {error}", path.display())]
     Unwritable { path: PathBuf, error: io::Error },
@@ -46,7 +46,7 @@ pub enum UndoFileFault {
     NotExported { patch: String, package: PkgInst, reason: &'static str },
     #[error("{} has no undo data of patch {patch}", path.display())]
     NotInFile { path: PathBuf, patch: String },
-    #[error("the root has no marker that distinguishes its undo data from that of another root")]
+    #[error("the root has no marker that distinguishes its undo data from another root's")]
     NoMarker,
 }
 

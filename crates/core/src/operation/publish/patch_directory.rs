@@ -147,9 +147,9 @@ pub enum PublishError {
     Patch { path: PathBuf, reason: String },
     #[error("{} changed while it was published", .0.display())]
     Changed(PathBuf),
-    #[error("{0} is in the depot with other bytes than its name says: the depot is damaged")]
+    #[error("the bytes of {0} in the depot do not match its name: the depot is damaged")]
     DamagedObject(String),
-    #[error("patch {0} is in the depot with other bytes; a change needs a new revision")]
+    #[error("patch {0} is in the depot with different bytes; a change needs a new revision")]
     OtherBytes(PatchId),
     #[error("patch {id} is listed twice: {} and {}", first.display(), second.display())]
     Twice { id: PatchId, first: PathBuf, second: PathBuf },
@@ -157,7 +157,7 @@ pub enum PublishError {
     NoIndex(PathBuf),
     #[error("the index cannot be finished: {0}")]
     Finish(&'static str),
-    #[error("the version of the index cannot grow any more")]
+    #[error("the version of the index cannot be increased any further")]
     NoVersion,
     #[error("{}", patchadm_rootfs::INTERRUPTED)]
     Interrupted(i32),

@@ -34,7 +34,7 @@ pub fn applied_revisions<'p>(
     let ids = applied.into_iter().map(|patch| &patch.id).filter(|id| id.base() == base);
     let ids: Vec<&str> = ids.map(PatchId::as_str).collect();
     let are = if ids.len() == 1 { "is" } else { "are" };
-    (!ids.is_empty()).then(|| format!("name the revision: {} {are} applied", ids.join(", ")))
+    (!ids.is_empty()).then(|| format!("specify the revision: {} {are} applied", ids.join(", ")))
 }
 
 /// At one moment.

@@ -317,7 +317,7 @@ fn prompt(stage: &StageName) -> String {
 fn bash_start(stage: &StageName) -> Vec<u8> {
     let prompt = prompt(stage);
     format!(
-        "# The start file of bash in a stage: that of the user, then the prompt.\n\
+        "# The start file of bash in a stage: the user's own, then the prompt.\n\
          if [ -r ~/.bashrc ]; then . ~/.bashrc; fi\n\
          if [[ $(declare -p PROMPT_COMMAND 2>/dev/null) == 'declare -a'* ]]; then\n    \
              PROMPT_COMMAND+=('{prompt}')\n\
@@ -330,7 +330,7 @@ fn bash_start(stage: &StageName) -> Vec<u8> {
 
 /// POSIX expands variables, but runs no commands, in the name of the user's file.
 fn sh_start(stage: &StageName, theirs: Option<&OsStr>) -> Vec<u8> {
-    let mut text = b"# The start file of sh in a stage: that of the user, then the prompt.\n".to_vec();
+    let mut text = b"# The start file of sh in a stage: the user's own, then the prompt.\n".to_vec();
     if let Some(theirs) = theirs.filter(|theirs| !theirs.is_empty() && !theirs.as_bytes().contains(&b'\n')) {
         let mut name = Vec::new();
         for &byte in theirs.as_bytes() {

@@ -53,9 +53,9 @@ pub enum StageError {
     Name(#[from] StageNameError),
     #[error("{0} does not exist")]
     Missing(String),
-    #[error("{path} is not a directory but a {kind}: name the directory that is meant")]
+    #[error("{path} is not a directory but a {kind}: specify the directory that is meant")]
     NoDirectory { path: String, kind: &'static str },
-    #[error("{path} leads through a symbolic link: name {physical}")]
+    #[error("{path} leads through a symbolic link: specify {physical}")]
     ThroughLink {
         path: String,
         /// The target.
@@ -71,9 +71,9 @@ pub enum StageError {
         "{0} is a device, which only root can copy: leave it out with --exclude, or let root make the stage"
     )]
     Device(String),
-    #[error("{0} cannot be read by you: leave it out with --exclude, or let root make the stage")]
+    #[error("you cannot read {0}: leave it out with --exclude, or let root make the stage")]
     Unreadable(String),
-    #[error("{0} changes while it is read: try again when nobody writes there")]
+    #[error("{0} changes while it is read: try again when nothing writes there")]
     Changing(String),
     /// A copied stage is not refreshed.
     #[error(
@@ -92,10 +92,10 @@ pub enum StageError {
     NotStaged(ObjectPath),
     #[error("{path} is not the base that the promotion {id} wrote")]
     OtherPromotion { path: String, id: String },
-    #[error("the root has several stages of the name {0}: name the directory")]
+    #[error("the root has several stages named {0}: specify the directory")]
     Ambiguous(String),
     #[error(
-        "the root lists the stage {name} at {listed}, and here is another {name}: name the directory, {listed} or ./{name}"
+        "the root lists the stage {name} at {listed}, and here is another {name}: specify the directory, {listed} or ./{name}"
     )]
     OtherHere {
         name: String,

@@ -207,7 +207,7 @@ impl<'a> NewStage<'a> {
                 directory.empty()?;
                 self.copied(directory)
             })?;
-            report.notes.push(format!("{refused}: the stage is not listed there, so name its directory"));
+            report.notes.push(format!("{refused}: the stage is not listed there, so specify its directory"));
             self.complete(directory, &tree, report)
         })
     }

@@ -553,7 +553,7 @@ mod tests {
             ("no/way", "does not exist"),
             ("usr/pkg/b", "is not a directory but a file"),
             ("usr/pkg/l", "is not a directory but a symbolic link"),
-            ("link/pkg", "leads through a symbolic link: name"),
+            ("link/pkg", "leads through a symbolic link: specify"),
         ] {
             let error = plain(dir.path(), &[path]).unwrap_err().to_string();
             assert!(error.contains(reason) && error.contains(dir.path().to_str().unwrap()), "{error}");

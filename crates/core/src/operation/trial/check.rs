@@ -50,7 +50,7 @@ impl TrialCheckEnd {
     pub fn clause(&self) -> String {
         match self {
             Self::Good => "said yes".to_owned(),
-            Self::Code(code) => format!("ended with code {code}"),
+            Self::Code(code) => format!("exited with code {code}"),
             Self::Signal(signal) => format!("was ended by signal {signal}"),
             Self::Late(seconds) => format!("did not end within {seconds} seconds"),
             Self::Endless => "wrote more than 1 MiB".to_owned(),
@@ -240,7 +240,7 @@ mod tests {
             }
         );
         assert_eq!(checked("exit 3", 10).end, TrialCheckEnd::Code(3));
-        assert_eq!(checked("echo secret; exit 3", 10).note(), "the probe ended with code 3");
+        assert_eq!(checked("echo secret; exit 3", 10).note(), "the probe exited with code 3");
         assert_eq!(checked("/no/such/program", 10).end, TrialCheckEnd::Code(127));
         assert_eq!(checked("kill -9 $$", 10).end, TrialCheckEnd::Signal(9));
     }

@@ -15,7 +15,7 @@ pub(super) fn fault(manifest: &UndoManifest, patch: &str, package: &PkgInst) -> 
     if !rule::holds("manifest.header.patch", is_same(&header.patch))
         || !rule::holds("manifest.header.package", header.package == package.as_str())
     {
-        return Some(format!("it is that of patch {}, package {}", header.patch, header.package));
+        return Some(format!("it belongs to patch {}, package {}", header.patch, header.package));
     }
     let parameters: HashSet<&String> = header.parameters.iter().collect();
     let is_set = |name: &String| parameters.contains(name);
@@ -95,7 +95,7 @@ fn fault_of_libraries(manifest: &UndoManifest) -> Option<String> {
         let reason = if !rule::holds("manifest.shlib.once", paths.insert(record.path.as_str())) {
             "it is listed twice"
         } else if !rule::holds("manifest.shlib.line", is_own(&record.line)) {
-            "`line` is not that of the kept package"
+            "`line` does not belong to the kept package"
         } else {
             let record = ObjectRecord { new_line: record.line.clone(), ..record.clone() };
             fault_of_record(&record, &package, &reserved)?
@@ -128,7 +128,7 @@ fn fault_of_record(
             return Some("`line` or `new_line` is not a line of contents");
         };
         if !rule::holds("manifest.line.path", line.path == path) {
-            return Some("`line` or `new_line` is that of another path");
+            return Some("`line` or `new_line` belongs to another path");
         }
         if is_new
             && !rule::holds(
@@ -136,7 +136,7 @@ fn fault_of_record(
                 line.is_owned_by(package) || record.line == record.new_line,
             )
         {
-            return Some("`new_line` is that of another package");
+            return Some("`new_line` belongs to another package");
         }
     }
     let is_there = record.became.is_some() || record.kept;
@@ -234,7 +234,7 @@ mod tests {
     fn a_manifest_is_that_of_its_patch_and_package() {
         for (patch, package) in [("200-01", "X"), ("100-01", "Y")] {
             let found = fault(&manifest(vec![]), patch, &PkgInst::new(package).unwrap());
-            assert_eq!(found.as_deref(), Some("it is that of patch 100-01, package X"));
+            assert_eq!(found.as_deref(), Some("it belongs to patch 100-01, package X"));
         }
     }
 
@@ -309,7 +309,7 @@ mod tests {
         assert!(fault_of(&twice).unwrap().ends_with("it is listed twice"));
         let own = ObjectRecord { line: Some(encode(LINE.as_bytes()).into()), ..library };
         let of_another = UndoManifest { shlibs: vec![own], ..told.clone() };
-        assert!(fault_of(&of_another).unwrap().ends_with("`line` is not that of the kept package"));
+        assert!(fault_of(&of_another).unwrap().ends_with("`line` does not belong to the kept package"));
         for kept in [vec!["X".to_owned()], vec!["../X".to_owned()]] {
             let mut lying = UndoManifest { shlibs: Vec::new(), ..told.clone() };
             lying.header.kept = kept;

@@ -249,7 +249,7 @@ fn every_kind_of_damage_is_found_and_named() {
     let other = undo("200-01", OBJECTS);
     fs::write(scene.save("undo.gz"), &other).unwrap();
     scene.bind(&other, "save");
-    assert_eq!(scene.reason(), "it is that of patch 200-01, package X");
+    assert_eq!(scene.reason(), "it belongs to patch 200-01, package X");
 
     fs::write(scene.save("undo.gz"), b"no archive").unwrap();
     scene.bind(b"no archive", "save");

@@ -463,7 +463,7 @@ fn the_one<'e>(entries: &'e [DpkgStatus], arch: Option<&str>) -> Result<&'e Dpkg
             let differ = archs.windows(2).all(|two| two.first() != two.last());
             let archs = archs.join(" ");
             Err(if differ {
-                format!("it is installed for several architectures: {archs}; name it as NAME:ARCH")
+                format!("it is installed for several architectures: {archs}; specify it as NAME:ARCH")
             } else {
                 SEVERAL_TIMES.to_owned()
             })

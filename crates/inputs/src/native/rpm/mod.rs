@@ -263,7 +263,7 @@ fn the_one(name: &str, mut found: Vec<Arc<NativePackage>>) -> Result<Arc<NativeP
             found.push(last);
             let named = |one: &Arc<NativePackage>| nevra(&one.origin.name, &one.version, &one.arch);
             let names: Vec<String> = found.iter().map(named).collect();
-            Err(bad(name, format!("it is installed several times; name one of {}", names.join(", "))))
+            Err(bad(name, format!("it is installed several times; specify one of {}", names.join(", "))))
         }
         (None, _) => Err(bad(name, NOT_INSTALLED.to_owned())),
     }
@@ -568,12 +568,11 @@ impl KnownRpms {
         // The answer has a line about each package that is not installed.
         for piece in pieces(answer).filter(|piece| piece.starts_with(b"P\t")) {
             let parsed = parse(piece);
-            let own = match &parsed {
-                Ok(package) => package.origin.name.clone(),
-                Err(_) => {
-                    let words = piece.split(|&byte| byte == b'\t').nth(1);
-                    String::from_utf8_lossy(words.unwrap_or_default()).into_owned()
-                }
+            let own = if let Ok(package) = &parsed {
+                package.origin.name.clone()
+            } else {
+                let words = piece.split(|&byte| byte == b'\t').nth(1);
+                String::from_utf8_lossy(words.unwrap_or_default()).into_owned()
             };
             let name = if let [name] = names { *name } else { own.as_str() };
             let Some(of) = meant.get_mut(name) else { continue };
@@ -741,7 +740,7 @@ mod tests {
         let answer = [line("2.0-1", "i686"), line("2.0-1", "x86_64")].concat();
         let found = pieces(answer.as_bytes()).map(|piece| Arc::new(parse(piece).unwrap())).collect();
         let error = the_one("web", found).unwrap_err().to_string();
-        assert!(error.ends_with("name one of web-1:2.0-1.i686, web-1:2.0-1.x86_64"), "{error}");
+        assert!(error.ends_with("specify one of web-1:2.0-1.i686, web-1:2.0-1.x86_64"), "{error}");
     }
 
     #[test]

@@ -69,7 +69,7 @@ fn sources_read_with_one_room_hold_no_more_than_it_together() {
     let limit = human(limit);
     let told = format!(
         "cannot read: with the sources read before, it holds more than {limit} of names and package files; \
-         name fewer at once"
+         specify fewer at once"
     );
     assert_eq!(error.problem.to_string(), told);
     drop(kept);

@@ -274,7 +274,7 @@ impl Installation<'_> {
                 id => format!("; it is of patch {id}, which patchadd applies without asking"),
             };
             format!(
-                "the package has scripts of its own that run with the permissions of whoever installs it: {names}{patch}"
+                "the package has its own scripts that run with the permissions of whoever installs it: {names}{patch}"
             )
         })
     }

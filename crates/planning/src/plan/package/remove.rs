@@ -139,8 +139,7 @@ fn check(
         check(
             admin.action,
             "action=nocheck",
-            "the package has scripts of its own that run with the permissions of whoever removes it"
-                .to_owned(),
+            "the package has its own scripts that run with the permissions of whoever removes it".to_owned(),
         )?;
     }
     let needed = needed_by(package, inventory);

@@ -432,7 +432,7 @@ impl<'a> Backout<'a> {
         let bad = |reason: String| Err(Reason::BadUndoData { package: package.clone(), reason });
         let patch = PatchId::parse(&header.patch, &self.policy.separator);
         if header.package != package.as_str() || patch.as_ref() != Ok(id) {
-            return bad(format!("it is that of patch {} and package {}", header.patch, header.package));
+            return bad(format!("it belongs to patch {} and package {}", header.patch, header.package));
         }
         Ok(())
     }

@@ -19,8 +19,8 @@ impl Refusal {
         let first = |id: &dyn std::fmt::Display| wording.removal_first("it", &id.to_string());
         match &*self.reason {
             Reason::Required(needed) => match needed.ids() {
-                [id] => format!("apply patch {id} first, or both in one command"),
-                _ => format!("apply one of {needed} first, or both in one command"),
+                [id] => format!("apply patch {id} first, or apply both in one command"),
+                _ => format!("apply one of {needed} first, or apply both in one command"),
             },
             Reason::InSet(reason) => wording.completed(&reason.hint()).into_owned(),
             Reason::Promotion(reason) => reason.hint(wording),
@@ -92,7 +92,7 @@ impl Refusal {
                 let keep = if *can_keep { " or `--edited keep`" } else { "" };
                 let keep_path = if *can_keep { " or `--keep-edited PATH`" } else { "" };
                 format!(
-                    "decide with `--edited replace`{keep}, or for one file with `--replace-edited PATH`{keep_path}"
+                    "use `--edited replace`{keep}; for one file, use `--replace-edited PATH`{keep_path}"
                 )
             }
             Reason::OtherBaseDirectory { installed, .. } => {

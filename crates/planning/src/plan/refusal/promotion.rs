@@ -10,9 +10,9 @@ use super::Wording;
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PromotionReason {
-    #[error("changed in the stage and on the live tree: {}", list(.0))]
+    #[error("changed in the stage and in the live tree: {}", list(.0))]
     Conflicts(Vec<ObjectPath>),
-    #[error("changed in the stage and on the live tree: {}", list(.0))]
+    #[error("changed in the stage and in the live tree: {}", list(.0))]
     RefreshConflicts(Vec<ObjectPath>),
     #[error("{deleted} of {live} objects of {path} would be deleted, more than {limit}")]
     TooManyDeleted {
@@ -24,7 +24,7 @@ pub enum PromotionReason {
     },
     #[error("{0} is empty in the stage")]
     EmptyPath(ObjectPath),
-    #[error("{path} is missing {}", if *.in_stage { "in the stage" } else { "on the live tree" })]
+    #[error("{path} is missing {}", if *.in_stage { "in the stage" } else { "in the live tree" })]
     MissingPath {
         path: ObjectPath,
         /// Missing in the stage, else on the root.
@@ -143,17 +143,17 @@ impl PromotionReason {
                     .to_owned()
             }
             Self::RefreshConflicts(_) => {
-                "take the live files with `--edited replace`, or leave those of the stage with `--edited keep`; for one file, use `--replace-edited PATH` or `--keep-edited PATH`"
+                "use the live files with `--edited replace`, or keep the stage's files with `--edited keep`; for one file, use `--replace-edited PATH` or `--keep-edited PATH`"
                     .to_owned()
             }
             Self::TooManyDeleted { .. } => "to allow it, use `--max-delete N` or `--max-delete N%`".to_owned(),
             Self::EmptyPath(path) => {
-                format!("to delete it, delete {path} on the live tree yourself")
+                format!("to delete it, delete {path} in the live tree yourself")
             }
             Self::MissingPath { .. } | Self::MountChanged { .. } => {
-                "name the directories to promote with `--path`".to_owned()
+                "specify the directories to promote with `--path`".to_owned()
             }
-            Self::OtherRoot(root) => format!("name its root with `-R {root}`"),
+            Self::OtherRoot(root) => format!("specify its root with `-R {root}`"),
             Self::Brought { stage, reason } => reason.hint(wording, stage),
             Self::Packages { stage, reasons } => {
                 let mut hints: Vec<String> = Vec::new();
@@ -225,7 +225,7 @@ fn first_ones(all: &[impl ToString], between: &str) -> String {
 /// A reason in the package databases of stage and root, or in an object that a patch of the stage changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BroughtReason {
-    #[error("the patches of package {package} in the stage do not continue those of the root: {}", stand(.stage, .live))]
+    #[error("the patches of package {package} in the stage do not continue the root's patches: {}", stand(.stage, .live))]
     NotContinued { package: PkgInst, stage: Vec<PatchId>, live: Vec<PatchId> },
     /// Stage and root have different records of the patch.
     #[error("patch {patch} of package {package} has different records in the stage and on the root")]
@@ -281,7 +281,7 @@ pub enum BroughtReason {
     /// Another user than the superuser could have written the records of the stage.
     #[error("no packages and patches come from this stage: {0}")]
     NotOfRoot(String),
-    #[error("the package database of the stage has another identity than that of the root")]
+    #[error("the package databases of the stage and the root have different identities")]
     OtherMarker,
 }
 
@@ -328,7 +328,7 @@ impl BroughtReason {
             Self::PatchedAndReplaced { stage, .. } => {
                 format!("remove the other patches of the stage: {}", there.removal(&ids(stage)))
             }
-            Self::NewOutside { .. } => "name the directories to promote with `--path`".to_owned(),
+            Self::NewOutside { .. } => "specify the directories to promote with `--path`".to_owned(),
             Self::NotAsFound { patch, .. }
             | Self::NotAsMade { patch, .. }
             | Self::NotPromoted { patch, .. } => {

@@ -145,7 +145,7 @@ pub enum SetReason {
         says: PatchId,
     },
     /// Each of these patches has to come before the one named before it, the last before the first.
-    #[error("its requirements form a circle: {}", arrows(.0))]
+    #[error("its requirements form a cycle: {}", arrows(.0))]
     Circle(Vec<PatchId>),
     #[error("the depot marks it as withdrawn")]
     Withdrawn,
@@ -153,7 +153,7 @@ pub enum SetReason {
     TwoContents(String, String),
     #[error("too many alternatives to decide")]
     TooManyAlternatives,
-    #[error("its scripts need a run of their own")]
+    #[error("its scripts need a separate run")]
     OwnRun,
     /// The patch was named; the depot is as it was named.
     #[error("{0} does not have it")]
@@ -167,7 +167,7 @@ pub enum SetReason {
     #[error("it is excluded with --exclude")]
     ExcludedByOption,
     /// Another patch needs it, but a restricted patch must be named.
-    #[error("it is a restricted patch, which must be named")]
+    #[error("it is a restricted patch, which must be specified")]
     RestrictedUnasked,
 }
 
@@ -200,7 +200,7 @@ impl SetReason {
             Self::OwnRun | Self::PlannedAfterwards | Self::NotTogether => "leave out `--all-or-nothing`",
             Self::RequiredNowhere { .. } => "add it to the depot, or leave out this patch with `--exclude`",
             Self::TwoContents(..) => "remove one of the two",
-            Self::Withdrawn => "to apply it anyway, name it with its revision and use `--allow-withdrawn`",
+            Self::Withdrawn => "to apply it anyway, specify it with its revision and use `--allow-withdrawn`",
             _ => "",
         };
         hint.into()
@@ -279,7 +279,7 @@ impl HookReason {
 pub enum UndoReason {
     #[error("the history of the root has no run that changed something")]
     NoRun,
-    #[error("the history of the root does not have this run; a run is named by its number or name")]
+    #[error("the history of the root does not have this run; specify a run by its number or name")]
     UnknownRun {
         /// A verb with arguments that fits the word: it may be a patch or a day.
         instead: String,

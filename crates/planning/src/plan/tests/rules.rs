@@ -71,7 +71,7 @@ fn example_c_an_obsoleting_patch_meets_a_requirement() {
     let refusal = world.plan(&needs).unwrap_err();
     assert_eq!(refusal.code(), 25);
     assert_eq!(refusal.classic(), "Patch 700-02 requires patch 650-03 or later, which is not applied.");
-    assert_eq!(refusal.hint(&Wording::default()), "apply patch 650-03 first, or both in one command");
+    assert_eq!(refusal.hint(&Wording::default()), "apply patch 650-03 first, or apply both in one command");
     world.options.not_applicable.push(id("650-03"));
     let plan = world.plan(&needs).unwrap();
     assert_eq!(plan.notes, ["required patch 650-03 is not applicable to this root"]);

@@ -69,7 +69,7 @@ fn a_patch_that_names_itself_neither_needs_nor_excludes_itself() {
         &[],
         &[its_successor, "100-02"],
         "100-01",
-        &["100-01: its requirements form a circle: 100-01 → 100-02 → 100-01"],
+        &["100-01: its requirements form a cycle: 100-01 → 100-02 → 100-01"],
     );
     says(
         &["100-01"],

@@ -228,14 +228,14 @@ fn a_circle_is_named_whoever_is_asked_for() {
         &[],
         &offered,
         "200-01",
-        &["200-01: its requirements form a circle: 200-01 → 300-01 → 100-01 → 200-01"],
+        &["200-01: its requirements form a cycle: 200-01 → 300-01 → 100-01 → 200-01"],
     );
     ends(&[], &offered, "200-01", "200-01", 10);
     says(
         &[],
         &offered,
         "400-01",
-        &["400-01: it requires 300-01 or later, which is refused: its requirements form a circle: \
+        &["400-01: it requires 300-01 or later, which is refused: its requirements form a cycle: \
          300-01 → 100-01 → 200-01 → 300-01"],
     );
 }
@@ -289,7 +289,7 @@ fn restricted_and_excluded_patches_are_never_pulled_in() {
         &offered,
         "100-01",
         &["100-01: it requires IDR5-01 or later, which is refused: \
-         it is a restricted patch, which must be named"],
+         it is a restricted patch, which must be specified"],
     );
     says(&[], &offered, "100-01 IDR5-01", &["IDR5-01: planned", "100-01: planned"]);
     let mut world = World::of(&[], &offered, Some("200-01 300-01"));
@@ -425,6 +425,6 @@ fn a_chain_of_many_requirements_ends_and_tells_its_first_links() {
 fn reasons_of_sets_are_told_as_any_other_reason() {
     let reason = Reason::InSet(crate::plan::refusal::SetReason::OwnRun);
     let refusal = reason.of(Command::Patchadd, &"100-01");
-    assert_eq!(refusal.to_string(), "patch 100-01 was not applied: its scripts need a run of their own");
+    assert_eq!(refusal.to_string(), "patch 100-01 was not applied: its scripts need a separate run");
     assert_eq!(refusal.code(), 10);
 }

@@ -99,7 +99,7 @@ fn a_file_without_its_first_line_is_no_pkgmap() {
 #[test]
 fn one_path_is_one_entry_however_it_is_spelled() {
     let twice = parse(": 1 2\n1 d none a/b 0755 x x\n1 d none a//./b 0755 x x\n").unwrap_err();
-    assert_eq!(twice.to_string(), "line 3: path <a/b> is on line 2 already");
+    assert_eq!(twice.to_string(), "line 3: path <a/b> is already on line 2");
     assert!(parse(": 1 2\n1 i pkginfo 1 1 1\n1 f none pkginfo 0644 a b 1 1 1\n").is_ok());
     assert!(parse(": 1 2\n1 d none a/b 0755 x x\n1 d none /a/b 0755 x x\n").is_ok());
 }
@@ -156,5 +156,5 @@ proptest! {
 fn the_first_entry_that_comes_again_is_told_by_the_lines_of_the_file() {
     let text = b": 1 1\n1 d none z 0755 a b\n# none\n\n1 d none a 0755 a b\n1 i z\n1 s none z=a\n1 d none a 0755 a b\n";
     let found = Pkgmap::parse(text).unwrap_err();
-    assert_eq!(found.to_string(), "line 7: path <z> is on line 2 already");
+    assert_eq!(found.to_string(), "line 7: path <z> is already on line 2");
 }

@@ -358,7 +358,7 @@ fn must_fit(counts: impl Iterator<Item = usize>, most: usize) -> Result<(), Fail
         return Ok(());
     }
     Err(Failure::BadFile(format!(
-        "the changed packages have more than {most} paths in sum, and a whole system has about 1000000; \
+        "the changed packages have more than {most} paths in total, and a whole system has about 1000000; \
          look for packages that are adopted several times, or refresh them one by one"
     )))
 }
@@ -710,7 +710,7 @@ mod tests {
     fn registrations_of_one_package_count_each() {
         assert!(must_fit([3; 4].into_iter(), 12).is_ok());
         let error = must_fit([3; 5].into_iter(), 12).unwrap_err().to_string();
-        assert!(error.contains("more than 12 paths in sum") && error.contains("one by one"), "{error}");
+        assert!(error.contains("more than 12 paths in total") && error.contains("one by one"), "{error}");
         assert!(must_fit([usize::MAX, 1].into_iter(), 12).is_err());
     }
 }

@@ -29,7 +29,7 @@ pub struct WithheldObject {
     pub attributes: Vec<WithheldAttribute>,
 }
 
-/// Could give somebody rights on the live tree.
+/// Could give somebody rights in the live tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum WithheldAttribute {

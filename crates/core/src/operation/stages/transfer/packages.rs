@@ -32,7 +32,7 @@ pub struct MovedStagePackage {
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StayReason {
-    #[error("the stage has an object of its own at {0}")]
+    #[error("the stage has its own object at {0}")]
     OwnObject(ObjectPath),
     #[error("{path} is owned by package {owner}, which stays in the stage")]
     Owned { path: ObjectPath, owner: PkgInst },

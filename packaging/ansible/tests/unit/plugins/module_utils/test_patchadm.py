@@ -139,7 +139,7 @@ class Answers(unittest.TestCase):
         for output in ('', 'text', '[]', '{}', '{"exit_code": ', '{"exit_code": 1}', '{"schema": "patchadm/1"}'):
             with self.assertRaises(patchadm.Refused) as refused:
                 patchadm.Answer(['patchadm'], 1, output, 'one\n\n  two\n')
-            self.assertEqual(str(refused.exception), 'patchadm ended with 1 and without a document: one; two')
+            self.assertEqual(str(refused.exception), 'patchadm exited with 1 without a document: one; two')
 
     def test_texts_are_shown_without_what_drives_a_terminal_and_reasons_stand_behind_them(self):
         changes = [
@@ -184,7 +184,7 @@ class Answers(unittest.TestCase):
         self.assertEqual(good['reasons'], ['1-02: 1-03 is applied'])
 
     def test_a_failure_without_a_reason_names_its_code(self):
-        self.assertEqual(answer(exit_code=1, cause='internal').reasons(), ['patchadm ended with 1 (internal)'])
+        self.assertEqual(answer(exit_code=1, cause='internal').reasons(), ['patchadm exited with 1 (internal)'])
 
     def test_a_plan_says_what_would_change(self):
         self.assertTrue(answer(changed=False, would_change=True).has_changed(is_plan=True))
