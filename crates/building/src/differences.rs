@@ -655,7 +655,7 @@ mod tests {
         let lines = [format!("{line}1").into_bytes(), format!("{line}2").into_bytes()];
         let names: Vec<String> = (0..100).map(|number| format!("empty{number}")).collect();
         let empty: Vec<(&str, &str, u32)> = names.iter().map(|name| (name.as_str(), "", 0)).collect();
-        let objects = [tar(&empty), tar(&[&[("first", "", 0)], &*empty].concat())];
+        let objects = [tar(&empty), tar(&[&[("first", "", 0)][..], &*empty].concat())];
         let rule = format!("*#*{}b", "a".repeat(1000));
         for ([one, other], rules, most) in [(lines, vec![rule.as_str()], 200), (objects, Vec::new(), 80)] {
             let calls = AtomicUsize::new(0);
