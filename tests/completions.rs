@@ -1,7 +1,7 @@
 //! What shells are told when somebody types a tab: by the script in a real shell, and by the program that it asks.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::process::Command;
 
 use crate::delivery::{Patch, archive};
@@ -122,6 +122,11 @@ fn trouble_is_no_candidate_and_no_error() {
     stage.file("/var/sadm/pkg/ACMEweb/pkginfo", "PKG=ACMEweb\n");
     fs::write(stage.beside("patches/300300-01\n$(touch owned).zip"), "").unwrap();
     assert_eq!(candidates(&stage, "patchadm add patches/300").last().unwrap(), ":directories");
+    for name in ["ACMEok", "ok;touch HACKED"] {
+        fs::create_dir_all(stage.beside("pk").join(name)).unwrap();
+        fs::write(stage.beside("pk").join(name).join("pkginfo"), "").unwrap();
+    }
+    assert_eq!(candidates(&stage, "patchadm pkgadd -n -d pk "), ["ACMEok"]);
     drop(before);
 }
 
@@ -162,8 +167,27 @@ fn completed(shell: &str, stage: &Scenario, line: &str) -> Option<String> {
 }
 
 #[test]
+fn bash_quotes_whatever_the_program_offers() {
+    let stage = stage();
+    let directory = stage.beside("other");
+    fs::create_dir(&directory).unwrap();
+    fs::write(directory.join("patchadm"), "#!/bin/sh\necho 'ok;touch HACKED'\n").unwrap();
+    fs::set_permissions(directory.join("patchadm"), fs::Permissions::from_mode(0o755)).unwrap();
+    let script = stage.run("setup completions bash").stdout;
+    let asked = "COMP_WORDS=(patchadm pkgadd o); COMP_CWORD=2; _patchadm; echo \"${COMPREPLY[@]}\"";
+    let mut bash = Command::new("bash");
+    bash.args(["--norc", "--noprofile", "-c", &format!("{script}\n{asked}")]);
+    let Ok(output) = bash.env("PATH", format!("{}:/usr/bin:/bin", directory.display())).output() else {
+        crate::missing("bash", "bash_quotes_whatever_the_program_offers");
+        return;
+    };
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim_end(), "ok\\;touch\\ HACKED");
+}
+
+#[test]
 fn bash_and_zsh_complete_what_is_typed() {
     let stage = stage();
+    fs::write(stage.beside("patches/a;b $(c)"), "").unwrap();
     for shell in ["bash", "zsh"] {
         for (typed, becomes) in [
             ("patchadm hist", "patchadm history"),
@@ -173,6 +197,7 @@ fn bash_and_zsh_complete_what_is_typed() {
             ("patchadm list --color=al", "patchadm list --color=always"),
             ("patchadm add patches/2001", "patchadm add patches/200100-01.zip"),
             ("patchadm add --roots patches/REA", "patchadm add --roots patches/README"),
+            ("patchadm add --roots patches/a", "patchadm add --roots patches/a;b $(c)"),
             ("patchrm -R @ROOT@ 1051", "patchrm -R @ROOT@ 105181-05"),
         ] {
             let Some(line) = completed(shell, &stage, typed) else { break };

@@ -82,6 +82,21 @@ struct VaryingContent {
 }
 
 impl VaryingContent {
+    /// Returns the rules for an object.
+    fn of_object<'r>(
+        name: &str,
+        rules: &'r [Self],
+        budget: &ComparisonBudget<'_>,
+    ) -> io::Result<Vec<&'r Self>> {
+        let mut found = Vec::new();
+        for rule in rules {
+            if budget.matches(&rule.path, name.trim_start_matches('/'))? {
+                found.push(rule);
+            }
+        }
+        Ok(found)
+    }
+
     fn parse(text: &str) -> Option<Self> {
         let (path, lines) = text.split_once('#').map_or((text, None), |(path, lines)| (path, Some(lines)));
         let lines = match lines {
@@ -155,6 +170,10 @@ impl<'a> ComparisonBudget<'a> {
             None => return Err(self.ended_by(ComparisonEnd::Bytes(self.most))),
         }
         self.must_go_on()
+    }
+
+    fn matches(&self, pattern: &ShellPattern, text: &str) -> io::Result<bool> {
+        pattern.matches_while(text, &mut || self.must_go_on())
     }
 
     fn ended_by(&self, end: ComparisonEnd) -> io::Error {
@@ -268,7 +287,8 @@ impl FirstBytes {
         if is_cut && let Some(newline) = bytes.iter().rposition(|byte| *byte == b'\n') {
             bytes.truncate(newline + 1);
         }
-        Ok(Self { bytes: without_varying(name, &bytes, rules, budget)?, is_cut })
+        let rules = VaryingContent::of_object(name, rules, budget)?;
+        Ok(Self { bytes: without_varying(&bytes, &rules, budget)?, is_cut })
     }
 
     fn difference_from(&self, other: &Self) -> String {
@@ -293,25 +313,27 @@ fn whole_digest(file: &Path, budget: &ComparisonBudget<'_>) -> io::Result<Blake3
 
 /// Removes varying lines. Returns nothing if all of the content varies.
 fn without_varying(
-    name: &str,
     content: &[u8],
-    rules: &[VaryingContent],
+    rules: &[&VaryingContent],
     budget: &ComparisonBudget<'_>,
 ) -> io::Result<Vec<u8>> {
-    let rules: Vec<&VaryingContent> =
-        rules.iter().filter(|rule| rule.path.matches(name.trim_start_matches('/'))).collect();
     if rules.iter().any(|rule| rule.lines.is_none()) {
         return Ok(Vec::new());
     }
-    let varies = |line: &[u8]| {
+    let varies = |line: &[u8]| -> io::Result<bool> {
         let line = String::from_utf8_lossy(line);
         let line = line.trim_end_matches('\n');
-        rules.iter().any(|rule| rule.lines.as_ref().is_some_and(|lines| lines.matches(line)))
+        for lines in rules.iter().filter_map(|rule| rule.lines.as_ref()) {
+            if budget.matches(lines, line)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     };
     let mut kept = Vec::new();
     for line in content.split_inclusive(|byte| *byte == b'\n') {
         budget.must_go_on()?;
-        if !varies(line) {
+        if !varies(line)? {
             kept.extend_from_slice(line);
         }
     }
@@ -345,12 +367,14 @@ fn objects_of(
 ) -> io::Result<BTreeMap<String, ObjectFacts>> {
     let mut held = HeldObjects::default();
     each_object(file, budget, &mut |name, attributes, content| {
-        let is_meant = rules.iter().any(|rule| rule.path.matches(name.trim_start_matches('/')));
+        // Objects without content spend nothing.
+        budget.must_go_on()?;
+        let meant = VaryingContent::of_object(name, rules, budget)?;
         let mut hasher = blake3::Hasher::new();
-        if is_meant {
+        if !meant.is_empty() {
             let mut text = Vec::new();
             content.take(LARGEST_TEXT).read_to_end(&mut text)?;
-            hasher.update(&without_varying(name, &text, rules, budget)?);
+            hasher.update(&without_varying(&text, &meant, budget)?);
         }
         // A content too large to filter by line counts as a whole.
         io::copy(content, &mut hasher)?;
@@ -370,6 +394,7 @@ fn contents_of(
         return Ok(contents);
     }
     each_object(file, budget, &mut |name, _, content| {
+        budget.must_go_on()?;
         if names.contains(name) {
             contents.insert(name.to_owned(), FirstBytes::read(name, content, rules, budget)?);
         }
@@ -623,6 +648,24 @@ mod tests {
         let reported = "x.tgz: it was not compared: that takes more than 0 s";
         let compared = compare_within(&one, &other, &[], &ComparisonBudget::of(0, limits)).unwrap();
         assert_eq!(compared, [reported]);
+    }
+
+    #[test]
+    fn a_signal_ends_the_matching_of_a_long_line_and_a_list_of_empty_objects() {
+        let line = "a".repeat(1 << 16);
+        let lines = [format!("{line}1").into_bytes(), format!("{line}2").into_bytes()];
+        let names: Vec<String> = (0..100).map(|number| format!("empty{number}")).collect();
+        let empty: Vec<(&str, &str, u32)> = names.iter().map(|name| (name.as_str(), "", 0)).collect();
+        let objects = [tar(&empty), tar(&[&[("first", "", 0)][..], &*empty].concat())];
+        let rule = format!("*#*{}b", "a".repeat(1000));
+        for ([one, other], rules, most) in [(lines, vec![rule.as_str()], 200), (objects, Vec::new(), 80)] {
+            let calls = AtomicUsize::new(0);
+            let interrupt = || (calls.fetch_add(1, Ordering::Relaxed) > most).then_some(15);
+            let limits = ComparisonLimits { interrupt: &interrupt, longest: None };
+            let ended = compare_within(&one, &other, &rules, &ComparisonBudget::of(0, limits)).unwrap_err();
+            assert_eq!(ended.to_string(), INTERRUPTED);
+            assert!(calls.into_inner() < most + 10);
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! | `name-1.0` | exactly this `PKGNAME` |
 
 use std::cmp::Ordering;
+use std::convert::Infallible;
 
 use crate::records::PkgName;
 
@@ -316,6 +317,8 @@ pub struct ShellPattern {
 
 const USUAL_NAME: u64 = 32;
 
+const STEPS: u32 = 1 << 16;
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum GlobPart {
     Byte(u8),
@@ -379,14 +382,30 @@ impl ShellPattern {
 
     /// Matches a whole name, at most comparing each part with each character.
     pub fn matches(&self, name: &str) -> bool {
-        let Some(name) = name.strip_prefix(&*self.literal_prefix) else { return false };
+        let Ok(matched) = self.matches_while(name, &mut || Ok::<(), Infallible>(()));
+        matched
+    }
+
+    /// Like `matches`; calls `must_go_on` every 65,536 comparisons, and fails if that fails.
+    pub fn matches_while<E>(
+        &self,
+        name: &str,
+        must_go_on: &mut dyn FnMut() -> Result<(), E>,
+    ) -> Result<bool, E> {
+        let Some(name) = name.strip_prefix(&*self.literal_prefix) else { return Ok(false) };
         let name = name.as_bytes();
         let (mut part, mut at) = (0, 0);
         // Position for backtracking: the last star takes one more character.
         let mut retry: Option<(usize, usize)> = None;
+        let mut steps = 0;
         loop {
+            steps += 1;
+            if steps == STEPS {
+                must_go_on()?;
+                steps = 0;
+            }
             match (self.parts.get(part), name.get(at)) {
-                (None, None) => return true,
+                (None, None) => return Ok(true),
                 (Some(GlobPart::AnyText), _) => {
                     part += 1;
                     retry = Some((part, at));
@@ -397,7 +416,7 @@ impl ShellPattern {
                         (part, at) = (after_star, begin + 1);
                         retry = Some((part, at));
                     }
-                    _ => return false,
+                    _ => return Ok(false),
                 },
             }
         }

@@ -329,6 +329,7 @@ fn checked_record(
     record.all_depends = all_depends.into();
     record.weight = record::weight(record.field("PBULK_WEIGHT"))?;
     record::distfiles(record.field("DISTFILES"), record.field("DISTURL"))?;
+    record::check_varies(record.field("VARIES"))?;
     for name in ["MULTI_VERSION", "LIMITS"] {
         record::pairs(name, record.field(name))?;
     }

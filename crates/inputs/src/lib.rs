@@ -13,9 +13,10 @@
 //! | module | is about | uses of this crate |
 //! | --- | --- | --- |
 //! | [`database`] | the package database of a root, as before or as after a run, never mixed | inventory, policy, format, sign |
-//! | [`source`] | a directory, datastream, tar or zip archive as one kind of thing | format, sign |
+//! | [`source`] | a directory, datastream, tar or zip archive as one kind of thing | format, sign, `program_run` |
 //! | [`inventory`] | the facts about a root that a plan needs | format, native |
-//! | [`native`] | the records of dpkg and rpm in a root | sha256 |
+//! | [`native`] | the records of dpkg and rpm in a root | sha256, `program_run` |
+//! | [`program_run`] | other programs in bounded time, and the signal that asks this one to end | nothing |
 //! | [`policy`] | the settings of a root's operator | `path_glob`, sign |
 //! | [`stage`] | the files of a stage, and the records of a root about its stages | `path_glob` |
 //! | [`trial`] | the trial of a run: its duration, its record, and its end | duration |
@@ -45,6 +46,7 @@ pub mod password;
 pub mod patch_scripts;
 pub mod path_glob;
 pub mod policy;
+pub mod program_run;
 pub mod sha256;
 pub mod sign;
 pub mod source;

@@ -1,9 +1,9 @@
 //! Options of a new patch and syntax checks of its scripts, shared by all verbs that make one.
 
 use std::collections::BTreeMap;
-use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
+use std::time::Duration;
 
 use patchadm_cli::arguments::object_path;
 use patchadm_cli::reply::{Exit, ExitCause, Stop};
@@ -11,6 +11,7 @@ use patchadm_inputs::input_file::read_start;
 use patchadm_inputs::native::FixedIn;
 use patchadm_inputs::path_glob::PathGlob;
 use patchadm_inputs::policy::Policy;
+use patchadm_inputs::program_run::{ProgramLimits, output_of};
 use patchadm_making::build::{BuildRequest, ListChoices, PairNaming, PatchForm, PatchLists, ReadmeText};
 use patchadm_releases::CompareOptions;
 use patchadm_svr4::format::fields;
@@ -256,39 +257,28 @@ fn class_of_glob(text: &str) -> Result<(PathGlob, Word), String> {
     Ok((PathGlob::parse(glob).map_err(|error| error.to_string())?, class.into()))
 }
 
-/// Bytes that are read of the errors of a shell.
-const MOST_SAID: u64 = 1 << 16;
+/// A shell may print a warning for each line.
+const LIMITS: ProgramLimits = ProgramLimits { time: Duration::from_secs(60), bytes: 4 << 20 };
+
+const SHELL: &str = "/bin/sh";
+
+/// Limits processor time in seconds, and memory in KiB, as far as the shell can.
+const LIMITED: &str = "ulimit -t 30 2>/dev/null; ulimit -v 1048576 2>/dev/null; exec /bin/sh -n 2>&1";
 
 /// Checks a script's syntax with the shell of this machine, without running it. Accepts scripts for other interpreters,
-/// and all without a shell.
+/// and all without a shell. Refuses a script that takes the shell too long.
 pub fn read_by_shell(text: &[u8]) -> Result<(), String> {
-    if !is_for_shell(text) {
+    if !is_for_shell(text) || !Path::new(SHELL).exists() {
         return Ok(());
     }
-    let shell = Command::new("/bin/sh")
-        .arg("-n")
-        .env_clear()
-        .current_dir(Path::new("/"))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn();
-    let Ok(mut shell) = shell else { return Ok(()) };
-    if let Some(mut input) = shell.stdin.take() {
-        // A shell that stops reading says why.
-        let _ = input.write_all(text);
-    }
-    let mut said = Vec::new();
-    if let Some(errors) = shell.stderr.take() {
-        // Only the first line is shown.
-        let _ = errors.take(MOST_SAID).read_to_end(&mut said);
-    }
-    let Ok(ended) = shell.wait() else { return Ok(()) };
+    let mut command = Command::new(SHELL);
+    command.args(["-c", LIMITED]).env_clear().current_dir("/");
+    let (said, ended) = output_of(&mut command, SHELL, text, LIMITS)?;
     if ended.success() {
         return Ok(());
     }
     let said = String::from_utf8_lossy(&said);
-    let reason = said.lines().next().unwrap_or("a shell cannot read it");
+    let reason = said.lines().find(|line| !line.contains(": warning: ")).unwrap_or("a shell cannot read it");
     Err(reason.strip_prefix("/bin/sh: ").unwrap_or(reason).to_owned())
 }
 
@@ -329,5 +319,13 @@ mod tests {
         assert!(!mark.exists());
         assert!(read_by_shell(b"if true; then\n").is_err());
         assert_eq!(read_by_shell(b"#!/usr/bin/perl\nif (\n"), Ok(()));
+    }
+
+    #[test]
+    fn a_script_with_a_warning_in_each_line_is_read_to_its_end() {
+        let warned = "a=$(cat <<x)\nx\n".repeat(10_000);
+        assert_eq!(read_by_shell(warned.as_bytes()), Ok(()));
+        let error = read_by_shell(format!("{warned}if true; then\n").as_bytes()).unwrap_err();
+        assert!(!error.contains("warning"), "{error}");
     }
 }

@@ -73,7 +73,8 @@ impl SetPackages {
                 (None, Some((name, file))) => {
                     let digest = format!("sha256:{}", sha256_text(&file.sum));
                     let of_set = PackageFile { directory: directory.clone(), file: name.clone(), digest };
-                    read_packages(&of_set, &file.package, file.is_restricted)
+                    let read = read_packages(&of_set, &file.package, file.is_restricted);
+                    read.map_err(|error| interrupt().map_or(error, MakePatchesError::Interrupted))
                 }
                 (None, None) => Ok(Vec::new()),
             }

@@ -192,6 +192,21 @@ fn many_stars_take_no_exponential_time() {
     assert!(shell_matches(&"*a".repeat(400), &"ba".repeat(400)));
 }
 
+#[test]
+fn a_long_match_asks_the_caller_every_65536_comparisons_and_ends_when_told() {
+    let pattern = ShellPattern::parse(&format!("*{}b", "a".repeat(1000))).unwrap();
+    let name = "a".repeat(100_000);
+    let mut asked = 0;
+    let mut ask = || {
+        asked += 1;
+        if asked < 3 { Ok(()) } else { Err("enough") }
+    };
+    assert_eq!(pattern.matches_while(&name, &mut ask), Err("enough"));
+    assert_eq!(asked, 3);
+    let short = pattern.matches_while("aaa", &mut || Err("not asked"));
+    assert_eq!(short, Ok(false));
+}
+
 /// What a shell pattern of `*`, `?` and letters means, told by trying everything.
 fn by_definition(pattern: &[u8], name: &[u8]) -> bool {
     match (pattern.split_first(), name.split_first()) {

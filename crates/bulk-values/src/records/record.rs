@@ -250,6 +250,20 @@ pub(super) fn pairs<'a>(
     value.split_ascii_whitespace().map(pair).collect()
 }
 
+const MOST_VARYING: usize = 100;
+const LONGEST_VARYING: usize = 1024;
+
+/// Checks the size of `VARIES`: each rule is compared with every object and line of a result.
+pub(super) fn check_varies(value: &str) -> Result<(), RecordFieldError> {
+    if let Some(rule) = value.split_ascii_whitespace().nth(MOST_VARYING) {
+        return Err(refuse("VARIES", rule, "is one more than the 100 items of a record"));
+    }
+    match value.split_ascii_whitespace().find(|rule| rule.len() > LONGEST_VARYING) {
+        Some(rule) => Err(refuse("VARIES", rule, "has more than 1024 bytes")),
+        None => Ok(()),
+    }
+}
+
 pub(super) fn weight(value: &str) -> Result<u32, RecordFieldError> {
     let value = value.trim_ascii();
     if value.is_empty() {
@@ -388,6 +402,15 @@ mod tests {
         assert_eq!(distfiles(&many(1_000), "").map(|files| files.len()), Ok(1_000));
         let error = distfiles(&many(1_001), "").unwrap_err();
         assert_eq!(error.reason, "is one more than the 1000 files of a record");
+    }
+
+    #[test]
+    fn a_record_has_few_and_short_items_that_vary() {
+        assert_eq!(check_varies(&"opt/x#*a ".repeat(100)), Ok(()));
+        let reason = |value: &str| check_varies(value).unwrap_err().reason;
+        assert_eq!(reason(&"opt/x ".repeat(101)), "is one more than the 100 items of a record");
+        assert_eq!(check_varies(&"x".repeat(1024)), Ok(()));
+        assert_eq!(reason(&format!("opt/x#*{}b", "a".repeat(20_000))), "has more than 1024 bytes");
     }
 
     #[test]

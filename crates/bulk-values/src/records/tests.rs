@@ -164,6 +164,12 @@ fn what_is_no_record_names_the_line_and_the_reason() {
 }
 
 #[test]
+fn a_record_with_too_much_that_varies_is_refused() {
+    let refused = read(&format!("PKGNAME=a-1\nVARIES={}\n", "x ".repeat(101))).unwrap_err();
+    assert_eq!(refused.to_string(), "line 1: VARIES: <x> is one more than the 100 items of a record");
+}
+
+#[test]
 fn a_scan_that_cannot_be_read_adds_nothing() {
     let mut records = Records::new();
     records.read(&location("a/b"), b"PKGNAME=a-1\nPKGNAME=b-1\nX\n").unwrap_err();

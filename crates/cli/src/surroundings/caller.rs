@@ -15,7 +15,7 @@ use patchadm_changeset::transaction::ProgressEvent;
 use patchadm_core::operation::session::Caller;
 use patchadm_inputs::database::history::HistoryEntry;
 use patchadm_inputs::database::policy;
-use patchadm_inputs::native::ending;
+use patchadm_inputs::program_run::ending;
 use patchadm_planning::plan::clock::Now;
 use patchadm_rootfs::{LockHolder, Root};
 use patchadm_svr4::package::control::printable;

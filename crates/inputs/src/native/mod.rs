@@ -15,7 +15,6 @@ mod ownership;
 mod package;
 mod package_cache;
 mod package_url;
-mod program_run;
 mod reader;
 pub mod rpm;
 mod successors;
@@ -35,7 +34,6 @@ pub use package::{
     UnfinishedChange, differing_of, differing_text, edited_of, edited_text, is_native_parameter,
 };
 pub use package_url::{Distribution, NativeIdentity, package_url};
-pub use program_run::{ending, ending_signal};
 pub use reader::{NativeReader, NativeRecords};
 pub use upcoming::{Upcoming, UpcomingChange, UpcomingError, upcoming_changes};
 pub use verifiers::{VerifiedPath, VerifierReport};

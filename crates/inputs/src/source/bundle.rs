@@ -72,7 +72,7 @@ pub struct BundlePatches {
 impl Bundle {
     /// Returns `None` if the operand has no patches below its top: it can only be a patch itself.
     pub fn open(path: &Path, interrupt: Interrupt<'_>) -> Result<Option<Self>, SourceError> {
-        let source = Source::open(path)?;
+        let source = Source::open(path, interrupt)?;
         let mut bundle = Self { source, texts: BundleTexts::default(), patches: BTreeMap::new() };
         if bundle.source.form == Form::Directory {
             bundle.look_into_directory()?;

@@ -27,6 +27,7 @@ use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use crate::input_file::InputFile;
+use crate::program_run::ending_signal;
 pub use bundle::{
     Bundle, BundlePatches, BundleTexts, all_patches_in, directory_names, is_called_as_patch, patches_in,
 };
@@ -80,7 +81,7 @@ enum Input {
 }
 
 impl Source {
-    fn open(path: &Path) -> Result<Self, SourceError> {
+    fn open(path: &Path, interrupt: Interrupt<'_>) -> Result<Self, SourceError> {
         let fail = |problem| SourceError { path: path.to_owned(), problem };
         let unreadable = |error: io::Error| match error.kind() {
             io::ErrorKind::NotFound if is_address(path) => {
@@ -104,23 +105,24 @@ impl Source {
             Ok(file) => file,
             Err(input) => pipe::spooled(input).map_err(fail)?,
         };
-        Self::from_file(file, path)
+        Self::from_sealed_file(file, path, Seal::default(), interrupt)
     }
 
-    fn at(origin: Origin<'_>) -> Result<Self, SourceError> {
+    fn at(origin: Origin<'_>, interrupt: Interrupt<'_>) -> Result<Self, SourceError> {
         match origin {
-            Origin::Path(path) => Self::open(path),
-            Origin::File(file, path) => Self::from_file(file, path),
+            Origin::Path(path) => Self::open(path, interrupt),
+            Origin::File(file, path) => Self::from_sealed_file(file, path, Seal::default(), interrupt),
         }
     }
 
     /// `path` is for messages.
-    fn from_file(file: File, path: &Path) -> Result<Self, SourceError> {
-        Self::from_sealed_file(file, path, Seal::default())
-    }
-
-    fn from_sealed_file(file: File, path: &Path, seal: Seal) -> Result<Self, SourceError> {
-        let form = form_of(&file, &seal).map_err(|problem| match seal.broken() {
+    fn from_sealed_file(
+        file: File,
+        path: &Path,
+        seal: Seal,
+        interrupt: Interrupt<'_>,
+    ) -> Result<Self, SourceError> {
+        let form = form_of(&file, &seal, interrupt).map_err(|problem| match seal.broken() {
             Some(reason) => SourceError::changed(path, reason),
             None => SourceError { path: path.to_owned(), problem },
         })?;
@@ -346,10 +348,12 @@ fn is_address(path: &Path) -> bool {
     ["http:", "https:", "ftp:"].iter().any(|scheme| path.starts_with(scheme))
 }
 
-fn form_of(file: &File, seal: &Seal) -> Result<Form, SourceProblem> {
-    let mut opened =
-        patchadm_container::open_container(Rewound::new(file, seal)).map_err(SourceProblem::of_archive)?;
-    Form::of(&mut opened)
+/// A decompressor may read any number of bytes before the first byte of its output.
+fn form_of(file: &File, seal: &Seal, interrupt: Interrupt<'_>) -> Result<Form, SourceProblem> {
+    let bytes = InterruptibleRead::new(Rewound::new(file, seal), interrupt);
+    let opened = patchadm_container::open_container(bytes).map_err(SourceProblem::of_archive);
+    let form = opened.and_then(|mut opened| Form::of(&mut opened));
+    form.map_err(|problem| interrupt().map_or(problem, SourceProblem::Interrupted))
 }
 
 /// A file with a position of its own, which starts at 0.
@@ -408,18 +412,18 @@ pub enum Extent<'a> {
     Unchecked,
 }
 
-/// Reads everything except the content of objects.
+/// Reads everything except the content of objects. A signal that this process catches ends it.
 pub fn open(origin: Origin<'_>, extent: Extent<'_>) -> Result<(Source, Image), SourceError> {
-    open_until(origin, extent, &never)
+    open_until(origin, extent, &ending_signal)
 }
 
-/// Like [`open`], with a signal check.
+/// Like [`open`], with a signal check of the caller.
 pub fn open_until(
     origin: Origin<'_>,
     extent: Extent<'_>,
     interrupt: Interrupt<'_>,
 ) -> Result<(Source, Image), SourceError> {
-    let source = Source::at(origin)?;
+    let source = Source::at(origin, interrupt)?;
     let image = match extent {
         Extent::Everything => source.scan(interrupt)?,
         Extent::Packages(wanted) => source.scan_only(wanted, interrupt)?,
@@ -430,14 +434,14 @@ pub fn open_until(
 
 /// Like [`open`] with [`Extent::Everything`], with memory that other sources share.
 pub fn open_sharing(origin: Origin<'_>, room: &SharedRoom) -> Result<(Source, Image), SourceError> {
-    let source = Source::at(origin)?.sharing(room);
-    let image = source.scan(&never)?;
+    let source = Source::at(origin, &ending_signal)?.sharing(room);
+    let image = source.scan(&ending_signal)?;
     Ok((source, image))
 }
 
 /// Opens a source as [`Extent::Unchecked`] does, with limits of its own.
 pub fn open_within(path: &Path, limits: SourceLimits) -> Result<(Source, Image), SourceError> {
-    let source = Source::open(path)?;
+    let source = Source::open(path, &never)?;
     let image = source.describe(limits, &|_| true, &never)?;
     Ok((source, image))
 }

@@ -19,17 +19,18 @@ use super::scan::{Scan, check_information};
 use super::seal::{BLOCK, Seal, SealedMembers, read_block};
 use super::{Input, Source, SourceError};
 use crate::input_file::{InputDirectory, InputFile};
+use crate::program_run::ending_signal;
 use crate::sha256::RunningDigest;
 use crate::sign::{
     Demand, DemandWord, KeyRole, LARGEST_MANIFEST, LARGEST_SIGNATURE, Manifest, ManifestForm,
     SignatureFormat, SignedFiles, Verdict, judge,
 };
-use patchadm_rootfs::{Digest, Interrupt, never};
+use patchadm_rootfs::{Digest, Interrupt};
 use patchadm_svr4::package::PackagePath;
 
 /// The signature must satisfy all demands. Reads as much as [`Extent::Everything`](super::Extent::Everything).
 pub fn open_signed(path: &Path, demands: &[Demand]) -> Result<(Source, Image), SourceError> {
-    open_signed_until(path, demands, &SharedRoom::default(), &never)
+    open_signed_until(path, demands, &SharedRoom::default(), &ending_signal)
 }
 
 /// Like [`open_signed`], with memory that other sources share, and a signal check.
@@ -40,7 +41,7 @@ pub fn open_signed_until(
     interrupt: Interrupt<'_>,
 ) -> Result<(Source, Image), SourceError> {
     if demands.iter().all(|demand| demand.word == DemandWord::Off) {
-        let source = Source::open(path)?.sharing(room);
+        let source = Source::open(path, interrupt)?.sharing(room);
         let image = source.scan(interrupt)?;
         return Ok((source, image));
     }
@@ -63,12 +64,13 @@ pub fn open_signed_until(
                 Some(blocks)
             }
         };
-        let source = Source::from_sealed_file(file, path, Seal::of_blocks(blocks))?.sharing(room);
+        let seal = Seal::of_blocks(blocks);
+        let source = Source::from_sealed_file(file, path, seal, interrupt)?.sharing(room);
         let mut image = source.scan(interrupt)?;
         image.signature = ImageSignature::of(verdict, Some(files), manifest.as_ref());
         return Ok((source, image));
     }
-    open_members(Source::open(path)?.sharing(room), demands, interrupt)
+    open_members(Source::open(path, interrupt)?.sharing(room), demands, interrupt)
 }
 
 fn open_members(

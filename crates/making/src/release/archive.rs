@@ -13,8 +13,9 @@ use std::sync::Arc;
 
 use super::{ContentReader, ReleaseProblem};
 use patchadm_inputs::input_file::InputFile;
+use patchadm_inputs::program_run::ending_signal;
 use patchadm_releases::{FileContent, LinkGroup, ReleaseObject, ReleaseObjectKind};
-use patchadm_rootfs::{Sums, WorkStep, human};
+use patchadm_rootfs::{INTERRUPTED, Sums, WorkStep, human};
 use patchadm_svr4::format::pkgmap::MOST_ENTRIES;
 use patchadm_svr4::package::ObjectPath;
 
@@ -69,6 +70,9 @@ pub(super) struct PartReader<'a> {
 
 impl Read for PartReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if ending_signal().is_some() {
+            return Err(io::Error::other(INTERRUPTED));
+        }
         let wanted = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
         let count = self.file.file.read_at(buffer.get_mut(..wanted).unwrap_or_default(), self.position)?;
         self.position += count as u64;

@@ -17,6 +17,7 @@ use std::io::{self, Read};
 use std::path::PathBuf;
 
 use patchadm_container::ContainerError;
+use patchadm_inputs::program_run::ending_signal;
 use patchadm_inputs::source::SourceProblem;
 use patchadm_releases::{FileContent, ReleaseObject};
 use patchadm_rootfs::{Digesting, RootError};
@@ -215,6 +216,9 @@ pub enum ReleaseProblem {
 impl ReleaseProblem {
     /// Distinguishes damaged data from a failing disk.
     fn of_archive(error: io::Error) -> Self {
+        if let Some(signal) = ending_signal() {
+            return Self::Svr4(SourceProblem::Interrupted(signal));
+        }
         if ContainerError::is_inside(&error) {
             return Self::NotDecompressed(error.to_string());
         }

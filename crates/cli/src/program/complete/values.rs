@@ -13,6 +13,7 @@ use patchadm_inputs::source::{directory_names, patches_in};
 use patchadm_planning::analyze::Group;
 use patchadm_planning::plan::kept_libraries::is_named_as_kept;
 use patchadm_rootfs::Root;
+use patchadm_svr4::package::PkgInst;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct CompletionCandidate {
@@ -130,7 +131,8 @@ fn packages(line: &TypedLine, surroundings: &Surroundings) -> Vec<CompletionCand
             let inside = directory_names(&device).into_iter();
             let packages = inside
                 .filter(|(name, is_directory)| *is_directory && device.join(name).join("pkginfo").is_file());
-            packages.map(|(name, _)| name.to_string_lossy().into_owned()).collect()
+            let names = packages.map(|(name, _)| name.to_string_lossy().into_owned());
+            names.filter(|name| PkgInst::new(name).is_ok()).collect()
         }
         None => root(line, surroundings).map(|root| package_names(&root)).unwrap_or_default(),
     };

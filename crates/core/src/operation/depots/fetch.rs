@@ -389,6 +389,8 @@ pub fn check_depot(
         }
         faults.extend(readme.map(|error| fault(patch, error)));
         discard_patch(&depot, patch, session)?;
+        // A signal is no fault of the patch.
+        session.go_on()?;
     }
     Ok(DepotCheck { depot, objects, faults })
 }

@@ -171,6 +171,7 @@ impl From<SourceError> for NoEntry {
         let name = error.path.file_name().unwrap_or_default().to_string_lossy();
         let may_be_other = !source::is_called_as_patch(&name);
         match &error.problem {
+            SourceProblem::Interrupted(_) => Self::Interrupted,
             SourceProblem::HoldsPatches(_) => Self::OtherThing,
             SourceProblem::Foreign(_) if may_be_other => Self::OtherThing,
             SourceProblem::BadForm(_) | SourceProblem::NoPackage if may_be_other && error.path.is_dir() => {

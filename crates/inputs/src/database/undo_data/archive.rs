@@ -15,7 +15,7 @@ use patchadm_changeset::archive_file::{
 use patchadm_changeset::format::manifest::{KEPT_RECORDS, MANIFEST, RECORDS, UndoManifest, decode};
 use patchadm_changeset::limits::{LARGEST_MANIFEST, LARGEST_REST, MOST_MEMBERS, MemberLimits};
 use patchadm_rootfs::{
-    Digest, Hashing, Interrupt, InterruptibleRead, ObjectStatus, Root, RootError, Sums, Timestamp,
+    Digest, Hashing, Interrupt, InterruptibleRead, ObjectStatus, Root, RootError, Sums, Timestamp, never,
 };
 use patchadm_svr4::format::cpio::CpioReader;
 use patchadm_svr4::format::pkgmap::{Pkgmap, PkgmapEntry, member_name};
@@ -92,7 +92,12 @@ impl UndoArchiveFile {
     /// Opens the archive as a package; its objects may lie in undo directories, if the manifest says so.
     pub(super) fn into_source(self, manifest: Option<&UndoManifest>) -> Result<(Source, Image), SourceError> {
         match manifest.and_then(|manifest| StoredContent::of(&self.root, manifest)) {
-            None => source::open(Origin::File(self.file, Path::new(&self.shown)), Extent::Everything),
+            // A roll-back after a signal needs it.
+            None => source::open_until(
+                Origin::File(self.file, Path::new(&self.shown)),
+                Extent::Everything,
+                &never,
+            ),
             Some(stored) => {
                 let (source, image) = self.into_descriptions()?;
                 Ok((source.with_stored(Some(stored)), image))

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::version::compare;
-use crate::native::program_run::{ProgramLimits, output_of};
+use crate::program_run::{ProgramLimits, output_of};
 use patchadm_svr4::package::ObjectPath;
 
 const LIMITS: ProgramLimits = ProgramLimits { time: Duration::from_secs(60), bytes: 64 << 20 };
@@ -55,7 +55,7 @@ fn answer(arguments: &[&str]) -> Option<String> {
     }
     let mut command = Command::new("dpkg-deb");
     command.args(arguments).env("LC_ALL", "C");
-    let (answer, ended) = output_of(&mut command, "dpkg-deb", LIMITS).ok()?;
+    let (answer, ended) = output_of(&mut command, "dpkg-deb", b"", LIMITS).ok()?;
     ended.success().then(|| String::from_utf8_lossy(&answer).into_owned())
 }
 

@@ -13,12 +13,12 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use super::package_cache::{MOST_PACKAGES, MOST_PATHS, PackageCache};
-use super::program_run::Deadline;
 use super::successors::Successors;
 use super::{
     FileSum, NativeError, NativeManager, NativeOrigin, NativeOwner, NativePackage, NativePath,
     NativePresence, RegisteredPackage, UnfinishedChange,
 };
+use crate::program_run::Deadline;
 use overrides::Diversions;
 pub use overrides::{OverrideAccount, StatOverride, StatOverrides, UnknownAccount};
 use patchadm_rootfs::{Dir, ReadBudget, Root, RootError};

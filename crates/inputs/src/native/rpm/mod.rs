@@ -19,12 +19,12 @@ use enclosed::{MOST_SECONDS, OWN_FAILURE, first_words};
 pub use enclosed::{RPM_PROCESS, become_rpm};
 
 use super::package_cache::{MOST_OF_NAME, MOST_PACKAGES, MOST_PATHS, PackageCache};
-use super::program_run::{PATH, ProgramLimits, output_of};
 use super::successors::Successors;
 use super::{
     FileSum, NativeError, NativeManager, NativeOrigin, NativeOwner, NativePackage, NativePath,
     NativePresence, RegisteredPackage,
 };
+use crate::program_run::{PATH, ProgramLimits, output_of};
 use patchadm_rootfs::{Root, RootError};
 use patchadm_svr4::package::{Ftype, ObjectPath};
 
@@ -385,7 +385,8 @@ fn query_rpm(
         QueriedNames::These(names) => command.arg("--").args(names.iter().filter(|name| is_name(name))),
     };
     command.env_clear().env("PATH", PATH).env("HOME", NO_HOME).env("LC_ALL", "C").current_dir("/");
-    let (answer, ended) = output_of(&mut command, "rpm", ProgramLimits { time, bytes: LONGEST_ANSWER })?;
+    let limits = ProgramLimits { time, bytes: LONGEST_ANSWER };
+    let (answer, ended) = output_of(&mut command, "rpm", b"", limits)?;
     if matches!(database, DatabasePlace::Copied(_)) && ended.code() == Some(OWN_FAILURE) && answer.is_empty()
     {
         return Err("rpm cannot be run without the rights of the caller".to_owned());

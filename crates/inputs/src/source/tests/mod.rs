@@ -130,7 +130,7 @@ fn scanned(bytes: &[u8]) -> Result<(TempDir, Source, Image), SourceError> {
     let temp = TempDir::new().unwrap();
     let path = temp.path().join("900-01.any");
     fs::write(&path, bytes).unwrap();
-    let source = Source::open(&path)?;
+    let source = Source::open(&path, &never)?;
     let image = source.scan(&never)?;
     Ok((temp, source, image))
 }
@@ -224,6 +224,23 @@ fn a_signal_ends_the_reading_of_every_form_wherever_it_is() {
 }
 
 #[test]
+fn a_signal_ends_the_look_at_compressed_bytes_that_have_no_content() {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    let bzip2 = b"BZh9\x17\x72\x45\x38\x50\x90\0\0\0\0".repeat(100_000);
+    let skipped = [&b"\x50\x2a\x4d\x18\0\0\x80\0"[..], &vec![0; 8 << 20]].concat();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("900-01");
+    for (form, bytes) in [("bzip2", bzip2), ("zstd", skipped), ("gzip", gzip(b"").repeat(100_000))] {
+        fs::write(&path, bytes).unwrap();
+        let asked = AtomicUsize::new(0);
+        let interrupt = || (asked.fetch_add(1, Ordering::Relaxed) >= 3).then_some(15);
+        let error = open_until(Origin::Path(&path), Extent::Everything, &interrupt).unwrap_err();
+        assert!(matches!(error.problem, SourceProblem::Interrupted(15)), "{form}: {error}");
+        assert!(asked.into_inner() < 10, "{form}");
+    }
+}
+
+#[test]
 fn a_damaged_package_is_no_harm_to_its_neighbours() {
     let mut tree = patch();
     tree.insert("SUNWa/install/preinstall".to_owned(), b"something else".to_vec());
@@ -231,7 +248,7 @@ fn a_damaged_package_is_no_harm_to_its_neighbours() {
         let temp = TempDir::new().unwrap();
         let path = temp.path().join("spool");
         fs::write(&path, bytes).unwrap();
-        let source = Source::open(&path).unwrap();
+        let source = Source::open(&path, &never).unwrap();
         assert!(source.scan(&never).is_err());
         let image = source.scan_only(&|name| name == "SUNWb.p1", &never).unwrap();
         assert_eq!(image.packages.len(), 1);
@@ -248,13 +265,13 @@ fn a_directory_is_used_in_place_even_through_a_link() {
     directory(&place, &patch());
     fs::create_dir(place.join("docs")).unwrap();
     symlink("real", temp.path().join("900-01")).unwrap();
-    let source = Source::open(&temp.path().join("900-01")).unwrap();
+    let source = Source::open(&temp.path().join("900-01"), &never).unwrap();
     let image = source.scan(&never).unwrap();
     assert_eq!((image.form, image.name.as_str()), (Form::Directory, "900-01"));
     assert_eq!(image.patchinfo.as_ref().unwrap().patch_id, "900-01");
     assert_is_the_patch(&source, &image);
 
-    let one = Source::open(&place.join("SUNWb.p1")).unwrap();
+    let one = Source::open(&place.join("SUNWb.p1"), &never).unwrap();
     let image = one.scan(&never).unwrap();
     assert_eq!(image.packages[0].directory, "SUNWb.p1");
     one.verify(&image).unwrap();
@@ -352,7 +369,7 @@ fn the_patches_of_the_goldens_are_the_same_as_directory_and_as_stream() {
         if !path.is_dir() || !stream.is_file() {
             continue;
         }
-        let sources = [&path, &stream].map(|path| Source::open(path).unwrap());
+        let sources = [&path, &stream].map(|path| Source::open(path, &never).unwrap());
         let [one, other] = [0, 1].map(|at| sources[at].scan(&never).unwrap());
         assert_eq!(contents(&sources[0], &one), contents(&sources[1], &other), "{}", path.display());
         sources[1].verify(&other).unwrap();
@@ -377,7 +394,7 @@ fn real_packages_are_what_their_pkgmaps_say() {
     let mut checked = 0;
     for path in directories.flat_map(|owner| fs::read_dir(owner).unwrap()).map(|entry| entry.unwrap().path())
     {
-        let source = Source::open(&path).unwrap();
+        let source = Source::open(&path, &never).unwrap();
         let image = source.scan(&never).unwrap();
         source.verify(&image).unwrap();
         checked += image.packages.len();

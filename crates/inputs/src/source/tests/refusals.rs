@@ -18,7 +18,7 @@ fn a_link_in_place_of_a_file_is_refused_and_never_followed() {
     let secret = temp.path().join("secret");
     fs::write(&secret, b"a=1\n").unwrap();
     let object = temp.path().join("SUNWa/reloc/etc/a.conf");
-    let source = Source::open(temp.path()).unwrap();
+    let source = Source::open(temp.path(), &never).unwrap();
     let image = source.scan(&never).unwrap();
     fs::remove_file(&object).unwrap();
     symlink(&secret, &object).unwrap();
@@ -200,9 +200,9 @@ fn damaged_archives_are_errors_of_their_kind() {
             assert!(said.starts_with(what) && said.ends_with(" with `patchadm build`"), "{said}");
         }
     }
-    let absent = Source::open(Path::new("/nonexistent/900-01")).unwrap_err();
+    let absent = Source::open(Path::new("/nonexistent/900-01"), &never).unwrap_err();
     assert_eq!(absent.to_string(), "/nonexistent/900-01: no such file or directory");
-    let far = Source::open(Path::new("http://patches.example/900-01.zip")).unwrap_err();
+    let far = Source::open(Path::new("http://patches.example/900-01.zip"), &never).unwrap_err();
     assert!(far.to_string().ends_with(": reading from the network is not supported yet"), "{far}");
 }
 

@@ -79,7 +79,7 @@ fn every_form_tells_modes_and_times_of_its_files() {
     }
     let stamp = |mode| MemberStamp { mode, mtime: i64::try_from(TIME).unwrap() };
     for path in forms {
-        let source = Source::open(&path).unwrap();
+        let source = Source::open(&path, &never).unwrap();
         let image = source.scan(&never).unwrap();
         let package = &image.packages[0];
         let told = ["pkginfo", "pkgmap"].map(|name| package.stamp(name));
@@ -100,7 +100,7 @@ fn a_package_that_is_just_being_written_is_not_seen() {
     let temp = TempDir::new().unwrap();
     directory(temp.path());
     fs::rename(temp.path().join("SUNWa"), temp.path().join(".SUNWa.0123456789abcdef")).unwrap();
-    let problem = Source::open(temp.path()).unwrap().scan(&never).unwrap_err().problem;
+    let problem = Source::open(temp.path(), &never).unwrap().scan(&never).unwrap_err().problem;
     assert!(problem.to_string().starts_with("no package in it"), "{problem}");
 }
 
@@ -109,7 +109,7 @@ fn content_that_is_not_what_the_pkgmap_says_is_an_error_after_the_sink_has_read_
     let temp = TempDir::new().unwrap();
     directory(temp.path());
     fs::write(temp.path().join("SUNWa/reloc/bin/tool"), "b\n").unwrap();
-    let source = Source::open(temp.path()).unwrap();
+    let source = Source::open(temp.path(), &never).unwrap();
     let image = source.scan(&never).unwrap();
     let mut read = Vec::new();
     let mut sink = |_, _: &PackagePath, _, data: &mut dyn Read| {

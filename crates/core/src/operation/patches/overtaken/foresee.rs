@@ -25,9 +25,9 @@ use patchadm_inputs::inventory::Installed;
 use patchadm_inputs::native::dpkg::deb_file::{self, DebRelation};
 use patchadm_inputs::native::{
     NativeChange, NativeManager, NativeOrigin, NativeOwner, NativeReader, NativeRegistration, UpcomingChange,
-    ending_signal,
 };
 use patchadm_inputs::policy::NativeUpgrade;
+use patchadm_inputs::program_run::ending_signal;
 use patchadm_planning::plan::clock::Now;
 use patchadm_rootfs::{FileType, Resolver, Root, side_by_side};
 use patchadm_svr4::package::{ObjectPath, PkgInst};

@@ -14,8 +14,9 @@ use patchadm_inputs::database::{RecordView, marker, saves};
 use patchadm_inputs::format::overtaken::{LostPath, OvertakenPatch, OvertakenPatches, OvertakenState};
 use patchadm_inputs::inventory::Installed;
 use patchadm_inputs::native::{
-    FixedIn, NATIVE_OVERTAKEN, NativeChange, NativeManager, NativeOrigin, NativeRegistration, ending_signal,
+    FixedIn, NATIVE_OVERTAKEN, NativeChange, NativeManager, NativeOrigin, NativeRegistration,
 };
+use patchadm_inputs::program_run::ending_signal;
 use patchadm_planning::plan::clock::Now;
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::PkgInst;

@@ -1,6 +1,7 @@
 //! Runs another program in bounded time, and takes a bounded amount of its output.
 
-use std::io::{ErrorKind, Read as _};
+use std::fs::File;
+use std::io::{self, ErrorKind, Read as _, Seek as _, Write as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
@@ -10,10 +11,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::io::Errno;
 
 /// The search path of a program that is called with an environment of its own.
-pub(super) const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
+pub(crate) const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
 static ENDING: LazyLock<Arc<AtomicUsize>> = LazyLock::new(Arc::default);
 
@@ -35,10 +37,10 @@ pub fn ending_signal() -> Option<i32> {
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(super) struct ProgramLimits {
-    pub(super) time: Duration,
+pub struct ProgramLimits {
+    pub time: Duration,
     /// Of the output.
-    pub(super) bytes: usize,
+    pub bytes: usize,
 }
 
 /// Ends the program if nobody waits for it any more.
@@ -52,18 +54,18 @@ impl Drop for RunningProgram {
     }
 }
 
-pub(super) struct Deadline {
+pub(crate) struct Deadline {
     limit: Duration,
     until: Instant,
     is_ending: bool,
 }
 
 impl Deadline {
-    pub(super) fn after(limit: Duration) -> Self {
+    pub(crate) fn after(limit: Duration) -> Self {
         Self { limit, until: Instant::now() + limit, is_ending: false }
     }
 
-    pub(super) fn check(&mut self, name: &str) -> Result<(), String> {
+    pub(crate) fn check(&mut self, name: &str) -> Result<(), String> {
         if !self.is_ending && ending_signal().is_some() {
             self.is_ending = true;
             self.until = self.until.min(Instant::now() + AFTER_SIGNAL);
@@ -80,12 +82,14 @@ impl Deadline {
 }
 
 /// Returns what a program writes to standard output, and how it ended. `name` is for messages.
-pub(super) fn output_of(
+pub fn output_of(
     command: &mut Command,
     name: &str,
+    input: &[u8],
     limits: ProgramLimits,
 ) -> Result<(Vec<u8>, ExitStatus), String> {
-    let spawned = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
+    let input = held(input).map_err(|error| format!("the input of {name} cannot be held: {error}"))?;
+    let spawned = command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
     let child = spawned.map_err(|error| format!("the command {name} cannot be run: {error}"))?;
     let mut running = RunningProgram(child);
     let mut deadline = Deadline::after(limits.time);
@@ -107,6 +111,17 @@ pub(super) fn output_of(
         Some(signal) => Err(format!("{name} was ended by signal {signal}")),
         None => Ok((output, ended)),
     }
+}
+
+/// A program may write before it has read its input, so nobody waits at the other end of a pipe.
+fn held(input: &[u8]) -> io::Result<Stdio> {
+    if input.is_empty() {
+        return Ok(Stdio::null());
+    }
+    let mut file = File::from(memfd_create("input", MemfdFlags::CLOEXEC)?);
+    file.write_all(input)?;
+    file.rewind()?;
+    Ok(file.into())
 }
 
 fn read(
@@ -144,7 +159,7 @@ mod tests {
     use super::*;
 
     fn run(script: &str, limits: ProgramLimits) -> Result<(Vec<u8>, ExitStatus), String> {
-        output_of(Command::new("/bin/sh").args(["-c", script]), "sh", limits)
+        output_of(Command::new("/bin/sh").args(["-c", script]), "sh", b"", limits)
     }
 
     const LIMITS: ProgramLimits = ProgramLimits { time: Duration::from_secs(30), bytes: 1 << 20 };
@@ -154,6 +169,15 @@ mod tests {
         let (answer, ended) = run("echo yes; exit 3", LIMITS).unwrap();
         assert_eq!((answer.as_slice(), ended.code()), (&b"yes\n"[..], Some(3)));
         assert!(run("kill -KILL $$", LIMITS).unwrap_err().contains("signal 9"));
+    }
+
+    #[test]
+    fn a_program_may_write_much_before_it_reads_its_input() {
+        let input = vec![b'x'; 1 << 18];
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", "head -c 262144 /dev/zero; wc -c"]);
+        let (answer, _) = output_of(&mut command, "sh", &input, LIMITS).unwrap();
+        assert_eq!(String::from_utf8_lossy(answer.get(1 << 18..).unwrap()).trim(), "262144");
     }
 
     #[test]
