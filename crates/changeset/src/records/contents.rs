@@ -384,8 +384,9 @@ mod tests {
     #[test]
     fn lines_below_very_many_directories_are_found_in_one_pass() {
         let names: Vec<String> = (0..100_000).map(|number| format!("/opt/{number}")).collect();
-        let contents: String =
+        let lines: Vec<String> =
             names.iter().map(|name| format!("{name} x none 0755 a b X\n{name}/f=t s none X\n")).collect();
+        let contents = lines.concat();
         let (_dir, root) = root(Some(&contents));
         let directories: Vec<ObjectPath> =
             names.iter().map(|name| ObjectPath::new(name.as_bytes()).unwrap()).collect();
@@ -396,8 +397,9 @@ mod tests {
     /// With a comparison of each owner with each, this would not end.
     #[test]
     fn the_owners_of_very_many_lines_of_one_path_are_united_once() {
-        let contents: String =
+        let lines: Vec<String> =
             (0..200_000).map(|number| format!("/x d none 0755 a b P{}\n", number / 2)).collect();
+        let contents = lines.concat();
         let (_dir, root) = root(Some(&contents));
         let lines = scan(&RecordView::live(&root), |_| true).unwrap();
         let owners: Vec<&str> =

@@ -500,7 +500,7 @@ mod tests {
     /// With a comparison of each path with each, this would not end.
     #[test]
     fn very_many_paths_with_one_last_component_are_looked_at_once_each() {
-        let list: String = (0..200_000).map(|number| format!("/a/{number}/x\n")).collect();
+        let list = (0..200_000).map(|number| format!("/a/{number}/x\n")).collect::<Vec<_>>().concat();
         let (_dir, root) = root_with(&[("one", &list)], "");
         let (index, resolver) = (NativeIndex::read(&NativeReader::of(&root)), root.resolver());
         let paths: Vec<ObjectPath> = list.lines().map(at).collect();

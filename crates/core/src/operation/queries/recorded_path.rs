@@ -258,11 +258,11 @@ mod tests {
         let records = dir.path().join("var/lib/dpkg");
         std::fs::create_dir_all(records.join("info")).unwrap();
         let all = 0..100_000;
-        let list: String = all.clone().map(|number| format!("/a/{number}/x\n")).collect();
-        let diversions: String =
+        let list = all.clone().map(|number| format!("/a/{number}/x\n")).collect::<Vec<_>>().concat();
+        let diversions: Vec<String> =
             all.map(|number| format!("/a/{number}/x\n/a/{number}/x.distrib\nother\n")).collect();
         std::fs::write(records.join("info/one.list"), &list).unwrap();
-        std::fs::write(records.join("diversions"), diversions).unwrap();
+        std::fs::write(records.join("diversions"), diversions.concat()).unwrap();
         let root = Root::open(dir.path()).unwrap();
         let named: Vec<ObjectPath> = list.lines().map(at).collect();
         let is_within = is_within(&root, &named);
