@@ -112,7 +112,10 @@ fn all_codes_are_listed_as_each_is_explained_by_itself() {
             .map(|one| format!("{}: {}", one["command"].as_str().unwrap(), one["text"].as_str().unwrap()))
             .collect();
         // The condition of the root follows the meaning of a code of verbs.
-        let short = |meaning: &str| meaning.split(" The root is ").next().unwrap().to_owned();
+        let short = |meaning: &str| {
+            let end = [" The root is ", " The output lists "].iter().filter_map(|one| meaning.find(one)).min();
+            meaning[..end.unwrap_or(meaning.len())].to_owned()
+        };
         let listed = lines.iter().filter(|(first, last, _)| (first..=last).contains(&&code));
         assert_eq!(listed.map(|(.., meaning)| short(meaning)).collect::<Vec<_>>(), told, "{code}");
         all.extend(own);

@@ -319,7 +319,7 @@ fn who_may_only_read_the_root_gets_a_stage_that_is_not_listed() {
     assert!(said.0 == 3 && said.1.contains("has no marker yet"), "{}", said.1);
     root.mode("/usr/pkg/bin/a", 0o700);
     let said = as_nobody(&root, "stage new open/two -R @ROOT@ --path usr/pkg");
-    assert!(said.0 == 3 && said.1.contains("you cannot read /usr/pkg/bin/a"), "{}", said.1);
+    assert!(said.0 == 3 && said.1.contains("/usr/pkg/bin/a: leave it out with --exclude"), "{}", said.1);
     assert!(!root.beside("open/two").exists());
     as_nobody(&root, "stage new open/two -R @ROOT@ --path usr/pkg --exclude usr/pkg/bin");
     assert!(root.beside("open/two/usr/pkg/p").exists());

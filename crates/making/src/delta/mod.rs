@@ -61,16 +61,16 @@ pub fn delta(
     sources.extend(patches(request, &work, &files, &table.sources, &against));
     sources.sort_by(|one, other| one.source.cmp(&other.source));
     if request.is_dry_run {
-        return finished(DeltaReport { sources, to_sign: 0, together: None });
+        return finished(request, DeltaReport { sources, to_sign: 0, together: None });
     }
-    let together = match request.trials.filter(|_| interruption(&sources).is_none()) {
+    let together = match request.trials.filter(|_| interruption(request, &sources).is_none()) {
         Some(trials) => try_together((trials, &request.needs), &work, &mut sources)?,
         None => None,
     };
     let has_passed = together.as_ref().is_none_or(|tried| tried.failure.is_none());
     // Patches that failed together are not handed over for signing.
     let to_sign = if has_passed { work::hand_over(&work)? } else { 0 };
-    finished(DeltaReport { sources, to_sign, together })
+    finished(request, DeltaReport { sources, to_sign, together })
 }
 
 /// Returns each id with the SHA-256 of its file. The directory may be missing.
@@ -79,8 +79,8 @@ pub fn built_patches(work: &Path) -> Result<Vec<(String, String)>, DeltaError> {
     Ok(looked.built().into_iter().map(|record| (record.id, record.sha256)).collect())
 }
 
-fn finished(report: DeltaReport) -> Result<DeltaReport, DeltaError> {
-    match interruption(&report.sources) {
+fn finished(request: &DeltaRequest<'_>, report: DeltaReport) -> Result<DeltaReport, DeltaError> {
+    match interruption(request, &report.sources) {
         Some(signal) => Err(DeltaError::Interrupted(signal)),
         None => Ok(report),
     }
@@ -185,11 +185,12 @@ fn patches_of(
     outcomes.into_iter().flatten().collect()
 }
 
-fn interruption(sources: &[SourceOutcome]) -> Option<i32> {
+/// A reader that a signal has ended reports it as the failure of its source.
+fn interruption(request: &DeltaRequest<'_>, sources: &[SourceOutcome]) -> Option<i32> {
     sources.iter().find_map(|outcome| match &outcome.end {
         SourceEnd::Failed(failure) => match &**failure {
             SourceFailure::Build(BuildError::Interrupted(signal)) => Some(*signal),
-            _ => None,
+            _ => (request.interrupt)(),
         },
         _ => None,
     })
