@@ -101,6 +101,43 @@ fn a_package_whose_script_changes_what_another_one_has_installed_keeps_no_patch_
 }
 
 #[test]
+fn a_package_whose_script_is_in_the_way_of_other_scripts_is_apart_and_keeps_no_patch_of_others_back() {
+    let test = "a_package_whose_script_is_in_the_way…";
+    let Some(build) = BulkBuild::of_recipes(test, !is_root(), "check=none\n") else { return };
+    let with = |text: &str, script: &str| {
+        format!(
+            "echo {text} > \"$DESTDIR/$PKGNAME\"\n\
+             cat > \"$OUT/postinstall\" <<'End'\n{script} || exit 1\nexit 0\nEnd\n"
+        )
+    };
+    let write = |text: &str| {
+        for name in ["avictim", "bvictim"] {
+            build.recipe(name, "", &with(text, &format!("mkdir -p /common/{name}")));
+        }
+        // It fails on purpose, but no other package changes anything outside its places.
+        build.recipe("yfails", "", &with(text, "[ ! -e /zother-1.0 ]"));
+        build.recipe("zother", "", &with(text, ":"));
+        build.recipe("zzevil", "", &with(text, ": > /common"));
+    };
+    write("one");
+    build.run("").ends(0);
+    build.action("release @WORK@ 1").ok();
+    write("two");
+    build.run("").ends(0);
+    let (code, made) = patches(&build, "");
+    assert_eq!((code, &made["refused"]), (5, &json!(null)), "{made:#}");
+    let told = told(&made);
+    assert_eq!(&told[..2], ["avictim built avictim-01", "bvictim built bvictim-01"], "{made:#}");
+    assert!(told[2].starts_with("yfails failed") && told[4].starts_with("zzevil failed"), "{told:?}");
+    assert_eq!(told[3], "zother built zother-01", "{made:#}");
+    let why = |number: usize| made["sources"][number]["reason"].as_str().unwrap_or_default();
+    let expected = "its trial failed: yfails-1.0 cannot be installed with the other packages: yfails.pkg: ";
+    assert!(why(2).starts_with(expected), "{made:#}");
+    let expected = "its trial failed: zzevil-1.0 changes /common, which no package delivers, and keeps ";
+    assert!(why(4).starts_with(expected), "{made:#}");
+}
+
+#[test]
 fn a_package_whose_script_forges_records_keys_or_files_of_others_is_apart_alone() {
     let test = "a_package_whose_script_forges…";
     let Some(build) = BulkBuild::of_recipes(test, !is_root(), "check=none\n") else { return };

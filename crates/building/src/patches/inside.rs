@@ -62,6 +62,10 @@ pub fn serve_trial(mut order: File) -> Result<(), TrialServeError> {
             .and_then(|seen| Ok(serde_json::to_writer(&mut state, &seen).map_err(io::Error::from)?))
             .map(|()| TrialResult::default()),
         TrialStep::Added => failure_of(other_than_packages(&trial)),
+        TrialStep::Outside => {
+            let before = serde_json::from_slice(before).map_err(unread)?;
+            failure_of(changed_outside(&before, &trial))
+        }
         TrialStep::Removed => {
             let before = serde_json::from_slice(before).map_err(unread)?;
             failure_of(other_than_before(&before, trial.layers))
@@ -84,6 +88,19 @@ fn other_than_packages(order: &TrialOrder) -> Result<Option<String>, TrialServeE
     let differences = compare_with_packages(&Root::open(Path::new("/"))?, Path::new(PACKAGES), order)?;
     let failed = || format!("the patched tree differs from the new packages: {}", summary(&differences));
     Ok((!differences.is_empty()).then(failed))
+}
+
+fn changed_outside(before: &TrialSnapshot, order: &TrialOrder) -> Result<Option<String>, TrialServeError> {
+    let root = Root::open(Path::new("/"))?;
+    let mut own = BTreeSet::new();
+    for files in [&order.released, &order.expected] {
+        own.extend(objects_of(Path::new(PACKAGES), files)?.into_keys());
+    }
+    let resolver = root.resolver();
+    let places = own.iter().map(|path| resolver.locate_object(path)).collect::<Result<Vec<_>, _>>()?;
+    own.extend(places);
+    let changed = before.tree.changed_outside(&TreeSnapshot::read(&root)?, &own);
+    Ok(changed.map(|path| format!("it changes {path}, which no package delivers")))
 }
 
 fn other_than_before(before: &TrialSnapshot, layers: usize) -> Result<Option<String>, TrialServeError> {
@@ -132,6 +149,8 @@ pub(in crate::patches) enum TrialStep {
     Before,
     /// After adding the patches, the tree must equal the expected packages.
     Added,
+    /// After adding more patches, objects outside the places of packages must be as in the state in the order.
+    Outside,
     /// After removing the patches, the tree must equal the state in the order.
     Removed,
     Failed,
@@ -207,6 +226,17 @@ struct SnapshotObject {
     device: (u32, u32),
     /// Without those of the machine.
     attributes: ExtendedAttributes,
+    /// The ctime, which cannot be set. None for a directory.
+    changed: Option<Timestamp>,
+}
+
+impl SnapshotObject {
+    /// True if a backout has restored it.
+    fn is_as(&self, before: &Self) -> bool {
+        (self.file_type, self.owner, self.mode, self.file, self.device)
+            == (before.file_type, before.owner, before.mode, before.file, before.device)
+            && (&self.target, &self.attributes) == (&before.target, &before.attributes)
+    }
 }
 
 impl TreeSnapshot {
@@ -228,6 +258,7 @@ impl TreeSnapshot {
                 target: if is_link { Some(dir.read_link(name)?) } else { None },
                 device: seen.device,
                 attributes: attributes(dir, name)?,
+                changed: (seen.file_type != FileType::Directory).then_some(seen.ctime),
             };
             objects.insert(dir.at(name), object);
             Ok(())
@@ -241,13 +272,29 @@ impl TreeSnapshot {
         for (path, before) in &self.0 {
             match after.0.get(path) {
                 None => found.push(format!("{path} is missing")),
-                Some(now) if now != before => found.push(format!("{path} is not as it was")),
+                Some(now) if !now.is_as(before) => found.push(format!("{path} is not as it was")),
                 Some(_) => {}
             }
         }
         let new = after.0.keys().filter(|path| !self.0.contains_key(*path));
         found.extend(new.map(|path| format!("{path} is new")));
         found
+    }
+
+    /// Returns the first object that is new, gone or another one, except at these paths. A directory above them may be new
+    /// or gone.
+    fn changed_outside(&self, after: &Self, paths: &BTreeSet<ObjectPath>) -> Option<ObjectPath> {
+        let all: BTreeSet<&ObjectPath> = self.0.keys().chain(after.0.keys()).collect();
+        let is_above = |path: &ObjectPath| {
+            let begin = [path.as_bytes(), b"/"].concat();
+            paths.iter().any(|own| own.as_bytes().starts_with(&begin))
+        };
+        let is_outside = |path: &ObjectPath| match (self.0.get(path), after.0.get(path)) {
+            (Some(before), Some(now)) => before != now,
+            (Some(one), None) | (None, Some(one)) => one.file_type != FileType::Directory || !is_above(path),
+            (None, None) => false,
+        };
+        all.into_iter().find(|path| !paths.contains(*path) && is_outside(path)).cloned()
     }
 
     fn is_file(&self, path: &ObjectPath) -> bool {
@@ -598,6 +645,36 @@ mod tests {
             before.differences(&TreeSnapshot::read(&root).unwrap()),
             ["/opt/a/gone is missing", "/opt/a/longer is not as it was", "/opt/new is new"]
         );
+    }
+
+    #[test]
+    fn what_changes_outside_the_places_of_packages_is_found_with_the_time_of_its_change() {
+        let dir = tempfile::tempdir().unwrap();
+        for path in ["opt", "tmp", "var/sadm"] {
+            fs::create_dir_all(dir.path().join(path)).unwrap();
+        }
+        let made = dir.path().join("opt/made");
+        fs::write(&made, "1").unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        let paths = BTreeSet::from([ObjectPath::new(b"/opt/new/own").unwrap()]);
+        let before = TreeSnapshot::read(&root).unwrap();
+        fs::create_dir(dir.path().join("opt/new")).unwrap();
+        for path in ["opt/new/own", "tmp/file", "var/sadm/file"] {
+            fs::write(dir.path().join(path), "1").unwrap();
+        }
+        let after = TreeSnapshot::read(&root).unwrap();
+        assert_eq!(before.changed_outside(&after, &paths).map(|path| path.to_string()), None);
+        // The same size, and the same time as before.
+        let time = fs::metadata(&made).unwrap().modified().unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        fs::write(&made, "2").unwrap();
+        fs::File::options().write(true).open(&made).unwrap().set_modified(time).unwrap();
+        let changed = TreeSnapshot::read(&root).unwrap();
+        assert_eq!(after.differences(&changed), Vec::<String>::new());
+        let found = |now: &TreeSnapshot| after.changed_outside(now, &paths).map(|path| path.to_string());
+        assert_eq!(found(&changed).as_deref(), Some("/opt/made"));
+        fs::write(dir.path().join("a"), "").unwrap();
+        assert_eq!(found(&TreeSnapshot::read(&root).unwrap()).as_deref(), Some("/a"));
     }
 
     #[test]

@@ -72,7 +72,8 @@ impl SetPackages {
                 (Some(signal), _) => Err(MakePatchesError::Interrupted(signal)),
                 (None, Some((name, file))) => {
                     let digest = format!("sha256:{}", sha256_text(&file.sum));
-                    let of_set = PackageFile { directory: directory.clone(), file: name.clone(), digest };
+                    let (directory, location) = (directory.clone(), file.location.clone());
+                    let of_set = PackageFile { directory, file: name.clone(), digest, location };
                     let read = read_packages(&of_set, &file.package, file.is_restricted);
                     read.map_err(|error| interrupt().map_or(error, MakePatchesError::Interrupted))
                 }
@@ -188,6 +189,29 @@ impl SetPackages {
         }
         order
     }
+
+    /// Returns a source, those with packages at its locations, and their direct and indirect dependents. So a recipe that
+    /// makes many packages fails at once.
+    pub(super) fn with_those_that_need<'s>(&'s self, source: &'s str) -> BTreeSet<&'s str> {
+        let own = self.packages.iter().filter(|package| package.source == source);
+        let locations: BTreeSet<&str> = own.map(|package| &*package.file.location).collect();
+        let beside = self.packages.iter().filter(|package| locations.contains(&*package.file.location));
+        let mut gone: BTreeSet<&str> = beside.map(|package| &*package.source).chain([source]).collect();
+        loop {
+            let named = self.packages.iter().filter(|package| gone.contains(&*package.source));
+            let names: BTreeSet<&str> = named.map(|package| &*package.pkg).collect();
+            let needs_one = |package: &&PackageOfSet| {
+                package.delivery.needs.iter().any(|need| names.contains(need.as_str()))
+                    && !gone.contains(&*package.source)
+            };
+            let more: Vec<&str> =
+                self.packages.iter().filter(needs_one).map(|package| &*package.source).collect();
+            if more.is_empty() {
+                return gone;
+            }
+            gone.extend(more);
+        }
+    }
 }
 
 fn has_scripts(package: &PackageImage) -> bool {
@@ -250,7 +274,12 @@ pub(super) mod made_up {
             source: name.to_owned(),
             is_restricted: false,
             is_scripted: false,
-            file: PackageFile { directory: "/".into(), file: format!("{name}.pkg"), digest: String::new() },
+            file: PackageFile {
+                directory: "/".into(),
+                file: format!("{name}.pkg"),
+                digest: String::new(),
+                location: name.to_owned(),
+            },
             delivery: Arc::default(),
             places: Arc::default(),
             delivered: Arc::default(),
@@ -288,5 +317,26 @@ mod tests {
         assert_eq!((names.len(), names.last(), names.contains(&"e")), (4, Some(&"a"), false));
         let at = |name: &str| names.iter().position(|one| *one == name);
         assert!(at("d") < at("c"), "{names:?}");
+    }
+
+    #[test]
+    fn with_a_source_go_those_of_its_location_and_those_that_need_one_of_them() {
+        let with = |name: &str, need: &str, location: &str| {
+            let delivery =
+                Arc::new(Delivery { needs: BTreeSet::from([need.to_owned()]), ..Delivery::default() });
+            let package = package(name, &[], &[]);
+            let file = PackageFile { location: location.to_owned(), ..package.file };
+            PackageOfSet { delivery, file, ..package }
+        };
+        let set = set(vec![
+            with("evil1", "", "x/evil"),
+            with("evil2", "", "x/evil"),
+            with("needs", "evil2", "x/needs"),
+            with("indirect", "needs", "x/indirect"),
+            with("other", "", "x/other"),
+        ]);
+        let gone = set.with_those_that_need("evil1");
+        assert_eq!(gone, BTreeSet::from(["evil1", "evil2", "indirect", "needs"]));
+        assert_eq!(set.with_those_that_need("other"), BTreeSet::from(["other"]));
     }
 }

@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 use std::{fs, io};
 
 use patchadm_bulk_values::conf::SandboxMount;
+use patchadm_bulk_values::journal::FailureCause;
 use patchadm_bulk_values::report::UnmetLibrary;
 use patchadm_core::namespaces::EnclosureEnd;
 use patchadm_making::delta::{MadePatch, PatchToTry, PatchTrials, TrialFailure, TriedPatches, TriedTogether};
@@ -35,7 +37,7 @@ use crate::task::place::{TaskPlace, forget_mount};
 use crate::task::sandbox_run::{
     Ticks, fail_if_full, fail_without_room, memory_file, run_installer, run_work_in_sandbox,
 };
-use crate::task::{StepError, TaskError};
+use crate::task::{StepError, TaskError, TaskFailure};
 use crate::tree_copy::copy_file;
 
 pub(super) struct BulkTrials<'a> {
@@ -132,7 +134,7 @@ impl BulkTrials<'_> {
     /// Marks a source and its dependents as conflicting, and returns them.
     fn set_apart(&self, source: &str, reason: &str) -> BTreeSet<String> {
         let gone: BTreeSet<String> =
-            self.with_those_that_need(source).into_iter().map(str::to_owned).collect();
+            self.released.with_those_that_need(source).into_iter().map(str::to_owned).collect();
         self.spoilers().extend(gone.iter().map(|source| (source.clone(), reason.to_owned())));
         gone
     }
@@ -150,31 +152,13 @@ impl BulkTrials<'_> {
             let installed = self.released.with_needs(&sources);
             let installed: Vec<&PackageOfSet> = first_of_files(installed.into_iter()).collect();
             let Some((guilty, reason)) = self.guilty_one(&installed)? else { return Ok(apart) };
-            let gone = self.with_those_that_need(&guilty.source);
+            let gone = self.released.with_those_that_need(&guilty.source);
             apart.extend(gone.into_iter().map(|source| (source.to_owned(), reason.clone())));
         }
     }
 
-    /// Returns a source and its direct and indirect dependents.
-    fn with_those_that_need<'s>(&'s self, source: &'s str) -> BTreeSet<&'s str> {
-        let mut gone = BTreeSet::from([source]);
-        loop {
-            let names: BTreeSet<&str> = self.named(&gone);
-            let needs_one = |package: &&PackageOfSet| {
-                package.delivery.needs.iter().any(|need| names.contains(need.as_str()))
-                    && !gone.contains(package.source.as_str())
-            };
-            let more: Vec<&str> =
-                self.released.packages.iter().filter(needs_one).map(|package| &*package.source).collect();
-            if more.is_empty() {
-                return gone;
-            }
-            gone.extend(more);
-        }
-    }
-
-    /// Finds the package that causes a conflict: the last one of the shortest failing prefix. If it has no code, an
-    /// earlier package may prevent its installation.
+    /// Finds the package that causes a conflict: the last one of the shortest failing prefix, unless an earlier package
+    /// prevents its installation.
     fn guilty_one<'s>(
         &self,
         packages: &[&'s PackageOfSet],
@@ -203,9 +187,11 @@ impl BulkTrials<'_> {
         let reason = match found {
             Misfit::Refused(_, how) => {
                 let before = packages.get(..good).unwrap_or_default();
-                if let Some(spoiler) = self.spoiler_of(guilty, before)? {
-                    let reason = format!("{} keeps {name} from being installed: {how}", spoiler.pkgname);
-                    return Ok(Some((spoiler, reason)));
+                if let Some((spoiler, changed)) = self.spoiler_of(guilty, before)? {
+                    let changes =
+                        changed.map(|path| format!("changes {path}, which no package delivers, and "));
+                    let does = format!("{}keeps {name} from being installed", changes.unwrap_or_default());
+                    return Ok(Some((spoiler, format!("{} {does}: {how}", spoiler.pkgname))));
                 }
                 format!("{name} cannot be installed with the other packages: {how}")
             }
@@ -222,16 +208,14 @@ impl BulkTrials<'_> {
         Ok(Some((guilty, reason)))
     }
 
-    /// Finds the earlier package that prevents the installation of one without code. Returns `None` if that one fails
-    /// alone too, or has scripts.
+    /// Finds the earlier package that prevents the installation of one, and the object that it changes outside the places
+    /// of packages. Returns `None` if that one fails alone too. One with scripts may also fail on purpose, so the earlier
+    /// package must have changed such an object.
     fn spoiler_of<'s>(
         &self,
         package: &'s PackageOfSet,
         before: &[&'s PackageOfSet],
-    ) -> Result<Option<&'s PackageOfSet>, TrialFailure> {
-        if package.is_scripted {
-            return Ok(None);
-        }
+    ) -> Result<Option<(&'s PackageOfSet, Option<String>)>, TrialFailure> {
         let own = self.released.with_needs(&BTreeSet::from([&*package.source]));
         let fits_behind = |count: usize| -> Result<bool, TrialFailure> {
             let kept = before
@@ -241,25 +225,48 @@ impl BulkTrials<'_> {
                 .map(|(_, one)| *one);
             Ok(misfit(self.request, &files_of(kept.chain([package])))?.is_none())
         };
-        if before.is_empty() || fits_behind(before.len())? || !fits_behind(0)? {
+        if before.is_empty() || !fits_behind(0)? || fits_behind(before.len())? {
             return Ok(None);
         }
-        first_that_fails(before.len(), fits_behind).map(|place| before.get(place).copied())
+        let place = first_that_fails(before.len(), fits_behind)?;
+        let Some(spoiler) = before.get(place).copied() else { return Ok(None) };
+        if !package.is_scripted {
+            return Ok(Some((spoiler, None)));
+        }
+        let changed = self.changed_outside(before.get(..=place).unwrap_or_default(), &spoiler.source)?;
+        Ok(changed.map(|path| (spoiler, Some(path))))
     }
 
-    fn named(&self, sources: &BTreeSet<&str>) -> BTreeSet<&str> {
-        let released = self.released.packages.iter();
-        released.filter(|package| sources.contains(&*package.source)).map(|package| &*package.pkg).collect()
+    /// Returns an object outside the places of packages that a source's package changes when these are installed.
+    fn changed_outside(
+        &self,
+        installed: &[&PackageOfSet],
+        source: &str,
+    ) -> Result<Option<String>, TrialFailure> {
+        for (at, package) in installed.iter().enumerate() {
+            if package.source == source && package.is_scripted {
+                let files = files_of(installed.iter().take(at + 1).copied());
+                let failure = installation_failure(self.request, &files, InstallWay::Watched)?;
+                if let Some(found) = failure.filter(|failure| failure.cause == FailureCause::Check) {
+                    return Ok(Some(found.detail));
+                }
+            }
+        }
+        Ok(None)
     }
 
     fn try_all(&self, patches: &[&MadePatch]) -> TriedPatches {
-        match self.all_apart() {
-            Ok(apart) => {
-                let all = self.released.by_source().into_keys();
-                self.try_over(patches, &all.filter(|source| !apart.contains_key(*source)).collect())
-            }
+        match self.sources_together() {
+            Ok(over) => self.try_over(patches, &over),
             Err(failure) => TriedPatches { log: format!("{failure}\n").into_bytes(), end: Err(failure) },
         }
+    }
+
+    /// Returns the sources whose released packages are installed together.
+    fn sources_together(&self) -> Result<BTreeSet<&str>, TrialFailure> {
+        let apart = self.all_apart()?;
+        let all = self.released.by_source().into_keys();
+        Ok(all.filter(|source| !apart.contains_key(*source)).collect())
     }
 
     fn try_over(&self, patches: &[&MadePatch], over: &BTreeSet<&str>) -> TriedPatches {
@@ -267,25 +274,37 @@ impl BulkTrials<'_> {
         if let Err(failure) = self.must_be_met(&sources) {
             return TriedPatches { log: format!("{failure}\n").into_bytes(), end: Err(failure) };
         }
-        let over: BTreeSet<&str> = over.union(&sources).copied().collect();
-        let installed = self.released.with_needs(&over);
-        self.trial(patches.to_vec(), &over, &installed).run(self.request)
+        self.trial_over(patches, over).run(self.request)
     }
 
-    /// Finds why a common trial failed: the last unit of the shortest failing prefix. If that unit has no code, a
-    /// released package or another unit conflicts with it.
+    fn trial_over<'p>(&self, patches: &[&'p MadePatch], over: &BTreeSet<&str>) -> SandboxTrial<'p> {
+        let sources = patches.iter().map(|patch| patch.source.as_str());
+        let over: BTreeSet<&str> = over.iter().copied().chain(sources).collect();
+        self.trial(patches.to_vec(), &over, &self.released.with_needs(&over))
+    }
+
+    /// Finds why a common trial failed: the last unit of the shortest failing prefix, unless a released package or another
+    /// unit keeps it from passing. A unit with scripts may also fail on purpose, so the other one must have changed objects
+    /// outside the places of packages.
     fn guilty_of(&self, patches: &[MadePatch], reason: &str) -> Result<Guilty, TrialFailure> {
         let units = PatchUnits::of(patches, self.libraries, self.released);
         let last = first_that_fails(units.len(), |count| self.passes(&units.first(count)))?;
-        let unit = units.with_required(last);
-        if !self.passes(&unit)? {
-            if let Some(found) = self.released_guilty(&units, last)? {
-                return Ok(found);
+        if !self.passes(&units.with_required(last))? {
+            // Patches without code would fail there, too.
+            let is_plain = |at: &usize| !self.is_scripted(&units.with_required(*at));
+            let plain = (0..units.len()).find(is_plain).filter(|_| !is_plain(&last));
+            for at in plain.into_iter().chain([last]) {
+                if let Some(found) = self.released_guilty(&units.with_required(at))? {
+                    return Ok(found);
+                }
             }
-        } else if !self.is_scripted(units.unit(last)) {
+        } else if last > 0 {
             let passes_behind = |count: usize| self.passes(&units.first_with(count, last));
             let other = first_that_fails(last, passes_behind)?;
-            if self.is_scripted(units.unit(other)) {
+            let is_plain = !self.is_scripted(units.unit(last));
+            if self.is_scripted(units.unit(other))
+                && (is_plain || self.changes_outside(&units, other, last)?)
+            {
                 let kept: Vec<&str> = units.unit(last).iter().map(|patch| &*patch.id).collect();
                 let how = format!("it keeps {} from passing: {reason}", kept.join(", "));
                 return Ok(guilty_patches(units.unit(other), &how));
@@ -294,21 +313,40 @@ impl BulkTrials<'_> {
         Ok(guilty_patches(units.unit(last), &format!("it fails together with the others: {reason}")))
     }
 
-    /// Returns released packages that make a unit fail over the whole set: patches without code fail there too.
-    fn released_guilty(&self, units: &PatchUnits<'_>, last: usize) -> Result<Option<Guilty>, TrialFailure> {
-        let is_plain = |at: &usize| !self.is_scripted(&units.with_required(*at));
-        let plain = Some(last).filter(is_plain).or_else(|| (0..units.len()).find(is_plain));
-        let Some(plain) = plain else { return Ok(None) };
-        let unit = units.with_required(plain);
-        let apart = self.all_apart()?;
-        let all: BTreeSet<&str> = self.released.by_source().into_keys().collect();
-        let all: BTreeSet<&str> = all.into_iter().filter(|source| !apart.contains_key(*source)).collect();
+    /// True if a unit, after those before it, changes objects outside the places of packages. Its scripts see the patches
+    /// of a later unit, too, which are not applied.
+    fn changes_outside(&self, units: &PatchUnits<'_>, at: usize, later: usize) -> Result<bool, TrialFailure> {
+        let (mut patches, mut watched) = (Vec::new(), 0..0);
+        for (part, is_watched) in
+            [(units.first(at), false), (units.unit(at).to_vec(), true), (units.with_required(later), false)]
+        {
+            let begin = patches.len();
+            for patch in part {
+                if !patches.iter().any(|other: &&MadePatch| other.id == patch.id) {
+                    patches.push(patch);
+                }
+            }
+            if is_watched {
+                watched = begin..patches.len();
+            }
+        }
+        let trial = self.trial_over(&patches, &self.sources_together()?);
+        match (SandboxTrial { watched: Some(watched), ..trial }).run(self.request).end {
+            Ok(()) => Ok(false),
+            Err(TrialFailure::Patch(_)) => Ok(true),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Returns released packages that make a unit fail over the whole set.
+    fn released_guilty(&self, unit: &[&MadePatch]) -> Result<Option<Guilty>, TrialFailure> {
+        let all = self.sources_together()?;
         let own: BTreeSet<&str> = unit.iter().map(|patch| &*patch.source).collect();
         let order = sources_in_order(&self.released.with_needs(&all), &own);
         let mut how = String::new();
         let mut passes_over = |count: usize| {
             let over = order.iter().take(count).copied().collect();
-            match self.try_over(&unit, &over).end {
+            match self.try_over(unit, &over).end {
                 Ok(()) => Ok(true),
                 Err(TrialFailure::Patch(reason)) => {
                     how = reason;
@@ -320,12 +358,19 @@ impl BulkTrials<'_> {
         if passes_over(order.len())? || !passes_over(0)? {
             return Ok(None);
         }
-        let found = order.get(first_that_fails(order.len(), passes_over)?);
-        Ok(found.map(|source| {
-            let kept: Vec<&str> = unit.iter().map(|patch| &*patch.id).collect();
-            let reason = format!("its released package keeps {} from passing: {how}", kept.join(", "));
-            Guilty::Released((*source).to_owned(), reason)
-        }))
+        let place = first_that_fails(order.len(), passes_over)?;
+        let Some(source) = order.get(place).copied() else { return Ok(None) };
+        if self.is_scripted(unit) {
+            let over: BTreeSet<&str> = order.iter().take(place + 1).copied().chain(own).collect();
+            let installed: Vec<&PackageOfSet> =
+                first_of_files(self.released.with_needs(&over).into_iter()).collect();
+            if self.changed_outside(&installed, source)?.is_none() {
+                return Ok(None);
+            }
+        }
+        let kept: Vec<&str> = unit.iter().map(|patch| &*patch.id).collect();
+        let reason = format!("its released package keeps {} from passing: {how}", kept.join(", "));
+        Ok(Some(Guilty::Released(source.to_owned(), reason)))
     }
 
     fn passes(&self, patches: &[&MadePatch]) -> Result<bool, TrialFailure> {
@@ -369,6 +414,7 @@ impl BulkTrials<'_> {
             released: files_of(released.iter().copied()),
             installed: files_of(installed.iter().copied()),
             patches,
+            watched: None,
         }
     }
 
@@ -488,6 +534,8 @@ const LONGEST_RESULT: u64 = 1 << 20;
 /// Patches to try in one sandbox. Without patches, the installed packages are compared.
 pub(super) struct SandboxTrial<'a> {
     pub(super) patches: Vec<&'a MadePatch>,
+    /// Only adds the patches before these and then these. It fails if these change objects outside the places of packages.
+    pub(super) watched: Option<Range<usize>>,
     pub(super) installed: Vec<PackageFile>,
     pub(super) released: Vec<PackageFile>,
     pub(super) expected: Vec<PackageFile>,
@@ -543,7 +591,7 @@ impl SandboxTrial<'_> {
 
     fn run_in(&self, request: &PatchesRequest<'_>, place: &TaskPlace) -> Result<TrialResult, TrialStop> {
         let mut log = TaskLog::begin(place.dir.create(b"trial.log")?, Some(LARGEST_LOG));
-        let layer = install(request, place, &self.installed, &mut log)?;
+        let layer = install(request, place, (&self.installed, InstallWay::Each), &mut log)?;
         let lower: Vec<PathBuf> = layer.into_iter().chain([request.base.0.layer.clone()]).collect();
         let (order, files) = self.put_packages(place, lower.len())?;
         let root = tree_of(request, place, lower)?;
@@ -554,11 +602,15 @@ impl SandboxTrial<'_> {
         if self.patches.is_empty() {
             return Ok(trial.judge(TrialStep::Installed, None)?.0);
         }
+        let files: Vec<String> = files.iter().map(|file| format!("{PACKAGES}/{file}")).collect();
+        if let Some(watched) = &self.watched {
+            let earlier = files.get(..watched.start).unwrap_or_default();
+            return trial.watch(earlier, files.get(watched.clone()).unwrap_or_default());
+        }
         let (seen, before) = trial.judge(TrialStep::Before, None)?;
         if seen.failure.is_some() {
             return Ok(seen);
         }
-        let files: Vec<String> = files.iter().map(|file| format!("{PACKAGES}/{file}")).collect();
         if let Some(how) = trial.call("add", &files)? {
             return Ok(TrialResult::failed(format!("it cannot be applied: {how}")));
         }
@@ -676,6 +728,19 @@ impl RunningTrial<'_> {
         Ok((result, order))
     }
 
+    /// Adds patches and then watched ones, and returns what these change outside the places of packages. A failure of its
+    /// own does not count.
+    fn watch(&mut self, earlier: &[String], watched: &[String]) -> Result<TrialResult, TrialStop> {
+        if !earlier.is_empty() && self.call("add", earlier)?.is_some() {
+            return Ok(TrialResult::default());
+        }
+        let (seen, before) = self.judge(TrialStep::Before, None)?;
+        if seen.failure.is_some() || self.call("add", watched)?.is_some() {
+            return Ok(TrialResult::default());
+        }
+        Ok(self.judge(TrialStep::Outside, Some(before))?.0)
+    }
+
     fn call(&mut self, verb: &str, operands: &[String]) -> Result<Option<String>, TrialStop> {
         let line = format!("==> patchadm {verb} {}\n", operands.join(" "));
         self.log.add(line.as_bytes(), |_| {})?;
@@ -739,12 +804,19 @@ pub(super) fn misfit(
     request: &PatchesRequest<'_>,
     installed: &[PackageFile],
 ) -> Result<Option<Misfit>, TrialFailure> {
-    if let Some(refused) = refused_package(request, installed)? {
-        return Ok(Some(refused));
+    if let Some(failure) = installation_failure(request, installed, InstallWay::Each)? {
+        let is_it = |file: &PackageFile| failure.detail.starts_with(&format!("{}: ", file.file));
+        let number = installed.iter().position(is_it);
+        return Ok(Some(Misfit::Refused(number, failure.detail)));
     }
     let expected = installed.to_vec();
-    let look =
-        SandboxTrial { patches: Vec::new(), installed: expected.clone(), released: Vec::new(), expected };
+    let look = SandboxTrial {
+        patches: Vec::new(),
+        watched: None,
+        installed: expected.clone(),
+        released: Vec::new(),
+        expected,
+    };
     Ok(match look.result(request).1 {
         Ok(result) => result.changed.map(Misfit::Changed),
         // Only packages have written there.
@@ -753,41 +825,38 @@ pub(super) fn misfit(
     })
 }
 
-fn refused_package(
+fn installation_failure(
     request: &PatchesRequest<'_>,
     installed: &[PackageFile],
-) -> Result<Option<Misfit>, TrialFailure> {
+    way: InstallWay,
+) -> Result<Option<TaskFailure>, TrialFailure> {
     let machine = |error: &dyn std::fmt::Display| TrialFailure::Machine(error.to_string());
     let work = request.work;
     let place = TaskPlace::make(&work.conf.build_dir, &work.id).map_err(|error| machine(&error))?;
-    let ended = place
-        .dir
-        .create(b"trial.log")
-        .map_err(StepError::from)
-        .and_then(|log| install(request, &place, installed, &mut TaskLog::begin(log, Some(LARGEST_LOG))));
+    let ended = place.dir.create(b"trial.log").map_err(StepError::from).and_then(|log| {
+        let mut log = TaskLog::begin(log, Some(LARGEST_LOG));
+        install(request, &place, (installed, way), &mut log)
+    });
     place.remove().map_err(|error| machine(&error))?;
     match (ended, (request.interrupt)()) {
         (_, Some(signal)) => Err(TrialFailure::Interrupted(signal)),
         (Ok(_), None) => Ok(None),
         (Err(StepError::Machine(error)), None) => Err(machine(&error)),
-        (Err(StepError::Package(failure)), None) => {
-            let is_it = |file: &PackageFile| failure.detail.starts_with(&format!("{}: ", file.file));
-            Ok(Some(Misfit::Refused(installed.iter().position(is_it), failure.detail)))
-        }
+        (Err(StepError::Package(failure)), None) => Ok(Some(failure)),
     }
 }
 
 fn install(
     request: &PatchesRequest<'_>,
     place: &TaskPlace,
-    packages: &[PackageFile],
+    (packages, way): (&[PackageFile], InstallWay),
     log: &mut TaskLog,
 ) -> Result<Option<PathBuf>, StepError> {
     let mut ticks = |_, _| (request.interrupt)().is_some();
     let base = (request.base.0, &*request.base.1.to_string());
     // Trials belong to no run, so each one checks existing layers.
     let session = format!("{} {:016x}", request.work.id, patchadm_rootfs::random()?);
-    let at = (request.work.conf.build_dir.as_path(), session.as_str(), InstallWay::Each);
+    let at = (request.work.conf.build_dir.as_path(), session.as_str(), way);
     installed_set(at, base, packages, place, &request.work.conf.limits, (log, &mut ticks))
 }
 

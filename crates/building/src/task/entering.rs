@@ -208,6 +208,7 @@ fn package_files(entry: &PoolEntry) -> impl Iterator<Item = PackageFile> {
         directory: entry.path.clone(),
         file: package.file.clone(),
         digest: package.b3.to_string(),
+        location: entry.result.location.clone(),
     })
 }
 

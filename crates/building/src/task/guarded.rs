@@ -2,7 +2,7 @@
 //! tree that sandboxes need.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
 
 use patchadm_rootfs::{Dir, FileType, Inode, ObjectStatus, Root, RootError, Timestamp};
@@ -11,7 +11,8 @@ use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::places;
 
 use crate::base::PLACES;
-use crate::tree_copy::{each_below, names_up_to};
+use crate::object_places::PlacedObject;
+use crate::tree_copy::{each_below, is_listable, names_up_to};
 
 const SETTINGS: [&str; 3] = ["/etc/patchadm", "/etc/patchadm/keys", "/var/sadm/install/admin"];
 
@@ -186,6 +187,65 @@ impl GuardedState {
     }
 }
 
+/// The objects of a layer that no package delivers, except records, temporary ones, and directories as in the base.
+pub(super) struct UndeliveredObjects(BTreeMap<ObjectPath, ObservedObject>);
+
+impl UndeliveredObjects {
+    /// Returns `None` if there are more than are remembered.
+    pub(super) fn of(
+        layer: &Path,
+        base: &Path,
+        delivered: &[Vec<PlacedObject>],
+    ) -> Result<Option<Self>, RootError> {
+        let (root, base) = (Root::open(layer)?, Root::open(base)?);
+        let delivered: HashSet<&ObjectPath> =
+            delivered.iter().flatten().map(|object| &object.place).collect();
+        let left_out = PLACES.iter().chain(&TEMPORARY).map(|place| fixed(&format!("/{place}")));
+        let left_out: HashSet<ObjectPath> = left_out.chain([places::records()]).collect();
+        let (mut objects, mut bytes) = (BTreeMap::new(), 0);
+        let walked = each_below::<WalkStop>(&root.dir(&ObjectPath::root())?, |above, name, seen| {
+            let path = above.at(name);
+            if left_out.contains(&path) {
+                return Ok(false);
+            }
+            let is_directory = seen.file_type == FileType::Directory;
+            let enters = is_directory && is_listable(above, name)?;
+            let of_base = if is_directory { look(&base, &path)? } else { None };
+            let is_usual = match of_base.filter(|of_base| of_base.file_type == FileType::Directory) {
+                Some(of_base) => of_base.mode == seen.mode && !(enters && is_replaced(above, name)?),
+                None => delivered.contains(&path),
+            };
+            if is_usual {
+                return Ok(enters);
+            }
+            bytes += path.as_bytes().len();
+            if objects.len() >= MOST_OBJECTS || bytes > MOST_BYTES {
+                return Err(WalkStop::Overfull);
+            }
+            objects.insert(path, ObservedObject::of(seen));
+            Ok(enters)
+        });
+        match walked {
+            Ok(()) => Ok(Some(Self(objects))),
+            Err(WalkStop::Overfull) => Ok(None),
+            Err(WalkStop::Failed(error)) => Err(error),
+        }
+    }
+
+    /// Returns the first object that is new, gone or another one, or the root if there are too many now.
+    pub(super) fn first_change(&self, after: Option<&Self>) -> Option<ObjectPath> {
+        let Some(after) = after else { return Some(ObjectPath::root()) };
+        let paths: BTreeSet<&ObjectPath> = self.0.keys().chain(after.0.keys()).collect();
+        paths.into_iter().find(|path| self.0.get(*path) != after.0.get(*path)).cloned()
+    }
+}
+
+/// True if overlayfs hides the directory of the base below this one.
+fn is_replaced(above: &Dir, name: &[u8]) -> Result<bool, RootError> {
+    let attributes = above.xattrs(name)?;
+    Ok(attributes.iter().any(|(name, value)| name.ends_with(b".overlay.opaque") && value == b"y"))
+}
+
 fn fixed(path: &str) -> ObjectPath {
     ObjectPath::new(path.as_bytes()).unwrap_or_else(|_| ObjectPath::root())
 }
@@ -291,6 +351,7 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::object_places::PathKind;
 
     fn own() -> BTreeSet<String> {
         BTreeSet::from(["evil".to_owned()])
@@ -333,6 +394,68 @@ mod tests {
         assert!(after.records.len() < 25_000, "{}", after.records.len());
         let says = "/var/sadm has more than 500000 objects, or very long names";
         assert_eq!(before.forged(&after, &own()).as_deref(), Some(says));
+    }
+
+    #[test]
+    fn what_a_package_does_outside_its_places_is_found_and_what_an_installation_does_is_not() {
+        type Change = fn(&Path) -> std::io::Result<()>;
+        let changes: [(Change, Option<&str>); 10] = [
+            (|_| Ok(()), None),
+            (|at| fs::write(at.join("opt/own/a"), "other"), None),
+            (
+                |at| {
+                    fs::create_dir_all(at.join("new/way")).and_then(|()| fs::write(at.join("new/way/a"), ""))
+                },
+                None,
+            ),
+            (|at| fs::create_dir_all(at.join("usr/bin")), None),
+            (|at| fs::write(at.join("tmp/a"), "").and_then(|()| fs::write(at.join("var/sadm/a"), "")), None),
+            (|at| fs::write(at.join("srv"), ""), Some("/srv")),
+            (|at| fs::create_dir_all(at.join("usr/more")), Some("/usr/more")),
+            (|at| fs::remove_file(at.join("opt/made")), Some("/opt/made")),
+            (
+                // The same size, and the same time as before.
+                |at| {
+                    let file = at.join("opt/made");
+                    let before = fs::metadata(&file)?.modified()?;
+                    fs::write(&file, "2")?;
+                    fs::File::options().write(true).open(&file)?.set_modified(before)
+                },
+                Some("/opt/made"),
+            ),
+            (
+                |at| {
+                    fs::create_dir(at.join("usr"))?;
+                    fs::set_permissions(at.join("usr"), std::os::unix::fs::PermissionsExt::from_mode(0o700))
+                },
+                Some("/usr"),
+            ),
+        ];
+        let placed = |path: &str| {
+            let kind = if path.ends_with('a') { PathKind::Other } else { PathKind::Directory };
+            PlacedObject { place: fixed(path), path: fixed(path), kind }
+        };
+        let delivered = [["/opt", "/opt/own", "/opt/own/a"], ["/new", "/new/way", "/new/way/a"]]
+            .map(|all| all.map(placed).to_vec());
+        for (change, expected) in changes {
+            let dir = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+            let (layer, base) = (dir.path().join("layer"), dir.path().join("base"));
+            for path in ["opt/own", "tmp", "var/sadm"] {
+                fs::create_dir_all(layer.join(path)).unwrap();
+            }
+            fs::create_dir_all(base.join("usr/bin")).unwrap();
+            for path in ["opt/own/a", "opt/made"] {
+                fs::write(layer.join(path), "1").unwrap();
+            }
+            let look = || UndeliveredObjects::of(&layer, &base, &delivered).unwrap();
+            let before = look().unwrap();
+            // Some file systems have coarse times.
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            change(&layer).unwrap();
+            let found = before.first_change(look().as_ref());
+            assert_eq!(found.map(|path| path.to_string()).as_deref(), expected);
+            assert!(before.first_change(None).is_some(), "more than are remembered");
+        }
     }
 
     /// What a package does to a layer, and what is said of it.

@@ -2,7 +2,7 @@
 //!
 //! A complete layer is renamed into place; its last file lists its objects.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,7 +16,7 @@ use patchadm_svr4::package::{Mode, ObjectPath};
 use patchadm_svr4::places;
 use rustix::io::Errno;
 
-use super::guarded::{GuardedState, in_the_way};
+use super::guarded::{GuardedState, UndeliveredObjects, in_the_way};
 use super::place::{TaskPlace, forget_mount, must_end, remove_all, remove_within_time};
 use super::sandbox_run::{Ticks, fail_without_room, run_in_sandbox, run_installer};
 use super::{StepError, TaskError, TaskFailure, over_limit};
@@ -63,6 +63,7 @@ const INSTALLED_FILE: &str = ".installed";
 /// For reading the time of the file system.
 const MOMENT: &[u8] = b"moment";
 
+/// Time for an installation, or for all packages of a location if each is installed by itself.
 const LONGEST: Duration = Duration::from_secs(1800);
 
 /// Space for an installation of dependencies besides the packages, which are larger than their files.
@@ -89,7 +90,7 @@ pub(super) enum InstallationEnd {
     Done,
     /// Why a package was not installed.
     Refused(String),
-    /// All were installed, but something was not removed.
+    /// All were installed, but something was not removed, or the last one made this outside its places.
     Remains(String),
     Over(StopCause),
     /// The sandbox lost its first process, perhaps by accident: whoever installs tries once more from the beginning.
@@ -107,7 +108,8 @@ impl SandboxInstallation<'_> {
         let shell = ["/bin/sh", "-c", SCRIPT, "install"].map(OsString::from).into_iter();
         let words = shell.chain(files.iter().map(Into::into)).chain(["--".into()]);
         let words = words.chain(removed.iter().map(Into::into)).collect();
-        let (upper, end) = match self.run_command((Self::command(words), None), files, log, ticks)? {
+        let command = (Self::command(words), None);
+        let (upper, end, _) = match self.run_command(command, (files, self.limits.clone()), log, ticks)? {
             Ok(ended) => ended,
             Err(failed) => return Ok(failed),
         };
@@ -142,12 +144,14 @@ impl SandboxInstallation<'_> {
         &self,
         packages: &[PackageFile],
         (deliveries, objects): (&[Delivery], &[Vec<PlacedObject>]),
+        (way, limits): (InstallWay, &Limits),
         log: &mut TaskLog,
         ticks: Ticks<'_>,
     ) -> Result<InstallationEnd, TaskError> {
         self.root()?.lay_out(&|| must_end(&self.place.is_ended))?;
         let mut guarded = GuardedState::of(&self.upper, &self.base.layer)?;
         let mut steps = Steps { ends: vec![self.moment()?] };
+        let mut times = LocationTimes::default();
         let refused = |package: &PackageFile, how: &str| {
             Ok(InstallationEnd::Refused(format!("{}: {how}", package.file)))
         };
@@ -163,18 +167,35 @@ impl SandboxInstallation<'_> {
                 Ok(None) => {}
                 Err(error) => return left_by_packages(error),
             }
+            let is_watched = way == InstallWay::Watched && number + 1 == packages.len();
+            let undelivered = || UndeliveredObjects::of(&self.upper, &self.base.layer, objects);
+            let before = match is_watched.then(undelivered).transpose() {
+                Ok(before) => before.flatten(),
+                Err(error) => return left_by_packages(error),
+            };
+            let slow = || {
+                let (location, longest) = (&package.location, LONGEST.as_secs());
+                refused(package, &format!("the packages of {location} take longer than {longest} s"))
+            };
+            let Some(left) = times.left(&package.location) else { return slow() };
             let from = format!("/packages/{}", package.file);
             let words = ["patchadm", "pkgadd", "-n", "-a", "/.admin", "-d", &from, "all"];
             let file = std::slice::from_ref(&package.file);
-            let command = Self::command(Vec::new());
-            let (upper, end) = match self.run_command((command, Some(&words)), file, log, &mut *ticks)? {
+            let command = (Self::command(Vec::new()), Some(&words[..]));
+            let within = (file, self.limits.clone().within(Some(left)));
+            let (upper, end, took) = match self.run_command(command, within, log, &mut *ticks)? {
                 Ok(ended) => ended,
                 Err(InstallationEnd::Refused(how)) => return refused(package, &how),
+                Err(InstallationEnd::Over(StopCause::Time(_))) => return slow(),
+                Err(InstallationEnd::Over(stopped)) => {
+                    return refused(package, &stopped_while(stopped, limits, "install").detail);
+                }
                 Err(InstallationEnd::Lost(how)) => {
                     return Ok(InstallationEnd::Lost(format!("{}: {how}", package.file)));
                 }
                 Err(failed) => return Ok(failed),
             };
+            times.spend(&package.location, took);
             if end != Some(EnclosureEnd::Exited(0)) {
                 self.fail_without_room(file)?;
                 return refused(package, &ended_how(end));
@@ -190,6 +211,16 @@ impl SandboxInstallation<'_> {
                 Err(error) if error.is_no_space() => return Err(error.into()),
                 Err(error) => return refused(package, &format!("its output cannot be used: {error}")),
             }
+            if let Some(before) = before {
+                match undelivered() {
+                    Ok(after) => {
+                        if let Some(path) = before.first_change(after.as_ref()) {
+                            return Ok(InstallationEnd::Remains(path.to_string()));
+                        }
+                    }
+                    Err(error) => return left_by_packages(error),
+                }
+            }
             steps.ends.push(self.moment()?);
         }
         Ok(InstallationEnd::Done)
@@ -201,14 +232,14 @@ impl SandboxInstallation<'_> {
         Ok(self.place.dir.look(MOMENT)?.map(|seen| seen.ctime).unwrap_or_default())
     }
 
-    /// Runs an installing command. Returns the layer and exit, or why there is none.
+    /// Runs a command that installs these files. Returns the layer, the exit and the time, or why there are none.
     fn run_command(
         &self,
         (command, own): (SandboxCommand, Option<&[&str]>),
-        files: &[String],
+        (files, limits): (&[String], SandboxLimits),
         log: &mut TaskLog,
         ticks: Ticks<'_>,
-    ) -> Result<Result<(Dir, Option<EnclosureEnd>), InstallationEnd>, TaskError> {
+    ) -> Result<Result<(Dir, Option<EnclosureEnd>, Duration), InstallationEnd>, TaskError> {
         let root = self.root()?;
         let upper = match root
             .lay_out(&|| must_end(&self.place.is_ended))
@@ -219,7 +250,7 @@ impl SandboxInstallation<'_> {
             laid_out => laid_out?,
         };
         let room = self.room.saturating_add(self.bytes(files)?.saturating_mul(2));
-        let limits = self.limits.clone().with_room(room.saturating_add(self.contents()?.saturating_mul(3)));
+        let limits = limits.with_room(room.saturating_add(self.contents()?.saturating_mul(3)));
         let written = [self.upper.clone()];
         let (place, limits) = (self.place, (&limits, &written[..]));
         let ended = match own {
@@ -233,7 +264,7 @@ impl SandboxInstallation<'_> {
         };
         Ok(match ended.stopped {
             Some(stopped) => Err(InstallationEnd::Over(stopped)),
-            None => Ok((upper, ended.end)),
+            None => Ok((upper, ended.end, ended.took)),
         })
     }
 
@@ -305,6 +336,23 @@ impl SandboxInstallation<'_> {
 
 fn ended_how(end: Option<EnclosureEnd>) -> String {
     end.map_or_else(|| "it was ended".to_owned(), |end| end.to_string())
+}
+
+/// The time that the packages of each location have taken.
+#[derive(Default)]
+struct LocationTimes<'p>(BTreeMap<&'p str, Duration>);
+
+impl<'p> LocationTimes<'p> {
+    /// Returns the time that is left to a location, if any.
+    fn left(&self, location: &str) -> Option<Duration> {
+        let spent = self.0.get(location).copied().unwrap_or_default();
+        LONGEST.checked_sub(spent).filter(|left| !left.is_zero())
+    }
+
+    fn spend(&mut self, location: &'p str, took: Duration) {
+        let spent = self.0.entry(location).or_default();
+        *spent = spent.saturating_add(took);
+    }
 }
 
 /// Start of the first installation, and end of each.
@@ -392,6 +440,7 @@ pub(crate) struct PackageFile {
     pub(crate) directory: PathBuf,
     pub(crate) file: String,
     pub(crate) digest: String,
+    pub(crate) location: String,
 }
 
 impl PackageFile {
@@ -408,6 +457,9 @@ pub(crate) enum InstallWay {
     Together,
     /// Each in its own sandbox, which attributes a failure.
     Each,
+    /// In the same way, but the layer is of no use if the last one changes something outside the places of packages: the
+    /// failure is one of the check then, and names it.
+    Watched,
 }
 
 /// Names a layer by its packages, base, layer kind, ids and way of installing.
@@ -415,7 +467,11 @@ fn name_of_set((digest, base): (&str, &BaseLayer), packages: &[PackageFile], way
     let mut digests: Vec<&str> = packages.iter().map(|package| package.digest.as_str()).collect();
     digests.sort_unstable();
     let whole = if base.kind == LayerKind::Copy { "whole\n" } else { "" };
-    let each = if way == InstallWay::Each { "each\n" } else { "" };
+    let each = match way {
+        InstallWay::Together => "",
+        InstallWay::Each => "each\n",
+        InstallWay::Watched => "watched\n",
+    };
     Blake3Digest::of(format!("{whole}{each}{:?}\n{digest}\n{}", base.ids, digests.join("\n")).as_bytes())
         .hex()
 }
@@ -510,8 +566,9 @@ pub(crate) fn installed_set(
                 let names: Vec<String> = packages.iter().map(|package| package.file.clone()).collect();
                 installation.run((&names, &[]), &mut *log, &mut *ticks)
             }
-            InstallWay::Each => {
-                installation.run_each(packages, (&deliveries, &objects), &mut *log, &mut *ticks)
+            InstallWay::Each | InstallWay::Watched => {
+                let placed = (&*deliveries, &*objects);
+                installation.run_each(packages, placed, (way, limits), &mut *log, &mut *ticks)
             }
         }
     };
@@ -522,10 +579,11 @@ pub(crate) fn installed_set(
     }
     match installed {
         InstallationEnd::Done => {}
-        InstallationEnd::Refused(detail)
-        | InstallationEnd::Remains(detail)
-        | InstallationEnd::Lost(detail) => {
+        InstallationEnd::Refused(detail) | InstallationEnd::Lost(detail) => {
             return Err(TaskFailure::of(FailureCause::Install, detail).into());
+        }
+        InstallationEnd::Remains(detail) => {
+            return Err(TaskFailure::of(FailureCause::Check, detail).into());
         }
         InstallationEnd::Over(stopped) => return Err(stopped_while(stopped, limits, "install").into()),
     }
@@ -679,6 +737,18 @@ mod tests {
         mark_complete(&sets.dir(b"new").unwrap(), "run 1").unwrap();
         sets.move_to(b"new", &sets, b"set").unwrap();
         sets
+    }
+
+    #[test]
+    fn the_packages_of_a_location_have_one_time_for_all_of_them() {
+        let mut times = LocationTimes::default();
+        let most = LONGEST - Duration::from_secs(10);
+        times.spend("x/slow", most);
+        assert_eq!(times.left("x/slow"), Some(Duration::from_secs(10)));
+        times.spend("x/slow", Duration::from_secs(10));
+        assert_eq!((times.left("x/slow"), times.left("x/other")), (None, Some(LONGEST)));
+        times.spend("x/slow", Duration::MAX);
+        assert_eq!(times.left("x/slow"), None);
     }
 
     #[test]
