@@ -1,10 +1,12 @@
 //! Directory entries where the root has a symbolic link that leads to a directory, as on a merged `/usr`.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, lchown};
 
-use crate::packages::Package;
-use crate::scenario::Scenario;
+use crate::delivery::Patch;
+use crate::everyman::NOBODY;
+use crate::packages::{DELIVERED, Package};
+use crate::scenario::{Scenario, is_root};
 
 const PKGINFO: &str =
     "PKG=ACMElib\nNAME=Lib\nARCH=i386\nVERSION=1.0\nCATEGORY=application\nBASEDIR=/\nCLASSES=none\n";
@@ -386,4 +388,90 @@ fn a_directory_that_would_have_to_be_made_under_two_names_is_refused_and_nothing
     let why = format!("path @ROOT@{TWICE}: it is the same place as @ROOT@/lib/x86_64-linux-gnu");
     assert!(run.stderr.contains(&why), "{}", run.stderr);
     assert_eq!(before.difference(&scenario.everything()), "");
+}
+
+/// A root whose package of an application account has a patch, and another patch for it; none where the test is not
+/// run by the superuser.
+fn of_account(test: &str) -> Option<Scenario> {
+    if !is_root() {
+        crate::skipped(&format!("{test}: only root follows links of others"));
+        return None;
+    }
+    let stage = Scenario::new();
+    stage.file("/etc/passwd", format!("root:x:0:0::/:/bin/sh\nmal:x:{NOBODY}:{NOBODY}::/:/bin/sh\n"));
+    stage.file("/etc/group", format!("root:x:0:\nmal:x:{NOBODY}:\n"));
+    stage.file("/etc/tool", "of root\n");
+    let file = |package: Package, path: &str, text: &str| {
+        package.content('f', path, 0o644, "mal mal", DELIVERED, text)
+    };
+    let app = || Package::new("ACMEapp").param("BASEDIR", "/opt/app");
+    let tool = |text: &str| file(app().line("share", "d none share 0755 mal mal"), "share/tool", text);
+    stage.install(&tool("one\n"));
+    lchown(stage.at("/opt/app"), Some(NOBODY), Some(NOBODY)).unwrap();
+    let run = stage.patchadd("", &Patch::of("100-01", tool("two\n")));
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    Patch::of("200-01", file(app(), "share/run.sh", "evil\n")).directory(&stage);
+    let more = Package::new("ACMEmore").param("BASEDIR", "/opt/app");
+    file(more, "share/more.sh", "evil\n").write(&stage.beside("more"));
+    Some(stage)
+}
+
+/// What the account can do without rights.
+fn lead_away(stage: &Scenario) {
+    fs::rename(stage.at("/opt/app/share"), stage.at("/opt/app/share.old")).unwrap();
+    stage.symlink("/opt/app/share", "../../etc");
+    lchown(stage.at("/opt/app/share"), Some(NOBODY), Some(NOBODY)).unwrap();
+}
+
+#[test]
+fn no_command_of_root_goes_behind_a_users_link_into_a_directory_of_others() {
+    let Some(stage) = of_account("behind a link of a user") else { return };
+    lead_away(&stage);
+    let told = format!(
+        "The symbolic link @ROOT@/opt/app/share belongs to uid {NOBODY}, but not the directory that it leads to"
+    );
+    let before = stage.tree();
+    for (line, code) in [
+        ("patchadd -R @ROOT@ delivered/200-01", 3),
+        ("add -R @ROOT@ delivered/200-01", 3),
+        ("plan -R @ROOT@ delivered/200-01", 3),
+        ("patchrm -R @ROOT@ 100-01", 3),
+        ("remove -R @ROOT@ 100-01", 3),
+        ("pkgadd -n -R @ROOT@ -d more ACMEmore", 1),
+        ("pkgrm -n -R @ROOT@ ACMEapp", 1),
+        ("installf -R @ROOT@ ACMEapp /opt/app/share/made d 0777 mal mal", 1),
+        ("removef -R @ROOT@ ACMEapp /opt/app/share/tool", 1),
+        ("pkgchk -f -R @ROOT@ ACMEapp", 1),
+        ("pkgchk -R @ROOT@ ACMEapp", 1),
+    ] {
+        let run = stage.run(line);
+        assert_eq!(run.code, code, "{line}: {}{}", run.stdout, run.stderr);
+        let said = run.said();
+        assert!(said.contains(&told), "{line}: {said}");
+        assert!(said.contains("`chown -h root @ROOT@/opt/app/share`"), "{line}: {said}");
+        assert_eq!(before.difference(&stage.tree()), "", "{line}");
+        assert_eq!(fs::metadata(stage.at("/etc")).unwrap().uid(), 0, "{line}");
+    }
+    assert!(stage.run("check --contents -R @ROOT@").said().contains(&told));
+    stage.run("list -R @ROOT@").ok();
+}
+
+#[test]
+fn a_link_of_root_or_of_the_directorys_owner_is_followed_and_with_trust_any() {
+    let Some(stage) = of_account("behind a link of root") else { return };
+    lead_away(&stage);
+    let in_and_out = |options: &str, target: &str| {
+        let run = stage.run(&format!("patchadd {options} -R @ROOT@ delivered/200-01"));
+        assert_eq!(run.code, 0, "{options} {target}: {}", run.stderr);
+        assert_eq!(stage.text(&format!("{target}/run.sh")), "evil\n", "{options}");
+        let run = stage.run(&format!("patchrm {options} -R @ROOT@ 200-01"));
+        assert_eq!(run.code, 0, "{options} {target}: {}", run.stderr);
+    };
+    in_and_out("--trust-root", "/etc");
+    lchown(stage.at("/opt/app/share"), Some(0), Some(0)).unwrap();
+    in_and_out("", "/etc");
+    fs::remove_file(stage.at("/opt/app/share")).unwrap();
+    stage.symlink("/opt/app/share", "share.old");
+    lchown(stage.at("/opt/app/share"), Some(NOBODY), Some(NOBODY)).unwrap();
+    in_and_out("", "/opt/app/share.old");
 }

@@ -148,6 +148,8 @@ pub enum Distrust {
     AccessList,
     /// A symbolic link of another user on the way to the root.
     Link,
+    /// A symbolic link of another user inside the root, to a directory that is not that user's.
+    LinkInside,
     /// Another user mounted its file system and answers for everything in it.
     ForeignMount,
     /// It belongs to another mount namespace than the caller's.
@@ -237,6 +239,12 @@ impl fmt::Display for Untrusted {
                     "The way to the root {root} belongs to uid {uid}: the symbolic link {path} is theirs."
                 )
             }
+            Distrust::LinkInside => {
+                write!(
+                    f,
+                    "The symbolic link {path} belongs to uid {uid}, but not the directory that it leads to."
+                )
+            }
             Distrust::ForeignMount => {
                 write!(
                     f,
@@ -286,6 +294,9 @@ impl Untrusted {
             Distrust::AccessList => format!("remove the access list: `setfacl -b {path}`"),
             Distrust::Link => format!(
                 "specify the root without that link, or use `--trust-root` if you trust uid {uid} to do anything as root here"
+            ),
+            Distrust::LinkInside => format!(
+                "remove the link, give it to root (`chown -h root {path}`), or use `--trust-root` if you trust uid {uid} to do anything as root here"
             ),
             Distrust::ForeignMount => {
                 format!("run it as uid {uid}, or use `--trust-root` if you trust uid {uid} to do anything as root here")
@@ -382,6 +393,9 @@ mod tests {
         assert_eq!(of_group.way_on(), "remove the permission: `chmod g-w /zones/a/var/sadm`");
         let of_record = untrusted(0, 1004, Distrust::Owner);
         assert!(!of_record.way_on().contains("--as-owner"), "the owner of the root is the superuser");
+        let of_link = untrusted(0, 1004, Distrust::LinkInside);
+        assert!(of_link.to_string().starts_with("The symbolic link /zones/a/var/sadm belongs to uid 1004,"));
+        assert!(of_link.way_on().contains("`chown -h root /zones/a/var/sadm`"));
         assert!(untrusted(0, 0, Distrust::Named).way_on().starts_with("use `--trust-root`"));
         let of_container = untrusted(0, 0, Distrust::Engine).way_on();
         assert!(of_container.contains("--trust-root") && of_container.contains("trusted_roots"));

@@ -265,7 +265,7 @@ fn trace_from(root: &Root, found: RecordArea, below: &[u8], path: &ObjectPath) -
             continue;
         }
         let here = place.join(&part).map_err(|_| root.error("resolve", path, Errno::NAMETOOLONG))?;
-        let Some(target) = root.read_link(&here)? else {
+        let Some((target, _)) = root.read_link(&here)? else {
             way.push(here.clone());
             place = here;
             continue;

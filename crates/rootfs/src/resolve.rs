@@ -6,13 +6,14 @@ use std::collections::HashMap;
 use rustix::io::Errno;
 
 use super::calls::MOST_LINKS;
-use super::{Interrupt, ObjectStatus, Result, Root, RootError};
-use patchadm_svr4::package::ObjectPath;
+use super::{Distrust, Interrupt, ObjectStatus, Result, Root, RootError, optional};
+use patchadm_svr4::package::{ObjectPath, rule};
 
 /// Resolves paths of one root; a thousand files of a directory cost one lookup.
 ///
 /// As after chroot(2), an absolute target starts at the root, and `..` stays there. The last component of an object's
 /// path is never followed. [`Root::dir`] follows no link at all, so a link swapped in later causes an error.
+/// [`Root::wary_of_links`] limits which links are followed.
 #[derive(Debug)]
 pub struct Resolver<'a> {
     root: &'a Root,
@@ -46,6 +47,14 @@ impl<'a> Resolver<'a> {
     pub fn locate_object(&self, path: &ObjectPath) -> Result<ObjectPath> {
         match self.locate(path) {
             Err(RootError::Loop(_)) => Ok(path.clone()),
+            located => located,
+        }
+    }
+
+    /// For paths that are only compared with others: one behind a link that is not to be followed stays as written.
+    pub fn locate_to_compare(&self, path: &ObjectPath) -> Result<ObjectPath> {
+        match self.locate_object(path) {
+            Err(RootError::Untrusted(told)) if told.why == Distrust::LinkInside => Ok(path.clone()),
             located => located,
         }
     }
@@ -97,7 +106,7 @@ impl<'a> Resolver<'a> {
         let here = self.join(&parent, path.name(), path)?;
         let found = match self.root.read_link(&here)? {
             None => here,
-            Some(target) => {
+            Some((target, uid)) => {
                 *links += 1;
                 if *links > MOST_LINKS {
                     return Err(RootError::Loop(self.root.show(path)));
@@ -105,11 +114,31 @@ impl<'a> Resolver<'a> {
                 if let Some(guard) = self.root.guard() {
                     guard.link(self.root, &here, path)?;
                 }
-                self.walk(parent, &target, links, path)?
+                let led = self.walk(parent, &target, links, path)?;
+                self.must_be_harmless(&here, uid, &led)?;
+                led
             }
         };
         self.known.borrow_mut().insert(path.clone(), found.clone());
         Ok(found)
+    }
+
+    /// By such a link, its owner could lead a change of the superuser to any directory.
+    fn must_be_harmless(&self, link: &ObjectPath, uid: u32, led: &ObjectPath) -> Result<()> {
+        if uid == 0 || !self.root.is_wary_of_links() || uid == self.root.owner()?.0 {
+            return Ok(());
+        }
+        // A missing directory would be made by whoever owns the one above it.
+        for at in std::iter::once(led.clone()).chain(led.ancestors()) {
+            let Some(opened) = optional(self.root.open_directory(&at))? else { continue };
+            let seen = ObjectStatus::of_file(&opened);
+            let seen = seen.map_err(|errno| self.root.error("look at", &at, errno))?;
+            if rule::holds("root.link.owner", seen.uid == uid) {
+                return Ok(());
+            }
+            break;
+        }
+        Err(self.root.untrusted(self.root.show(link), uid, Distrust::LinkInside))
     }
 
     fn walk(
@@ -215,6 +244,58 @@ mod tests {
         let behind = |link: &str| root.resolver().directory_behind(&at(link)).unwrap().map(|(path, _)| path);
         assert_eq!(["/lib", "/far", "/up", "/two"].map(behind), [(); 4].map(|()| Some(at("/usr/lib"))));
         assert_eq!(["/text", "/nowhere", "/circle", "/out"].map(behind), [None, None, None, None]);
+    }
+
+    #[test]
+    fn a_link_of_a_user_leads_root_only_to_what_is_of_that_user() {
+        use std::os::unix::fs::{chown, lchown};
+
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let place = |path: &str| dir.path().join(path);
+        for made in ["etc", "opt/app/new", "srv/app"] {
+            std::fs::create_dir_all(place(made)).unwrap();
+        }
+        let links = [
+            ("own", "new"),
+            ("elsewhere", "/srv/app"),
+            ("missing", "new/later"),
+            ("etc", "../../etc"),
+            ("none", "/etc/none"),
+            ("by-own", "etc"),
+        ];
+        for (link, target) in links {
+            symlink(target, place("opt/app").join(link)).unwrap();
+            lchown(place("opt/app").join(link), Some(1234), None).unwrap();
+        }
+        for given in ["opt/app", "opt/app/new", "srv/app"] {
+            chown(place(given), Some(1234), None).unwrap();
+        }
+        let root = Root::open(dir.path()).unwrap();
+        let wary = root.clone().wary_of_links();
+        let in_app = |link: &str| at(&format!("/opt/app/{link}/x"));
+        for link in ["own", "elsewhere", "missing"] {
+            let led = root.resolver().locate(&in_app(link)).unwrap();
+            assert_eq!(wary.resolver().locate(&in_app(link)).unwrap(), led, "{link}");
+        }
+        for (link, named) in [("etc", "etc"), ("none", "none"), ("by-own", "etc")] {
+            let told = wary.resolver().locate(&in_app(link)).unwrap_err();
+            let named = place("opt/app").join(named).display().to_string();
+            let is_it = |told: &crate::Untrusted| (told.path.clone(), told.uid) == (named.clone(), 1234);
+            assert!(matches!(&told, RootError::Untrusted(told) if is_it(told)), "{link}: {told}");
+            assert!(wary.resolver().locate_object(&in_app(link)).is_err(), "{link}");
+            assert!(wary.resolver().directory_behind(&in_app(link).parent().unwrap()).is_err(), "{link}");
+            assert_eq!(wary.resolver().locate_to_compare(&in_app(link)).unwrap(), in_app(link));
+            root.resolver().locate(&in_app(link)).unwrap();
+            root.clone().trusted().wary_of_links().resolver().locate(&in_app(link)).unwrap();
+        }
+        lchown(place("opt/app/etc"), Some(0), None).unwrap();
+        assert_eq!(wary.resolver().locate(&in_app("etc")).unwrap(), at("/etc/x"));
+        lchown(place("opt/app/etc"), Some(1234), None).unwrap();
+        chown(dir.path(), Some(1234), None).unwrap();
+        assert_eq!(wary.resolver().locate(&in_app("etc")).unwrap(), at("/etc/x"), "the root is theirs");
     }
 
     #[test]

@@ -25,6 +25,7 @@ pub struct Root {
     privileged: bool,
     guard: Option<Arc<RecordGuard>>,
     trusted: bool,
+    wary_of_links: bool,
     for_superuser: bool,
     held_locks: Arc<Vec<ObjectPath>>,
     supplied: Option<Arc<SuppliedFile>>,
@@ -73,6 +74,7 @@ impl Root {
             privileged,
             guard: None,
             trusted: false,
+            wary_of_links: false,
             for_superuser: false,
             held_locks: Arc::default(),
             supplied: None,
@@ -89,7 +91,18 @@ impl Root {
 
     #[must_use]
     pub fn trusted(self) -> Self {
-        Self { guard: None, trusted: true, ..self }
+        Self { guard: None, trusted: true, wary_of_links: false, ..self }
+    }
+
+    /// Follows a link of a user other than the superuser only into a directory of that user. The root directory's owner
+    /// may place any link. No effect for an unprivileged caller or on a [`trusted`](Self::trusted) root.
+    #[must_use]
+    pub fn wary_of_links(self) -> Self {
+        Self { wary_of_links: self.privileged && !self.trusted, ..self }
+    }
+
+    pub(crate) fn is_wary_of_links(&self) -> bool {
+        self.wary_of_links
     }
 
     pub fn is_trusted(&self) -> bool {
@@ -185,6 +198,7 @@ impl Root {
             privileged: self.privileged,
             guard: None,
             trusted: false,
+            wary_of_links: self.wary_of_links,
             for_superuser: false,
             held_locks: Arc::default(),
             supplied: None,
@@ -257,8 +271,8 @@ impl Root {
             .map_err(|errno| self.error("open", physical, errno))
     }
 
-    /// Returns `None` if there is no link.
-    pub(crate) fn read_link(&self, physical: &ObjectPath) -> Result<Option<Vec<u8>>> {
+    /// Returns target and owner, or `None` if there is no link.
+    pub(crate) fn read_link(&self, physical: &ObjectPath) -> Result<Option<(Vec<u8>, u32)>> {
         if self.is_showing() {
             return self.shown_link(physical);
         }
@@ -271,12 +285,14 @@ impl Root {
             Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
             Err(errno) => return Err(self.error("resolve", physical, errno)),
         };
-        match again(|| rustix::fs::readlinkat(&fd, "", Vec::new())) {
-            Ok(target) => Ok(Some(target.into_bytes())),
+        let failed = |errno| self.error("resolve", physical, errno);
+        let target = match again(|| rustix::fs::readlinkat(&fd, "", Vec::new())) {
+            Ok(target) => target.into_bytes(),
             // Not a symbolic link: an O_PATH descriptor of anything else answers so.
-            Err(Errno::NOENT | Errno::INVAL) => Ok(None),
-            Err(errno) => Err(self.error("resolve", physical, errno)),
-        }
+            Err(Errno::NOENT | Errno::INVAL) => return Ok(None),
+            Err(errno) => return Err(failed(errno)),
+        };
+        Ok(Some((target, ObjectStatus::of_file(&fd).map_err(failed)?.uid)))
     }
 
     pub(crate) fn untrusted(&self, path: String, uid: u32, why: Distrust) -> RootError {

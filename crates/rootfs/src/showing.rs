@@ -42,16 +42,15 @@ impl Root {
         Ok(here.into_fd())
     }
 
-    pub(crate) fn shown_link(&self, physical: &ObjectPath) -> Result<Option<Vec<u8>>> {
+    pub(crate) fn shown_link(&self, physical: &ObjectPath) -> Result<Option<(Vec<u8>, u32)>> {
         let Some(directory) =
             physical.parent().map(|parent| self.dir_if_there(&parent)).transpose()?.flatten()
         else {
             return Ok(None);
         };
-        if directory.has_link(physical.name())? {
-            directory.read_link(physical.name()).map(Some)
-        } else {
-            Ok(None)
+        match directory.look(physical.name())?.filter(|seen| seen.file_type == FileType::Symlink) {
+            Some(seen) => directory.read_link(physical.name()).map(|target| Some((target, seen.uid))),
+            None => Ok(None),
         }
     }
 }

@@ -160,6 +160,7 @@ pub(super) const RULES: &[(&str, Shown)] = &[
     ("remote.path", Unit("a_root_that_is_trusted_names_archives_of_its_patch_and_package_only", "the rule about the directory answers such a lie where the owner of the root is not trusted")),
     ("root.container.engine", Unit("a_root_in_the_directory_of_an_engine_is_found_by_path_link_and_mount", "it is about where a root is, not about records")),
     ("root.container.overlay", Unit("a_root_on_or_within_an_overlay_that_is_not_that_of_the_system_is_found", "it is about where a root is, not about records")),
+    ("root.link.owner", Unit("a_link_of_a_user_leads_root_only_to_what_is_of_that_user", "it is about links among objects, not about records")),
     ("root.mount.namespace", Unit("a_mount_of_another_user_or_of_nobody_here_is_not_the_superusers", "it is about mounts, not about records")),
     ("root.mount.user", Unit("a_mount_of_another_user_or_of_nobody_here_is_not_the_superusers", "it is about mounts, not about records")),
     ("root.record.group", Unit("a_record_is_the_superusers_alone_by_owner_bits_and_access_list", "it is about owners and modes of records, not about what they say")),

@@ -187,7 +187,7 @@ fn of_archive(wording: &Wording, command: Command, error: &ArchiveError) -> Stri
 fn of_transaction(wording: &Wording, command: Command, error: &TransactionError) -> String {
     match (&error.left, &error.cause) {
         (RootCondition::InDoubt, _) => format!("run {}", wording.verb("recover")),
-        (RootCondition::Unfinished(_), _) => put_right(wording),
+        (RootCondition::Unfinished(_), cause) => put_right(wording, cause),
         (_, Cause::Changed(_) | Cause::Appeared(_)) => {
             "try again when nobody else is changing these files".to_owned()
         }
@@ -227,7 +227,7 @@ fn unrecovered(wording: &Wording, cause: &Cause) -> String {
         Cause::KeepingPlace { .. } => {
             "specify an empty directory that you own on the file system of var/sadm/patchadm".to_owned()
         }
-        _ => put_right(wording),
+        cause => put_right(wording, cause),
     }
 }
 
@@ -245,8 +245,13 @@ fn lost_journal(wording: &Wording, reason: &JournalError) -> String {
     }
 }
 
-fn put_right(wording: &Wording) -> String {
-    format!("fix the problem named above, then run {}", wording.verb("recover"))
+fn put_right(wording: &Wording, cause: &Cause) -> String {
+    match cause {
+        Cause::Root(RootError::Untrusted(told)) => {
+            format!("{}; then run {}", told.way_on(), wording.verb("recover"))
+        }
+        _ => format!("fix the problem named above, then run {}", wording.verb("recover")),
+    }
 }
 
 /// Empty if nothing can be said.

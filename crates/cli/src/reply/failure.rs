@@ -533,7 +533,7 @@ mod tests {
 
     use super::*;
     use patchadm_inputs::depot::StaleIndex;
-    use patchadm_rootfs::{LockHolder, RootError};
+    use patchadm_rootfs::{Distrust, LockHolder, RootError, TreeWay, Untrusted};
 
     fn no_space() -> Cause {
         Cause::Root(RootError::Call {
@@ -541,6 +541,32 @@ mod tests {
             path: "/a".to_owned(),
             errno: Errno::NOSPC,
         })
+    }
+
+    fn link_of_user() -> Cause {
+        Cause::Root(RootError::Untrusted(Box::new(Untrusted {
+            root: "/".to_owned(),
+            owner: 0,
+            path: "/opt/app/share".to_owned(),
+            uid: 1004,
+            record: None,
+            way: TreeWay::Named,
+            why: Distrust::LinkInside,
+            has_account: true,
+        })))
+    }
+
+    #[test]
+    fn a_link_of_a_user_that_keeps_a_recovery_from_its_end_is_named_with_what_to_do() {
+        let left = RootCondition::Unfinished(vec!["/opt/app/share/tool is the new one".to_owned()]);
+        let error = TransactionError { phase: Phase::Recover, cause: link_of_user(), left };
+        let failure = Failure::Unrecovered { error };
+        let told = described(&Wording::default(), Command::Patchadd, &failure);
+        assert!(told.contains("The symbolic link /opt/app/share belongs to uid 1004,"), "{told}");
+        assert!(told.contains("/opt/app/share/tool is the new one"), "{told}");
+        assert!(told.contains("`chown -h root /opt/app/share`") && told.contains("; then run `"), "{told}");
+        assert!(!told.to_lowercase().contains("nothing was changed"), "{told}");
+        assert_eq!(code(Command::Patchadd, &failure).code(), UNFINISHED);
     }
 
     fn failed(phase: Phase, cause: Cause) -> Failure {
@@ -580,6 +606,7 @@ mod tests {
             (failed(Phase::Snapshot, no_space()), [4, 7, 1, 1, 99]),
             (failed(Phase::Records, no_space()), [5, 5, 1, 1, 99]),
             (failed(Phase::Switch, Cause::Changed("/a".to_owned())), [10, 7, 1, 1, 99]),
+            (failed(Phase::Prepare, link_of_user()), [3, 3, 1, 1, 1]),
             (failed(Phase::Switch, Cause::Interrupted(15)), [143, 143, 3, 3, 143]),
             (failed(Phase::Stage, Cause::Internal(String::new())), [70, 70, 70, 70, 70]),
             (Failure::StaleIndex(stale()), [41, 5, 1, 1, 1]),

@@ -281,8 +281,8 @@ impl Failure {
             | Self::Policy(PolicyError::Root(error))
             | Self::Scripts(ScriptError::Root(error))
             | Self::Response(ResponseError::Root(error)) => error,
-            Self::Transaction(failed) => return untrusted(&failed.cause),
-            Self::Unrecovered { error } | Self::Identity { error } => return untrusted(&error.cause),
+            Self::Transaction(failed) => return untrusted(failed),
+            Self::Unrecovered { error } | Self::Identity { error } => return untrusted(error),
             _ => return None,
         };
         match error {
@@ -350,13 +350,19 @@ impl Failure {
 fn unrecovered(error: &TransactionError) -> String {
     match error.cause {
         Cause::Journal { .. } | Cause::Doubt { .. } | Cause::KeepingPlace { .. } => error.to_string(),
-        _ => format!("an unfinished run could not be recovered: {error}; {}", error.left),
+        _ => {
+            let cause = error.to_string();
+            let cause = cause.trim_end_matches('.');
+            format!("an unfinished run could not be recovered: {cause}; {}", error.left)
+        }
     }
 }
 
-fn untrusted(cause: &Cause) -> Option<&Untrusted> {
-    match cause {
-        Cause::Root(RootError::Untrusted(told)) => Some(told),
+/// A root that is not as before is more than refused.
+fn untrusted(error: &TransactionError) -> Option<&Untrusted> {
+    match (&error.cause, &error.left) {
+        (_, RootCondition::Unfinished(_)) => None,
+        (Cause::Root(RootError::Untrusted(told)), _) => Some(told),
         _ => None,
     }
 }

@@ -359,7 +359,7 @@ impl RootAndPolicy {
         let mut places: BTreeMap<ObjectPath, ObjectPath> = BTreeMap::new();
         for (path, line) in lines.values().flatten() {
             if !line.object.ftype.is_directory() {
-                places.insert(path.clone(), resolver.locate_object(path)?);
+                places.insert(path.clone(), resolver.locate_to_compare(path)?);
             }
         }
         let listings = self.native_index().listings_of(places.values(), &resolver, &never)?;

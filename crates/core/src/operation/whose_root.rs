@@ -30,18 +30,25 @@ pub enum RootStanding {
 }
 
 /// Decides by the caller's statement and the host's policy; examines only the root directory. Never asks an
-/// unprivileged caller, or one who changes the running system.
+/// unprivileged caller, or one who changes the running system. The superuser follows no link of a user into a directory
+/// of others, unless the root is trusted.
 pub fn standing(root: Root, host: &Root, said: SaidOfOwner) -> Result<RootStanding, Failure> {
     if !root.is_privileged() {
         return Ok(RootStanding::Caller(root));
     }
     let shown = root.prefix().display().to_string();
+    let is_trusted = said.is_trusted || said.by_run == Some(AnswerOfRun::Trusted);
     if root.is_system_itself()? {
-        return if said.as_owner { Err(Failure::OwnedByRoot(shown)) } else { Ok(RootStanding::Caller(root)) };
+        if said.as_owner {
+            return Err(Failure::OwnedByRoot(shown));
+        }
+        // Users own directories of objects there, too.
+        return Ok(RootStanding::Caller(if is_trusted { root } else { root.wary_of_links() }));
     }
-    if said.is_trusted || said.by_run == Some(AnswerOfRun::Trusted) {
+    if is_trusted {
         return Ok(RootStanding::Caller(root.trusted()));
     }
+    let root = root.wary_of_links();
     if said.by_run == Some(AnswerOfRun::Asked) {
         return Ok(RootStanding::Caller(root));
     }

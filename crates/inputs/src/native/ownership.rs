@@ -123,7 +123,7 @@ impl NativeIndex {
         for diverted in &self.diverted {
             resolver.go_on(interrupt)?;
             let is_there = paths.contains(&diverted.listed)
-                || paths.contains(&resolver.locate_object(&diverted.listed)?);
+                || paths.contains(&resolver.locate_to_compare(&diverted.listed)?);
             if is_there {
                 paths.insert(diverted.place.clone());
             }
@@ -203,7 +203,7 @@ impl NativeIndex {
                     continue;
                 }
                 let Ok(path) = ObjectPath::new(spelled) else { continue };
-                let place = resolver.locate_object(&path)?;
+                let place = resolver.locate_to_compare(&path)?;
                 if is_exact && place.as_bytes() == spelled {
                     continue;
                 }
@@ -229,7 +229,7 @@ impl NativeIndex {
             let (Ok(path), Some(owner)) = (ObjectPath::new(spelled), self.packages.get(entry.package)) else {
                 continue;
             };
-            let place = resolver.locate_object(&path)?;
+            let place = resolver.locate_to_compare(&path)?;
             by_directory
                 .entry(place.parent().unwrap_or_else(ObjectPath::root))
                 .or_default()
@@ -237,7 +237,7 @@ impl NativeIndex {
         }
         let mut names: BTreeMap<Inode, Vec<(ObjectPath, NativeOwner)>> = BTreeMap::new();
         for (directory, places) in by_directory {
-            let Some(directory) = root.dir_if_there(&directory)? else { continue };
+            let Some(directory) = root.dir_of_object(&directory)? else { continue };
             for (place, owner) in places {
                 resolver.go_on(interrupt)?;
                 if let Some(seen) = directory.look(place.name())?.filter(&is_wanted) {
@@ -283,7 +283,7 @@ impl NativeIndex {
         }
         for diverted in &self.diverted {
             resolver.go_on(interrupt)?;
-            let of_place = found.diverted.entry(resolver.locate_object(&diverted.listed)?).or_default();
+            let of_place = found.diverted.entry(resolver.locate_to_compare(&diverted.listed)?).or_default();
             of_place.entry(diverted.package.clone()).or_insert_with(|| diverted.clone());
         }
         Ok(found)

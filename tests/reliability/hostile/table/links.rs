@@ -1,7 +1,7 @@
 //! Links: symbolic ones with a way through them, hard ones to what is not the package's, directories over links.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{lchown, symlink};
 
 use crate::packages::Package;
 use crate::reliability::hostile::archives::{Cpio, Tar};
@@ -13,6 +13,7 @@ use crate::reliability::hostile::case::{
 pub(super) fn cases() -> Vec<Case> {
     let mut cases = through_delivered();
     cases.extend(through_present());
+    cases.extend(through_links_to_others());
     cases.extend(hard());
     cases.extend(directories_over_links());
     cases
@@ -81,6 +82,22 @@ fn through_present() -> Vec<Case> {
         case(2, "a deletion of a user's link", ADD, |b| b.patch(Bench::web().deletes(&["out"])), handled(&["bin/httpd f 755 two\\n"])),
         case(2, "BASEDIR is a user's link out of the root", INSTALL, |b| b.spool(&Package::new("ACMEa").param("BASEDIR", "/opt/ACMEweb/out").file("passwd", 0o644, "x\n")), refused(1, "leads nowhere")),
         case(2, "the link of an earlier patch", ADD, |b| { b.earlier("s none way=../../../canary"); b.lines(&["f none way/passwd 0644 root root 2 130 0"]) }, refused(10, "leads nowhere")),
+    ]
+}
+
+/// A link that leads to a directory of root, and belongs to somebody else.
+#[rustfmt::skip] // each case is a line
+fn through_links_to_others() -> Vec<Case> {
+    let led = |b: &Bench| {
+        b.stage.symlink("/opt/ACMEweb/led", "../../etc");
+        lchown(b.stage.at("/opt/ACMEweb/led"), Some(1004), None).unwrap();
+    };
+    let line = |lines: &'static [&'static str]| move |b: &Bench| { led(b); b.lines(lines) };
+    vec![
+        case(2, "a file through a user's link to root's directory", ADD, line(&["f none led/new 0644 root root 2 130 0"]), refused(3, "led belongs to uid 1004")).privileged(),
+        case(2, "the same, forced", FORCE, line(&["f none led/new 0644 root root 2 130 0"]), refused(3, "led belongs to uid 1004")).privileged(),
+        case(2, "a directory over a user's link to root's directory", ADD, line(&["d none led 0777 root root"]), refused(3, "led belongs to uid 1004")).privileged(),
+        case(2, "a new package through a user's link to root's directory", INSTALL, move |b| { led(b); b.spool(&Package::new("ACMEa").line("~", "d none /opt/ACMEweb/led/new 0777 root root")) }, refused(1, "led belongs to uid 1004")).privileged(),
     ]
 }
 

@@ -82,7 +82,13 @@ impl Dirs {
         let mut dir = match self.root.dir(&known) {
             Ok(dir) => dir,
             Err(error) if error.errno() == Some(Errno::NOENT) => return Ok(None),
-            Err(_) => return Err(Cause::Changed(self.root.show(&known))),
+            Err(_) => {
+                // A link of another user has a message with advice.
+                return Err(match self.root.resolver().locate_dir(&known) {
+                    Err(error @ RootError::Untrusted(_)) => error.into(),
+                    _ => Cause::Changed(self.root.show(&known)),
+                });
+            }
         };
         for name in names.iter().rev() {
             dir = match dir.dir(name) {
@@ -240,5 +246,10 @@ mod tests {
         symlink("moved", &web).unwrap();
         let error = found(&root).unwrap_err();
         assert!(matches!(&error, Cause::Changed(path) if path.ends_with("/web")), "{error}");
+        if root.is_privileged() {
+            std::os::unix::fs::lchown(&web, Some(1234), None).unwrap();
+            let error = found(&root.wary_of_links()).unwrap_err();
+            assert!(matches!(&error, Cause::Root(RootError::Untrusted(told)) if told.uid == 1234), "{error}");
+        }
     }
 }

@@ -542,7 +542,7 @@ impl Evidence<'_> {
         let objects = self.manifests.iter().flat_map(|manifest| &manifest.objects);
         for record in objects.filter(|record| record.is_changed() && !record.kept) {
             let Some(path) = record.object_path() else { continue };
-            let physical = self.root.resolver().locate_object(&path)?;
+            let physical = self.root.resolver().locate_to_compare(&path)?;
             let found = match dirs.parent(&physical)? {
                 Some(dir) => dir.live(physical.name())?.as_ref().map(RecordedState::of),
                 None => None,

@@ -176,7 +176,7 @@ fn recorded_links(root: &Root, journal: &Journal) -> std::result::Result<HashSet
         if !line.object.ftype.is_regular() && line.object.ftype != Ftype::Link {
             return Ok(());
         }
-        let physical = resolver.locate(&line.path)?;
+        let physical = resolver.locate_to_compare(&line.path)?;
         if let Some(dir) = dirs.parent(&physical)?
             && let Some(seen) = dir.look(physical.name())?
             && seen.links > 1

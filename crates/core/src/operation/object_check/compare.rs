@@ -214,7 +214,7 @@ impl ComparisonWalk<'_> {
 
     pub(super) fn findings(&mut self, line: &ContentsLine) -> Vec<ObjectFinding> {
         let line = self.comparison.overridden.line(line);
-        self.compare(&line).unwrap_or_else(|error| vec![ObjectFinding::Unreadable(error.to_string())])
+        self.compare(&line).unwrap_or_else(|error| vec![ObjectFinding::Unreadable(in_full(&error))])
     }
 
     fn compare(&mut self, line: &ContentsLine) -> Result<Vec<ObjectFinding>, RootError> {
@@ -382,6 +382,15 @@ impl ObjectComparison<'_> {
             }
         }
         findings
+    }
+}
+
+fn in_full(error: &RootError) -> String {
+    match error {
+        RootError::Untrusted(told) => {
+            format!("{}: {}", told.to_string().trim_end_matches('.'), told.way_on())
+        }
+        error => error.to_string(),
     }
 }
 

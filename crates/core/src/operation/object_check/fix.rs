@@ -266,7 +266,7 @@ impl<'g> NativeFiles<'g> {
             return Ok(Self { ground, inventory: Inventory::default(), named: OnceCell::new() });
         }
         let resolver = ground.root.resolver();
-        let place = |line: &ContentsLine| Ok((line.path.clone(), resolver.locate_object(&line.path)?));
+        let place = |line: &ContentsLine| Ok((line.path.clone(), resolver.locate_to_compare(&line.path)?));
         let places = lines.iter().map(place).collect::<Result<Vec<_>, RootError>>()?;
         let native_owners = index
             .owners_of(places.iter().map(|(path, place)| (path, place)), &resolver, interrupt)
@@ -299,7 +299,7 @@ impl<'g> NativeFiles<'g> {
         interrupt: Interrupt<'_>,
     ) -> Result<Option<NativeOwner>, RootError> {
         let root = &self.ground.root;
-        let place = root.resolver().locate_object(&line.path)?;
+        let place = root.resolver().locate_to_compare(&line.path)?;
         let live =
             root.live_at_until(&place, interrupt)?.filter(|live| live.links > 1 && !live.is_directory());
         let Some(live) = live else { return Ok(None) };
@@ -361,7 +361,7 @@ pub(super) fn hidden(
         native.map(|native| native.owners_of_unrecorded(&unknown, comparison.interrupt)).transpose()?;
     let resolver = comparison.root.resolver();
     for path in unknown {
-        if !elsewhere.contains(&resolver.locate(&path)?) {
+        if !elsewhere.contains(&resolver.locate_to_compare(&path)?) {
             let findings = match owners.as_ref().map(|owners| owners.get(&path).cloned()) {
                 None => vec![ObjectFinding::Hidden],
                 Some(None) => remove(comparison, &path),
@@ -400,7 +400,7 @@ fn known_by_another_way(
         contents::scan(view, |raw| key_of(raw).split(|&byte| byte == b'/').any(|part| names.contains(part)))?;
     let resolver = comparison.root.resolver();
     let physical: Vec<ObjectPath> =
-        lines.keys().map(|path| resolver.locate(path)).collect::<Result<_, _>>()?;
+        lines.keys().map(|path| resolver.locate_to_compare(path)).collect::<Result<_, _>>()?;
     Ok(with_ancestors(physical.into_iter()))
 }
 

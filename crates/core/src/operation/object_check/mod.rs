@@ -191,7 +191,9 @@ impl<'a> CheckedRecords<'a> {
         fixes: Option<(&RootAndPolicy, Interrupt<'_>)>,
         delivered: &DeliveredFiles,
     ) -> Result<ObjectCheckReport, ObjectCheckError> {
-        let root = view.root();
+        // Whoever repairs has decided whom to trust.
+        let root = view.root().clone();
+        let root = if fixes.is_some() { root } else { root.wary_of_links() };
         let interrupt: Interrupt<'_> = match fixes {
             Some((_, interrupt)) => interrupt,
             None => &never,
@@ -212,7 +214,7 @@ impl<'a> CheckedRecords<'a> {
             OverriddenAttributes::default()
         };
         let comparison = ObjectComparison {
-            root,
+            root: &root,
             accounts,
             aspects: *aspects,
             delivered,

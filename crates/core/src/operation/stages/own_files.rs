@@ -178,7 +178,7 @@ impl Stage {
         let path = || tree.show(&own.at(IDENTITY));
         let identity =
             StageIdentity::parse(&text).map_err(|error| StageError::Damaged { path: path(), error })?;
-        Ok(Self { root: tree, own, identity, record: StageRecord::None })
+        Ok(Self { root: tree.wary_of_links(), own, identity, record: StageRecord::None })
     }
 
     #[must_use]
@@ -457,7 +457,9 @@ fn words(told: &Untrusted) -> String {
         Distrust::Group => format!("the group of {path} may write it"),
         Distrust::Others => format!("everybody may write {path}"),
         Distrust::AccessList => format!("an access list lets others write {path}"),
-        Distrust::Link => format!("the symbolic link {path} on the way to it belongs to uid {uid}"),
+        Distrust::Link | Distrust::LinkInside => {
+            format!("the symbolic link {path} on the way to it belongs to uid {uid}")
+        }
         Distrust::ForeignMount => format!("{path} is on a file system that uid {uid} mounted"),
         Distrust::OtherNamespace => format!("{path} is in another mount namespace"),
         Distrust::Named | Distrust::Engine | Distrust::Overlay => {

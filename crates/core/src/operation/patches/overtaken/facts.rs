@@ -435,7 +435,7 @@ impl ChangedPackage {
             paths: BTreeMap::new(),
         };
         for (path, native) in self.native.iter().flat_map(|native| &native.paths) {
-            let is_asked = asked.contains(path) || asked.contains(&resolver.locate_object(path)?);
+            let is_asked = asked.contains(path) || asked.contains(&resolver.locate_to_compare(path)?);
             let is_live = match native.sum.filter(|_| is_asked) {
                 Some(sum) => has_sum(root, &resolver, path, sum)?,
                 None => false,
