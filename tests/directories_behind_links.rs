@@ -368,7 +368,7 @@ fn a_patch_with_one_directory_under_two_names_is_backed_out_exactly() {
     scenario.run(&format!("pkgadd -n -R @ROOT@ -d {} all", scenario.beside("base").display()));
     let before = (scenario.tree(), scenario.lines());
     let package = packages_of_debian().swap_remove(0);
-    let patch = crate::delivery::Patch::of("900-01", package);
+    let patch = Patch::of("900-01", package);
     assert_eq!(scenario.patchadd("", &patch).code, 0);
     assert_eq!(scenario.run("pkgchk -R @ROOT@").ok(), "");
     scenario.run("check --contents -R @ROOT@").ok();

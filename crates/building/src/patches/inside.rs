@@ -668,7 +668,7 @@ mod tests {
         let time = fs::metadata(&made).unwrap().modified().unwrap();
         std::thread::sleep(std::time::Duration::from_millis(20));
         fs::write(&made, "2").unwrap();
-        fs::File::options().write(true).open(&made).unwrap().set_modified(time).unwrap();
+        File::options().write(true).open(&made).unwrap().set_modified(time).unwrap();
         let changed = TreeSnapshot::read(&root).unwrap();
         assert_eq!(after.differences(&changed), Vec::<String>::new());
         let found = |now: &TreeSnapshot| after.changed_outside(now, &paths).map(|path| path.to_string());
