@@ -133,7 +133,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
             ))
             .into());
         }
-        let of_roots = RootsQuery { usage: USAGE, answered: "asked", lacking: None };
+        let of_roots = RootsQuery { usage: USAGE, answered: "answered", lacking: None };
         return ask_many(call, &many, of_roots, &|root| match shown(root, &words, &query, None) {
             Ok((_, report)) => report.answer_of_root(root),
             Err(error) => RootAnswer::failed(root, &error),
