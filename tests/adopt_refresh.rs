@@ -350,6 +350,13 @@ fn a_fix_that_the_new_version_has_is_contained_and_one_that_it_lacks_is_lost_unt
     let listed = stage.run("list --check -R @ROOT@");
     assert_eq!((listed.code, listed.stdout.as_str()), (4, "100-01  LOST to web 1.0-2 (dpkg)\n"));
     assert_eq!(stage.run("list -R @ROOT@").code, 0);
+    let package = delivered("1.0-1").file("usr/lib/libweb.so", 0o644, "lib fixed\n");
+    Patch::of("100-01", package).write(&stage.beside("."));
+    let shown = stage.run("show -R @ROOT@ 100-01");
+    assert!(shown.stdout.contains("State: not applied, LOST to web 1.0-2 (dpkg)\n"), "{}", shown.stdout);
+    assert!(shown.stderr.contains("./100-01 names the file or directory\n"), "{}", shown.stderr);
+    let shown = stage.run("show -R @ROOT@ ./100-01").ok();
+    assert!(!shown.contains("LOST"), "{shown}");
     assert!(stage.run("adopt --refresh --accept 999-01 -R @ROOT@").fails(4).contains("it is not applied"));
     let said = stage.run("adopt --refresh --accept 100-01 -R @ROOT@").ok();
     assert_eq!(said, "100-01: the loss of its fix is accepted\n");

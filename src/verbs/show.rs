@@ -222,6 +222,13 @@ fn answer(
     }
     let mut unreadable = None;
     if let Some(call) = call.filter(|_| word.exists()) {
+        // Only the file has objects to show.
+        let is_plain = !is_path && !query.has_files && !query.has_diff;
+        let ended = is_plain.then(|| EndedPatch::of(root, &text, query.surroundings.zone)).flatten();
+        if let Some(ended) = ended {
+            let note = format!("{text} is a patch that ended here; ./{text} names the file or directory");
+            return Ok((Answer::Ended(ended), Some(note)));
+        }
         match source::open(Origin::Path(word), Extent::Everything) {
             Ok((_, image)) if id_of(&image).is_some() => {
                 let patch = DeliveredPatch::of(Some(call), root, (word, &image), query)?;
