@@ -335,8 +335,9 @@ fn find_same_times<'p>(
     for (sparse, old) in packages {
         let against = |before: &str, looks_same: &dyn Fn(&ReleaseObject) -> bool| {
             let objects = sparse.delivered.values().map(|delivered| &delivered.object);
-            let paths: Vec<_> =
-                objects.filter(|object| looks_same(object)).map(|object| object.path.clone()).collect();
+            let installed =
+                |object: &ReleaseObject| shown(sparse, &object.path).unwrap_or_else(|_| object.path.clone());
+            let paths: Vec<_> = objects.filter(|object| looks_same(object)).map(installed).collect();
             let (package, before) = (sparse.pkg.to_string(), before.to_owned());
             (!paths.is_empty()).then_some(SameTimeFinding { package, before, paths })
         };
