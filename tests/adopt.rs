@@ -51,6 +51,19 @@ fn line(stage: &Scenario, path: &str) -> String {
 }
 
 #[test]
+fn a_refresh_says_that_it_follows_no_package_from_a_directory() {
+    let stage = with_tree();
+    let refreshed = || stage.run("adopt --refresh -R @ROOT@").ok();
+    assert_eq!(refreshed(), "No package was adopted from dpkg or rpm.\n");
+    stage.run("adopt --pkg ACMEown --pkg-version 1.0 --dir /opt/acme -R @ROOT@").ok();
+    assert_eq!(
+        refreshed(),
+        "No package was adopted from dpkg or rpm; ACMEown (adopted from a directory) is not followed.\n\
+         hint: patchadm -R @ROOT@ check --contents\n"
+    );
+}
+
+#[test]
 fn a_tree_becomes_a_package_that_a_patch_fits_and_comes_back_from() {
     let stage = with_tree();
     let software = Tree::of(&stage.root(), &["var/sadm"]);
