@@ -51,6 +51,24 @@ fn line(stage: &Scenario, path: &str) -> String {
 }
 
 #[test]
+fn a_copy_that_a_patch_put_beside_a_file_is_left_out() {
+    let stage = with_tree();
+    for name in ["etc/acme.conf.edited-ACME-01", "etc/acme.conf.patch-ACME-02", "etc/other.patch-ACME-02"] {
+        stage.file(&format!("/opt/acme/{name}"), "copy\n");
+    }
+    let run = stage.run("adopt --pkg ACMEown --pkg-version 1.0 --dir /opt/acme -R @ROOT@");
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    for copy in ["edited-ACME-01", "patch-ACME-02"] {
+        assert_eq!(line(&stage, &format!("/opt/acme/etc/acme.conf.{copy}")), "");
+        let note = format!(
+            "note: @ROOT@/opt/acme/etc/acme.conf.{copy} is a copy that a patch made; it is left out\n"
+        );
+        assert!(run.stderr.contains(&note), "{}", run.stderr);
+    }
+    assert_ne!(line(&stage, "/opt/acme/etc/other.patch-ACME-02"), "", "no file is beside it");
+}
+
+#[test]
 fn a_refresh_says_that_it_follows_no_package_from_a_directory() {
     let stage = with_tree();
     let refreshed = || stage.run("adopt --refresh -R @ROOT@").ok();

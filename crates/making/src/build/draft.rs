@@ -6,6 +6,7 @@ use std::{fmt, io};
 
 use chrono::DateTime;
 use patchadm_inputs::native::FIXED_IN;
+use patchadm_inputs::side_file::main_file;
 use patchadm_releases::{ReleaseObject, compare};
 use patchadm_rootfs::RootError;
 use patchadm_svr4::format::datastream::DatastreamError;
@@ -260,16 +261,6 @@ impl SideFilesFinding {
         let paths: Vec<ObjectPath> = paths.filter(is_beside).cloned().collect();
         (!paths.is_empty()).then_some(Self { package: sparse.pkg.to_string(), paths })
     }
-}
-
-/// Returns the path of the file beside which one of this name is put.
-fn main_file(path: &ObjectPath) -> Option<ObjectPath> {
-    let (bytes, name) = (path.as_bytes(), path.name());
-    let mark = [&b".edited-"[..], b".patch-"].into_iter().find_map(|mark| {
-        let at = name.windows(mark.len()).position(|part| part == mark)?;
-        (at > 0).then_some(bytes.len() - name.len() + at)
-    })?;
-    ObjectPath::new(bytes.get(..mark)?).ok()
 }
 
 impl fmt::Display for SideFilesFinding {
