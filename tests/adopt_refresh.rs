@@ -123,6 +123,10 @@ fn a_changed_package_refuses_changes_until_its_registration_follows() {
     let said = stage.run("remove -R @ROOT@ 100-01").fails(3);
     assert!(said.contains("dpkg changed web from 1.0-1 to 1.0-2 since it was adopted"), "{said}");
     assert!(said.contains("adopt --refresh"), "{said}");
+    let shown = stage.run("show -R @ROOT@ 100-01").ok();
+    let removal = "     Removal: cannot be removed: package DEBweb: dpkg changed web from 1.0-1 to 1.0-2 since it was \
+        adopted; run `patchadm -R @ROOT@ adopt --refresh`\n";
+    assert!(shown.contains(removal), "{shown}");
     let second = delivered("1.0-2").file("usr/bin/web", 0o755, "web fixed\n");
     let said = stage.patchadd("", &Patch::of("101-01", second)).fails(10);
     assert!(said.contains("dpkg changed web from 1.0-1 to 1.0-2"), "{said}");
@@ -250,7 +254,7 @@ fn a_file_that_dpkg_did_not_write_is_still_edited_after_the_refresh() {
     stage.run("adopt --refresh -R @ROOT@").ok();
     let package = delivered("1.0-2").file("usr/bin/web", 0o755, "web fixed\n");
     let said = stage.patchadd("", &Patch::of("100-01", package)).fails(10);
-    assert!(said.contains("edited since installation: @ROOT@/usr/bin/web"), "{said}");
+    assert!(said.contains("modified locally: @ROOT@/usr/bin/web"), "{said}");
     assert_eq!(stage.text("/usr/bin/web"), "web mine\n");
 }
 

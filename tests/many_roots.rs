@@ -311,7 +311,7 @@ fn refusals_are_grouped_and_the_first_of_the_roots_has_the_exit_code() {
         run.stdout,
         format!(
             "4 roots: 0 done, 4 refused.\n  3 × {requires}: {a}, {c}, {d}\n  \
-             1 × 200-01 refused (3): edited since installation: ROOT/opt/ACMEweb/lib/web: {b}\n"
+             1 × 200-01 refused (3): modified locally: ROOT/opt/ACMEweb/lib/web: {b}\n"
         )
     );
     assert!(run.stderr.contains(&format!("patchadm: error: {a}: {requires}\n")), "{}", run.stderr);

@@ -392,6 +392,11 @@ fn of_another_architecture() {
     assert!(said.contains(why), "{said}");
     let listed = type_it(&stage, &said, &[("DEPOT", "delivered")]).ok();
     assert!(listed.contains("200"), "{listed}");
+    let other = Package::new("OTHER").file("bin/other", 0o755, "one\n");
+    Patch::of("300-01", other).write(&stage.beside("other"));
+    let said = stage.run("add -R @ROOT@ other/300-01").fails(3);
+    let adopt = "register a directory that was never adopted with `patchadm -R @ROOT@ adopt --pkg PKG";
+    assert!(said.contains("(not installed)") && said.contains(adopt), "{said}");
 }
 
 fn not_applied() {
