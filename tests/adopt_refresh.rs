@@ -342,6 +342,11 @@ fn a_fix_that_the_new_version_has_is_contained_and_one_that_it_lacks_is_lost_unt
     dpkg_installs(&stage, Some(&ONE), &TWO, &[]);
     assert!(stage.run("adopt --refresh -R @ROOT@").ok().contains("100-01: contained in web 1.0-2 (dpkg)\n"));
     assert_eq!(stage.run("list --check -R @ROOT@").ok(), "100-01  contained in web 1.0-2 (dpkg)\n");
+    for (option, said) in [("--dry-run ", "would no longer be listed"), ("", "no longer listed")] {
+        let answer = stage.run(&format!("adopt --refresh --accept 100-01 {option}-R @ROOT@")).ok();
+        assert_eq!(answer, format!("100-01: {said}\n"), "nothing was lost");
+    }
+    assert_eq!(stage.run("list -R @ROOT@").ok(), "No patches are applied.\n");
 
     let stage = adopted();
     patched_with_fix_in(&stage, "dpkg web >= 1.0-3");
