@@ -215,7 +215,7 @@ fn a_command_during_a_probe_waits_for_it_or_is_busy() {
     assert!(status.contains("on trial; its probe is running"), "{status}");
     assert!(!status.contains("on trial until") && !status.contains("confirm"), "{status}");
     let mut waiting = stage.command("update --wait 1m -R @ROOT@ -M delivered 200-01");
-    let mut waiting = waiting.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let waiting = waiting.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     fs::write(&go, "").unwrap();
     assert!(probing.wait().unwrap().success());
     let waited = waiting.wait_with_output().unwrap();

@@ -339,7 +339,10 @@ fn changed_for_another_package() {
 fn not_handed_on() {
     let stage = stage();
     let file = "bin/httpd";
-    applied(&stage, &[&settings("100-01", file), &settings("200-01", file), &settings("300-01", file)]);
+    applied(&stage, &[&settings("100-01", file), &settings("200-01", file)]);
+    let said = stage.run("remove -R @ROOT@ 100-01").fails(3);
+    assert!(said.ends_with("remove 200-01`, and apply it again afterwards\n"), "{said}");
+    applied(&stage, &[&settings("300-01", file)]);
     let typed = until_accepted(&stage, "remove -R @ROOT@ 100-01");
     assert_eq!(typed, ["patchadm -R @ROOT@ remove 300-01", "patchadm -R @ROOT@ remove 200-01"]);
     assert_eq!(stage.text("/opt/ACMEweb/bin/httpd"), "one\n");
