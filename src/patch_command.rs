@@ -104,7 +104,9 @@ impl PatchRequest {
             return (None, None);
         };
         let trial = TrialStanding::of(root, &command.fetching.surroundings).ok().flatten();
-        let trial = trial.filter(|trial| !trial.is_over()).map(|trial| trial.reminder(root));
+        // A change waits for the end of a probe.
+        let holds = |trial: &TrialStanding| !trial.is_over() && (self.is_dry_run() || !trial.is_probed());
+        let trial = trial.filter(holds).map(|trial| trial.reminder(root));
         let ground = if depot.is_none() { RootAndPolicy::of(root).ok() } else { None };
         (trial, ground.and_then(|ground| ground.ignored_depot).map(|ignored| ignored.to_string()))
     }

@@ -51,6 +51,37 @@ fn line(stage: &Scenario, path: &str) -> String {
 }
 
 #[test]
+fn a_copy_that_a_patch_put_beside_a_file_is_left_out() {
+    let stage = with_tree();
+    for name in ["etc/acme.conf.edited-ACME-01", "etc/acme.conf.patch-ACME-02", "etc/other.patch-ACME-02"] {
+        stage.file(&format!("/opt/acme/{name}"), "copy\n");
+    }
+    let run = stage.run("adopt --pkg ACMEown --pkg-version 1.0 --dir /opt/acme -R @ROOT@");
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    for copy in ["edited-ACME-01", "patch-ACME-02"] {
+        assert_eq!(line(&stage, &format!("/opt/acme/etc/acme.conf.{copy}")), "");
+        let note = format!(
+            "note: @ROOT@/opt/acme/etc/acme.conf.{copy} is a copy that a patch made; it is left out\n"
+        );
+        assert!(run.stderr.contains(&note), "{}", run.stderr);
+    }
+    assert_ne!(line(&stage, "/opt/acme/etc/other.patch-ACME-02"), "", "no file is beside it");
+}
+
+#[test]
+fn a_refresh_says_that_it_follows_no_package_from_a_directory() {
+    let stage = with_tree();
+    let refreshed = || stage.run("adopt --refresh -R @ROOT@").ok();
+    assert_eq!(refreshed(), "No package was adopted from dpkg or rpm.\n");
+    stage.run("adopt --pkg ACMEown --pkg-version 1.0 --dir /opt/acme -R @ROOT@").ok();
+    assert_eq!(
+        refreshed(),
+        "No package was adopted from dpkg or rpm; ACMEown (adopted from a directory) is not followed.\n\
+         hint: patchadm -R @ROOT@ check --contents\n"
+    );
+}
+
+#[test]
 fn a_tree_becomes_a_package_that_a_patch_fits_and_comes_back_from() {
     let stage = with_tree();
     let software = Tree::of(&stage.root(), &["var/sadm"]);
@@ -64,7 +95,7 @@ fn a_tree_becomes_a_package_that_a_patch_fits_and_comes_back_from() {
         stage.run(adopt).ok(),
         "Adopted package ACMEown: 8 objects, 1 of them directories that other packages have as well.\n\
          Its current files count as unmodified; patchadm detects later edits.\n\
-         hint: patchadm build --pkg ACMEown --arch i386 --base-version 1.0 --id ID --from OLD --to NEW -o PATCH\n"
+         hint: patchadm build --pkg ACMEown --arch i386 --base-version 1.0 --editable '*.conf' --id ID --from OLD --to NEW -o PATCH\n"
     );
     assert_eq!(Tree::of(&stage.root(), &["var/sadm"]), software, "not a byte is moved");
     assert!(line(&stage, "/opt/acme/bin/again").starts_with("/opt/acme/bin/again f none 0755 "));
@@ -233,6 +264,8 @@ fn what_dpkg_has_recorded_is_adopted_as_it_lies() {
     assert!(said.contains("  @ROOT@/lib/libweb.so differs from its record\n"), "{said}");
     assert!(said.contains("  @ROOT@/usr/share/doc does not exist\n"), "{said}");
     assert!(!said.contains("usr/bin/web "), "{said}");
+    let hint = "hint: patchadm build --pkg DEBweb --arch amd64 --base-version 1:2.0-1 --id ID --from OLD";
+    assert!(said.contains(hint) && !said.contains("count as unmodified"), "{said}");
     assert_eq!(Tree::of(&stage.root(), &["var/sadm"]), software);
     assert_eq!(line(&stage, "/lib"), "", "the link of a merged /usr is nobody's");
     assert!(line(&stage, "/lib/libweb.so").ends_with(" DEBweb"), "named as dpkg names it");

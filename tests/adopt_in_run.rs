@@ -28,6 +28,7 @@ fn a_patch_for_a_package_of_dpkg_names_the_option_that_adopts_it_and_with_it_goe
     let said = stage.run(&format!("add -R @ROOT@ {patch}")).fails(3);
     assert!(said.contains("dpkg web:amd64 1.0-1 is installed, and was not adopted"), "{said}");
     assert!(said.contains("add --adopt PATCH"), "{said}");
+    assert!(said.contains("plan --adopt PATCH` shows the effect\n"), "{said}");
     let said = stage.run(&format!("plan --adopt -R @ROOT@ {patch}")).ok();
     assert!(said.contains("Package DEBweb would be adopted from dpkg web:amd64: 8 objects.\n"), "{said}");
     assert!(said.contains("100-01: would be applied"), "{said}");

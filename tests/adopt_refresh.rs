@@ -123,6 +123,10 @@ fn a_changed_package_refuses_changes_until_its_registration_follows() {
     let said = stage.run("remove -R @ROOT@ 100-01").fails(3);
     assert!(said.contains("dpkg changed web from 1.0-1 to 1.0-2 since it was adopted"), "{said}");
     assert!(said.contains("adopt --refresh"), "{said}");
+    let shown = stage.run("show -R @ROOT@ 100-01").ok();
+    let removal = "     Removal: cannot be removed: package DEBweb: dpkg changed web from 1.0-1 to 1.0-2 since it was \
+        adopted; run `patchadm -R @ROOT@ adopt --refresh`\n";
+    assert!(shown.contains(removal), "{shown}");
     let second = delivered("1.0-2").file("usr/bin/web", 0o755, "web fixed\n");
     let said = stage.patchadd("", &Patch::of("101-01", second)).fails(10);
     assert!(said.contains("dpkg changed web from 1.0-1 to 1.0-2"), "{said}");
@@ -250,7 +254,7 @@ fn a_file_that_dpkg_did_not_write_is_still_edited_after_the_refresh() {
     stage.run("adopt --refresh -R @ROOT@").ok();
     let package = delivered("1.0-2").file("usr/bin/web", 0o755, "web fixed\n");
     let said = stage.patchadd("", &Patch::of("100-01", package)).fails(10);
-    assert!(said.contains("edited since installation: @ROOT@/usr/bin/web"), "{said}");
+    assert!(said.contains("modified locally: @ROOT@/usr/bin/web"), "{said}");
     assert_eq!(stage.text("/usr/bin/web"), "web mine\n");
 }
 
@@ -338,6 +342,11 @@ fn a_fix_that_the_new_version_has_is_contained_and_one_that_it_lacks_is_lost_unt
     dpkg_installs(&stage, Some(&ONE), &TWO, &[]);
     assert!(stage.run("adopt --refresh -R @ROOT@").ok().contains("100-01: contained in web 1.0-2 (dpkg)\n"));
     assert_eq!(stage.run("list --check -R @ROOT@").ok(), "100-01  contained in web 1.0-2 (dpkg)\n");
+    for (option, said) in [("--dry-run ", "would no longer be listed"), ("", "no longer listed")] {
+        let answer = stage.run(&format!("adopt --refresh --accept 100-01 {option}-R @ROOT@")).ok();
+        assert_eq!(answer, format!("100-01: {said}\n"), "nothing was lost");
+    }
+    assert_eq!(stage.run("list -R @ROOT@").ok(), "No patches are applied.\n");
 
     let stage = adopted();
     patched_with_fix_in(&stage, "dpkg web >= 1.0-3");
@@ -350,6 +359,13 @@ fn a_fix_that_the_new_version_has_is_contained_and_one_that_it_lacks_is_lost_unt
     let listed = stage.run("list --check -R @ROOT@");
     assert_eq!((listed.code, listed.stdout.as_str()), (4, "100-01  LOST to web 1.0-2 (dpkg)\n"));
     assert_eq!(stage.run("list -R @ROOT@").code, 0);
+    let package = delivered("1.0-1").file("usr/lib/libweb.so", 0o644, "lib fixed\n");
+    Patch::of("100-01", package).write(&stage.beside("."));
+    let shown = stage.run("show -R @ROOT@ 100-01");
+    assert!(shown.stdout.contains("State: not applied, LOST to web 1.0-2 (dpkg)\n"), "{}", shown.stdout);
+    assert!(shown.stderr.contains("./100-01 names the file or directory\n"), "{}", shown.stderr);
+    let shown = stage.run("show -R @ROOT@ ./100-01").ok();
+    assert!(!shown.contains("LOST"), "{shown}");
     assert!(stage.run("adopt --refresh --accept 999-01 -R @ROOT@").fails(4).contains("it is not applied"));
     let said = stage.run("adopt --refresh --accept 100-01 -R @ROOT@").ok();
     assert_eq!(said, "100-01: the loss of its fix is accepted\n");

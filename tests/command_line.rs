@@ -290,7 +290,11 @@ fn a_classic_option_that_is_not_built_is_named_with_what_to_do_instead() {
         ("patchrm -S Solaris_8 1-01", "-S names the operating system", "patchrm -R /export/SERVICE"),
         ("showrev -w", "-w prints the revision of the window system", "leave it out"),
         ("showrev -s host", "-s queries another host", "ssh HOST showrev -p"),
-        ("list --as-owner", "--as-owner is for verbs that can change a root", "hint: leave it out"),
+        (
+            "--as-owner list",
+            "--as-owner is an option of add, remove and other verbs that change a root, and list does not have it",
+            "hint: queries do not need it",
+        ),
     ] {
         let text = stage.run(line).fails(code_of(line, 1, 2));
         let (what, next) = text.split_once('\n').unwrap();

@@ -311,7 +311,7 @@ fn refusals_are_grouped_and_the_first_of_the_roots_has_the_exit_code() {
         run.stdout,
         format!(
             "4 roots: 0 done, 4 refused.\n  3 × {requires}: {a}, {c}, {d}\n  \
-             1 × 200-01 refused (3): edited since installation: ROOT/opt/ACMEweb/lib/web: {b}\n"
+             1 × 200-01 refused (3): modified locally: ROOT/opt/ACMEweb/lib/web: {b}\n"
         )
     );
     assert!(run.stderr.contains(&format!("patchadm: error: {a}: {requires}\n")), "{}", run.stderr);
@@ -517,7 +517,7 @@ fn questions_are_answered_in_the_order_of_the_roots_with_one_summary() {
     assert_eq!(from(&asked.stdout), [other.as_str(), &both, &first, &bare]);
     assert!(asked.stdout.contains(&format!("{both}: 2 patches\n  100-01  effective ")), "{}", asked.stdout);
     assert!(asked.stdout.contains(&format!("{bare}: No patches are applied.\n")), "{}", asked.stdout);
-    assert!(asked.stdout.contains("5 roots: 4 asked, 1 failed.\n"), "{}", asked.stdout);
+    assert!(asked.stdout.contains("5 roots: 4 answered, 1 failed.\n"), "{}", asked.stdout);
     assert!(asked.stderr.contains(&format!("error: {gone}: failed (1): ")), "{}", asked.stderr);
 
     let lacking = stage.run("list --missing 200-01 --roots list");
@@ -585,7 +585,7 @@ fn a_directory_stands_for_the_roots_in_it() {
     let named = |text: &str| text.lines().filter(|line| line.starts_with('/')).count();
     let text = stage.run("list --roots machines").ok();
     assert!(text.starts_with(&format!("{}: No patches", roots[0].display())), "{text}");
-    assert!(text.ends_with("3 roots: 3 asked.\n"), "{text}");
+    assert!(text.ends_with("3 roots: 3 answered.\n"), "{text}");
     let one = stage.run("list --roots machines/001").ok();
     assert_eq!(named(&one), 1, "a root is that root: {one}");
     assert!(stage.run("add --roots machines delivered/100-01").ok().ends_with("3 roots: 3 done.\n"));

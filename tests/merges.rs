@@ -43,7 +43,8 @@ fn sentence() -> String {
 fn add_names_the_file_and_where_the_new_version_is() {
     let stage = stage();
     let plan = stage.run("plan -R @ROOT@ delivered/100-01").ok();
-    assert!(plan.contains(&format!("note: {}\n", sentence())), "{plan}");
+    let planned = sentence().replace("was kept", "would be kept").replace(" is in ", " would be in ");
+    assert!(plan.contains(&format!("note: {planned}\n")), "{plan}");
     let said = stage.run("add -R @ROOT@ delivered/100-01").ok();
     assert!(said.starts_with("100-01: applied (ACMEweb; 1 locally modified and kept; "), "{said}");
     assert!(said.contains(&format!("  merge: {}\n", sentence())), "{said}");
@@ -75,7 +76,8 @@ fn the_queries_name_a_merge_until_the_file_beside_is_gone() {
     assert!(status.contains(&format!("\nMerges       1: @ROOT@{CONF}\n")), "{status}");
     assert!(
         status.ends_with(&format!(
-            "\nNext         `diff @ROOT@{CONF} @ROOT@{CONF}.patch-100-01` compares the versions; then delete the latter\n"
+            "\nNext         `diff @ROOT@{CONF} @ROOT@{CONF}.patch-100-01` compares the versions; merge what you want into the former, then \
+             delete the latter\n"
         )),
         "{status}"
     );
@@ -152,6 +154,9 @@ fn patches_of_one_run_each_leave_their_version() {
     let said = stage.run("add -R @ROOT@ delivered/100-01 delivered/100-02").ok();
     assert!(said.contains(".patch-100-02\n"), "{said}");
     let status = stage.run("status -R @ROOT@").ok();
-    assert!(status.contains(&format!("\nMerges       1: @ROOT@{CONF}\n")), "one file: {status}");
+    let line = status.lines().find(|line| line.starts_with("Merges       2: ")).unwrap_or_default();
+    for id in ["100-01", "100-02"] {
+        assert!(line.contains(&format!("@ROOT@{CONF}.patch-{id}")), "{status}");
+    }
     assert_eq!(stage.text(CONF), "my conf\n");
 }

@@ -132,7 +132,7 @@ fn files_that_were_edited_are_10_and_all_are_listed() {
     let both = Patch::of("100-01", sparse("ACMEweb", "bin/httpd").file("bin/tool", 0o755, "two\n"));
     assert_eq!(
         refuses(&stage, 10, "", &both),
-        "Patch 100-01 is not applied: edited since installation: @ROOT@/opt/web/bin/httpd, @ROOT@/opt/web/bin/tool.\nSee \
+        "Patch 100-01 is not applied: modified locally: @ROOT@/opt/web/bin/httpd, @ROOT@/opt/web/bin/tool.\nSee \
          patchadd(1M) for instructions"
     );
 }
@@ -358,8 +358,8 @@ fn backing_out_below_a_later_change_is_6() {
     let said = refused(&stage, 6, "patchrm -R @ROOT@ 200-01");
     assert_eq!(
         said,
-        "Patch 200-01 is not backed out: patch 300-01, which was applied later, also changes @ROOT@/opt/web/bin/httpd: its \
-         change depends on the earlier content: the path has type e or v, or its class has a script."
+        "Patch 200-01 is not backed out: patch 300-01, which was applied later, also changes @ROOT@/opt/web/bin/httpd: it \
+         is a configuration file, and its change depends on the earlier content."
     );
 }
 

@@ -136,7 +136,7 @@ fn what_only_the_full_plan_finds_drops_out_with_what_requires_it() {
     assert_eq!(verdicts(&document), ["300-03 refused 3", "100-01 refused 3", "500-01 applied 0"]);
     let reason = entry(&document, "100-01")["reason"].as_str().unwrap().to_owned();
     assert!(
-        reason.starts_with("it requires 300-01 or later, which is refused: edited since installation: "),
+        reason.starts_with("it requires 300-01 or later, which is refused: modified locally: "),
         "{reason}"
     );
     assert_eq!(document["exit_code"], 5);

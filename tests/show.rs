@@ -104,8 +104,7 @@ fn the_patch_that_is_in_the_way_of_a_backout_is_named() {
     }
     let path = "@ROOT@/opt/ACMEweb/bin/httpd";
     let text = stage.run("show -R @ROOT@ 100-01").ok();
-    let because =
-        "its change depends on the earlier content: the path has type e or v, or its class has a script";
+    let because = "it is a configuration file, and its change depends on the earlier content";
     let why =
         format!("cannot be removed: patch 200-01, which was applied later, also changes {path}: {because}");
     assert!(text.ends_with(&format!("     Removal: {why}\n")), "{text}");

@@ -165,7 +165,8 @@ fn each_patch_has_its_form_its_bytes_and_the_reason_why_it_may_go() {
 
     let text = stage.run("undo-data list -R @ROOT@").ok();
     assert!(text.contains("superseded by 100-02") && text.contains("contained by 200-01"), "{text}");
-    assert!(text.lines().any(|line| line.contains(" of ") && line.ends_with(" free")), "{text}");
+    let is_share = |line: &str| line.starts_with("file system ") && line.contains(" free of ");
+    assert!(text.lines().any(is_share), "{text}");
     let total = regex::Regex::new(r"(?m)^4 patches: [0-9.]+ (bytes|KiB) of undo data\n$").unwrap();
     assert!(total.is_match(&text), "{text}");
     assert!(!text.contains("unfinished"), "no run is unfinished: {text}");

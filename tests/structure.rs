@@ -84,6 +84,7 @@ const MODULES: &[(&str, &[Module])] = &[
             ("password", &[]),
             ("path_glob", &[]),
             ("sha256", &[]),
+            ("side_file", &[]),
             ("trial", &["duration"]),
             ("duration", &[]),
         ],

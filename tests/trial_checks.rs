@@ -176,6 +176,7 @@ fn the_history_says_why_a_run_was_reverted_and_what_reverted_it() {
     };
     let run = stage.run(&format!("history -R @ROOT@ {}", number(2))).ok();
     assert!(run.contains("Result: reverted: the probe exited with code 3\n"), "{run}");
+    assert!(run.contains("Trial: of the probe, until "), "{run}");
     let revert = stage.run(&format!("history -R @ROOT@ {}", number(1))).ok();
     assert!(revert.contains("Command: backout of the failed trial of run "), "{revert}");
     let table = stage.run("history -R @ROOT@").ok();
@@ -213,10 +214,14 @@ fn a_command_during_a_probe_waits_for_it_or_is_busy() {
     let status = stage.run("status -R @ROOT@").ok();
     assert!(status.contains("on trial; its probe is running"), "{status}");
     assert!(!status.contains("on trial until") && !status.contains("confirm"), "{status}");
-    let mut waiting = stage.command("add --wait 1m -R @ROOT@ delivered/200-01");
-    let mut waiting = waiting.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut waiting = stage.command("update --wait 1m -R @ROOT@ -M delivered 200-01");
+    let waiting = waiting.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     fs::write(&go, "").unwrap();
-    assert!(probing.wait().unwrap().success() && waiting.wait().unwrap().success());
+    assert!(probing.wait().unwrap().success());
+    let waited = waiting.wait_with_output().unwrap();
+    let said = [waited.stdout, waited.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    assert!(waited.status.success() && !said.contains("on trial"), "the probe is over: {said}");
     assert_eq!(stage.text("/opt/ACMEweb/bin/tool"), "tool\n");
     // A trial that waits for a confirmation is not over by itself.
     stage.run("remove -R @ROOT@ 200-01 100-01").ok();

@@ -71,6 +71,10 @@ fn the_last_run_is_undone_and_then_that() {
         "{said}"
     );
     assert!(said.contains("hint: patchadm -R @ROOT@ undo -M DEPOT\n"), "{said}");
+    let earlier = number(&all[all.len() - 3]);
+    let further =
+        format!("was itself an undo; to go further back, name a run: `patchadm -R @ROOT@ undo {earlier}`\n");
+    assert!(said.contains(&further), "{said}");
     assert_eq!(said.matches("undo [option...]").count(), 1, "{said}");
     let said = stage.run("undo -R @ROOT@ --down-to 2026-11-20").fails(2);
     assert!(said.contains("hint: patchadm remove --down-to POINT"), "{said}");

@@ -252,7 +252,7 @@ fn an_option_that_another_action_of_the_verb_has_is_refused() {
             "required arguments were not provided:\n      --key",
         ),
         ("-R @ROOT@ order -M @/", "the argument '--root <ROOT>' cannot be used with '--depot <DIR>'"),
-        ("-R @ROOT@ libs list --wait 1", "unexpected argument '--wait'"),
+        ("-R @ROOT@ libs list --wait 1", "--wait is an option of add, remove and other verbs"),
         ("-R @ROOT@ libs list --trust-root", "--trust-root"),
         ("-R @ROOT@ adopt --forget --pkg ACMEweb --arch x", "cannot be used with '--arch <ARCH>'"),
         ("-R @ROOT@ undo 2 --offline", "--offline is for patches that are applied again"),
@@ -264,6 +264,46 @@ fn an_option_that_another_action_of_the_verb_has_is_refused() {
     }
     assert!(!stage.beside("k.sec").exists());
     assert!(stage.run("-R @ROOT@ list").ok().contains("100-01"));
+}
+
+#[test]
+fn an_option_of_other_verbs_is_refused_with_verbs_that_have_it() {
+    let stage = stage();
+    let verbs = verbs_and_actions();
+    for option in [
+        "--as-owner",
+        "--trust-root",
+        "--wait",
+        "--note",
+        "-n",
+        "-y",
+        "--diff",
+        "--all-or-nothing",
+        "--adopt",
+        "--edited",
+        "--check",
+        "-M",
+        "--offline",
+        "--roots",
+        "--jobs",
+        "--reboot-code",
+        "--trial",
+        "--probe",
+    ] {
+        let said = stage.run(&format!("history {option} -R @ROOT@")).fails(2);
+        let begin = format!("patchadm: error: {option} is an option of ");
+        let named = said.strip_prefix(&begin).unwrap_or_else(|| panic!("{option}: {said}"));
+        let (named, _) = named.split_once(", and history does not have it\n").unwrap();
+        let named: Vec<&str> = named
+            .split(", ")
+            .flat_map(|some| some.split(" and "))
+            .filter(|one| !one.starts_with("other "))
+            .collect();
+        for verb in named {
+            assert!(verbs.iter().any(|known| known == verb), "{option}: {verb}");
+            assert!(has_option(&stage, verb, option), "{option}: {verb}");
+        }
+    }
 }
 
 #[test]

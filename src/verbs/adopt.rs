@@ -141,6 +141,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         call.output.heedless();
     }
     let (wait, dry_run) = (args.wait.seconds, args.dry_run.dry_run);
+    let editable: Vec<String> = args.editable.iter().map(|glob| glob.as_str().to_owned()).collect();
     let result = if let Some(package) = args.forgotten()? {
         call.change(&root, command.name(), wait, |caller| forget_software(&root, &package, dry_run, caller))?
     } else {
@@ -148,7 +149,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         call.change(&root, command.name(), wait, |caller| adopt_software(&root, &request, caller))?
     };
     let reply = match result {
-        Ok(report) => AdoptReply::of(command, report, dry_run),
+        Ok(report) => AdoptReply::of(command, report, (dry_run, editable.as_slice())),
         Err(failed) => return Err(change_or_plan_failed(&root, command, &failed, dry_run).into()),
     };
     Ok(Reply::about(&root, reply.exit, reply))
@@ -251,15 +252,17 @@ fn has_dots(path: &Path) -> bool {
 }
 
 /// Returns the command that makes a patch for the package, with the values that the patch must have.
-fn build_command(params: &Params) -> String {
+fn build_command(params: &Params, editable: &[String]) -> String {
     let value = |name: &str| Wording::quoted(params.text(name).trim());
     let basedir = match params.text("BASEDIR").trim() {
         "" | "/" => String::new(),
         basedir => format!(" --basedir {}", Wording::quoted(basedir)),
     };
+    let globs = editable.iter().map(|glob| format!(" --editable {}", Wording::quoted(glob)));
+    let globs: String = globs.collect();
     let (pkg, arch, version) = (value("PKG"), value("ARCH"), value("VERSION"));
     format!(
-        "patchadm build --pkg {pkg} --arch {arch} --base-version {version}{basedir} --id ID --from OLD --to NEW -o PATCH"
+        "patchadm build --pkg {pkg} --arch {arch} --base-version {version}{basedir}{globs} --id ID --from OLD --to NEW -o PATCH"
     )
 }
 
@@ -279,9 +282,12 @@ struct AdoptReply {
     exit: Exit,
     #[serde(skip)]
     forgets: bool,
-    /// The command that makes a patch for a tree; another input of `build` says these values itself.
+    /// The command that makes a patch; packages of dpkg or rpm have these values themselves, single files do not.
     #[serde(skip)]
     build: Option<String>,
+    /// Neither dpkg nor rpm records the files.
+    #[serde(skip)]
+    is_bare: bool,
     #[serde(skip)]
     is_plan: bool,
 }
@@ -293,15 +299,16 @@ struct ConflictEntry {
 }
 
 impl AdoptReply {
-    fn of(command: Command, report: SoftwareAdoptionReport, dry_run: bool) -> Self {
+    fn of(command: Command, report: SoftwareAdoptionReport, (dry_run, editable): (bool, &[String])) -> Self {
         let has_conflicts = !report.conflicts.is_empty();
         let result = match report.receipt {
             Some(_) => ResultWord::Done,
             None if dry_run && !has_conflicts => ResultWord::Planned,
             None => ResultWord::Refused,
         };
-        let is_bare = command == Command::Adopt && NativeOrigin::of(&report.params).is_none();
-        let build = (is_bare && report.receipt.is_some()).then(|| build_command(&report.params));
+        let is_adopted = command == Command::Adopt && report.receipt.is_some();
+        let build = is_adopted.then(|| build_command(&report.params, editable));
+        let is_bare = NativeOrigin::of(&report.params).is_none();
         let notes = with_recovery(&report.recovered, report.notes);
         let shown = |paths: &[ObjectPath]| paths.iter().map(ToString::to_string).collect();
         Self {
@@ -324,6 +331,7 @@ impl AdoptReply {
             exit: if has_conflicts { CONFLICT } else { Exit::OK },
             forgets: command == Command::Forget,
             build,
+            is_bare,
             is_plan: dry_run,
         }
     }
@@ -362,7 +370,9 @@ impl CommandReport for AdoptReply {
         }
         output.line(self.sentence())?;
         if let Some(build) = &self.build {
-            output.line("Its current files count as unmodified; patchadm detects later edits.")?;
+            if self.is_bare {
+                output.line("Its current files count as unmodified; patchadm detects later edits.")?;
+            }
             output.line(format!("hint: {build}"))?;
         }
         for (paths, what) in [(&self.differing, "differs from its record"), (&self.missing, "does not exist")]

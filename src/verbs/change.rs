@@ -16,7 +16,6 @@ use patchadm_cli::arguments::{LibraryOptions, NamedPath, RootOption, ScriptOptio
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::exchange_entry::exchange_lines;
 use patchadm_cli::reply::failure::plan_file_refused;
-use patchadm_cli::reply::merge_entry::MergeEntry;
 use patchadm_cli::reply::patch_entry::{PatchEntry, done_lines, in_use_lines};
 use patchadm_cli::reply::patches::{PatchFace, PatchesReport};
 use patchadm_cli::reply::{Exit, Reply, Stop};
@@ -263,7 +262,7 @@ fn of_patches(
     let well = || report.patches.iter().filter(|patch| patch.exit == Exit::OK);
     // A caller who cannot change the root has seen the plan for it.
     let planned = report.patches.iter().filter(|_| report.error.is_some()).map(patch_line);
-    let merges: Vec<String> = well().flat_map(|patch| &patch.merges).map(MergeEntry::sentence).collect();
+    let merges: Vec<String> = well().flat_map(PatchEntry::merge_sentences).collect();
     let notes = report.recovered.iter().chain(&merges);
     let notes = notes.chain(well().flat_map(|patch| &patch.notes)).chain(&report.notes);
     let exchanged = (report.paths.as_slice(), report.holders.as_slice());

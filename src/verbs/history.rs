@@ -236,6 +236,15 @@ impl RunEntry {
         self.typed.is_none() && self.undoes.is_some() && self.trial_end.as_ref().is_some_and(has_reverted)
     }
 
+    /// True if the trial was only that of a probe, as its command line says.
+    fn is_only_probed(&self) -> bool {
+        let has = |option: &str| {
+            let words = self.typed.iter().flat_map(|typed| typed.split(' '));
+            words.filter_map(|word| word.split('=').next()).any(|name| name == option)
+        };
+        has("--probe") && !has("--trial")
+    }
+
     /// Returns the verb or the classic command that was typed.
     fn verb(&self) -> &str {
         if self.is_revert() {
@@ -318,7 +327,11 @@ impl RunEntry {
         lines.splice(6..6, self.patches.iter().map(patch));
         let trial = match (&self.on_trial, &self.trial) {
             (Some(trial), _) => Some(trial.sentence.clone()),
-            (None, Some(trial)) => Some(format!("until {}", deadline(&self.time, &trial.until, zone))),
+            (None, Some(trial)) => {
+                let until = deadline(&self.time, &trial.until, zone);
+                let whose = if self.is_only_probed() { "of the probe, " } else { "" };
+                Some(format!("{whose}until {until}"))
+            }
             (None, None) => None,
         };
         lines.extend(trial.map(|trial| ("Trial", trial)));

@@ -63,7 +63,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let lacking = args.missing.as_deref();
     if args.many.are_named() {
         let surroundings = call.surroundings.clone();
-        let query = RootsQuery { usage: USAGE, answered: "asked", lacking };
+        let query = RootsQuery { usage: USAGE, answered: "answered", lacking };
         return match lacking {
             None => ask_many(call, &args.many, query, &|root| {
                 ListReport::of(root, choice.clone(), &now, &surroundings)

@@ -118,7 +118,7 @@ pub(super) fn missing_patches(
 }
 
 fn of_many(call: &mut Invocation, many: &ManyRoots, analysed: &Analysed) -> anyhow::Result<Reply> {
-    let query = RootsQuery { usage: USAGE, answered: "analysed", lacking: None };
+    let query = RootsQuery { usage: USAGE, answered: "answered", lacking: None };
     ask_many(call, many, query, &|root| match analysed.of_root(root) {
         Err(error) => RootAnswer::failed(root, &error),
         Ok(report) => answer_of(report),

@@ -192,8 +192,8 @@ fn print_change(command: Command, entry: &PatchEntry, output: &mut Output) -> an
 }
 
 fn print_merges_and_notes(entry: &PatchEntry, output: &mut Output) -> anyhow::Result<()> {
-    for merge in &entry.merges {
-        output.line(format!("  merge: {}", merge.sentence()))?;
+    for sentence in entry.merge_sentences() {
+        output.line(format!("  merge: {sentence}"))?;
     }
     for note in &entry.notes {
         output.line(format!("  note: {note}"))?;

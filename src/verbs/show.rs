@@ -133,7 +133,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
             ))
             .into());
         }
-        let of_roots = RootsQuery { usage: USAGE, answered: "asked", lacking: None };
+        let of_roots = RootsQuery { usage: USAGE, answered: "answered", lacking: None };
         return ask_many(call, &many, of_roots, &|root| match shown(root, &words, &query, None) {
             Ok((_, report)) => report.answer_of_root(root),
             Err(error) => RootAnswer::failed(root, &error),
@@ -222,6 +222,13 @@ fn answer(
     }
     let mut unreadable = None;
     if let Some(call) = call.filter(|_| word.exists()) {
+        // Only the file has objects to show.
+        let is_plain = !is_path && !query.has_files && !query.has_diff;
+        let ended = is_plain.then(|| EndedPatch::of(root, &text, query.surroundings.zone)).flatten();
+        if let Some(ended) = ended {
+            let note = format!("{text} is a patch that ended here; ./{text} names the file or directory");
+            return Ok((Answer::Ended(ended), Some(note)));
+        }
         match source::open(Origin::Path(word), Extent::Everything) {
             Ok((_, image)) if id_of(&image).is_some() => {
                 let patch = DeliveredPatch::of(Some(call), root, (word, &image), query)?;

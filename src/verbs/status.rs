@@ -210,7 +210,10 @@ impl StatusReport {
             steps.push(step(&format!("show {id}"), "shows what can be done about the lost fix"));
         }
         if let Some(merge) = self.merges.first() {
-            steps.push(NextStep::new(&merge.comparison(), "compares the versions; then delete the latter"));
+            steps.push(NextStep::new(
+                &merge.comparison(),
+                "compares the versions; merge what you want into the former, then delete the latter",
+            ));
         }
         steps.truncate(MOST_STEPS);
         steps
@@ -239,13 +242,17 @@ impl StatusReport {
         self.unfinished.is_some() || self.stuck_stage.is_some() || self.leftovers.is_some()
     }
 
-    /// Returns the edited files that wait to be merged: how many, and the first of them.
+    /// Returns the edited files that wait to be merged: how many, and the first of them. Several versions of one file are named themselves.
     fn merge_words(&self) -> String {
-        let mut paths: Vec<&str> = self.merges.iter().map(MergeEntry::shown).collect();
-        paths.dedup();
-        match paths.len() {
+        let by_path = self.merges.chunk_by(|one, other| one.shown() == other.shown());
+        let names = by_path.flat_map(|merges| {
+            let name = if merges.len() == 1 { MergeEntry::shown } else { MergeEntry::shown_beside };
+            merges.iter().map(name)
+        });
+        let names: Vec<&str> = names.collect();
+        match names.len() {
             0 => "none".to_owned(),
-            number => format!("{number}: {}", named_or_none(&paths)),
+            number => format!("{number}: {}", named_or_none(&names)),
         }
     }
 

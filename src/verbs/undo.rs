@@ -12,7 +12,7 @@ use patchadm_changeset::transaction::{ForeseenRecovery, Recovered, foresee_recov
 use patchadm_cli::arguments::fetching::{DepotOption, OfflineOption};
 use patchadm_cli::arguments::{LibraryOptions, ScriptOptions, parse};
 use patchadm_cli::call::Invocation;
-use patchadm_cli::reply::failure::{change_failed, hinted};
+use patchadm_cli::reply::failure::{change_failed, hinted, joined};
 use patchadm_cli::reply::patches::{EndCodes, PatchFace, PatchesReport};
 use patchadm_cli::reply::words::{print_recovery, recovery_sentence};
 use patchadm_cli::reply::{CommandReport, Reply, ResultWord, Stop};
@@ -211,6 +211,12 @@ fn request(
                 run.name,
                 patches.join(", ")
             );
+            let further = run.earlier.as_ref().map(|earlier| {
+                let undo = wording.verb(&format!("undo {earlier}"));
+                let number = number_of(&run.name);
+                format!("run {number} was itself an undo; to go further back, name a run: {undo}")
+            });
+            let message = joined([message, further.unwrap_or_default()]);
             let named = args.run.as_ref().map(|_| format!(" {}", number_of(&run.name)));
             let undo = format!("undo -M DEPOT{}", named.unwrap_or_default());
             let message = hinted(&message, &wording.verb(&undo));

@@ -339,7 +339,10 @@ fn changed_for_another_package() {
 fn not_handed_on() {
     let stage = stage();
     let file = "bin/httpd";
-    applied(&stage, &[&settings("100-01", file), &settings("200-01", file), &settings("300-01", file)]);
+    applied(&stage, &[&settings("100-01", file), &settings("200-01", file)]);
+    let said = stage.run("remove -R @ROOT@ 100-01").fails(3);
+    assert!(said.ends_with("remove 200-01`, and apply it again afterwards\n"), "{said}");
+    applied(&stage, &[&settings("300-01", file)]);
     let typed = until_accepted(&stage, "remove -R @ROOT@ 100-01");
     assert_eq!(typed, ["patchadm -R @ROOT@ remove 300-01", "patchadm -R @ROOT@ remove 200-01"]);
     assert_eq!(stage.text("/opt/ACMEweb/bin/httpd"), "one\n");
@@ -392,6 +395,11 @@ fn of_another_architecture() {
     assert!(said.contains(why), "{said}");
     let listed = type_it(&stage, &said, &[("DEPOT", "delivered")]).ok();
     assert!(listed.contains("200"), "{listed}");
+    let other = Package::new("OTHER").file("bin/other", 0o755, "one\n");
+    Patch::of("300-01", other).write(&stage.beside("other"));
+    let said = stage.run("add -R @ROOT@ other/300-01").fails(3);
+    let adopt = "register a directory that was never adopted with `patchadm -R @ROOT@ adopt --pkg PKG";
+    assert!(said.contains("(not installed)") && said.contains(adopt), "{said}");
 }
 
 fn not_applied() {

@@ -48,6 +48,7 @@ pub mod path_glob;
 pub mod policy;
 pub mod program_run;
 pub mod sha256;
+pub mod side_file;
 pub mod sign;
 pub mod source;
 pub mod stage;

@@ -12,7 +12,7 @@ use patchadm_cli::surroundings::Output;
 use patchadm_cli::surroundings::caller::HOOK_WAIT;
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::patches::overtaken::{
-    RegistrationRefreshReport, RegistrationRefreshRequest, refresh_registrations,
+    RegistrationRefreshReport, RegistrationRefreshRequest, followed_packages, refresh_registrations,
 };
 use patchadm_inputs::native::NativeManager;
 use patchadm_planning::plan::refusal::{Command, Wording};
@@ -71,8 +71,32 @@ struct AdoptRefreshReply {
     exit: Exit,
     #[serde(skip)]
     is_hook: bool,
+    /// Without a change.
+    #[serde(skip)]
+    unchanged: Vec<String>,
     #[serde(skip)]
     wording: Wording,
+}
+
+/// Returns the lines of a refresh that found nothing to do.
+fn unchanged_lines(root: &Root, wording: &Wording) -> Vec<String> {
+    let (first, bare) = match followed_packages(root) {
+        Ok((false, bare)) => ("No package was adopted from dpkg or rpm", bare),
+        Ok((true, bare)) if !bare.is_empty() => {
+            ("All packages adopted from dpkg or rpm match their package manager", bare)
+        }
+        _ => return vec!["All adopted packages match their package manager.".to_owned()],
+    };
+    if bare.is_empty() {
+        return vec![format!("{first}.")];
+    }
+    let is = if bare.len() == 1 { "is" } else { "are" };
+    let names: Vec<&str> = bare.iter().map(PkgInst::as_str).collect();
+    let check = wording.verb("check --contents");
+    vec![
+        format!("{first}; {} (adopted from a directory) {is} not followed.", names.join(", ")),
+        format!("hint: {}", check.trim_matches('`')),
+    ]
 }
 
 impl AdoptRefreshReply {
@@ -85,6 +109,7 @@ impl AdoptRefreshReply {
         let notes = with_recovery(&report.recovered, notes);
         // A hook is called between unpacking and configuring, and is called again.
         let is_left = !report.left.is_empty() && !args.from_hook;
+        let wording = Wording::of_verbs(root.prefix());
         Self {
             result,
             changed: report.receipt.is_some(),
@@ -96,7 +121,8 @@ impl AdoptRefreshReply {
                 (true, false) => Exit::of_verb(ExitCause::NativeChanged),
             },
             is_hook: args.from_hook,
-            wording: Wording::of_verbs(root.prefix()),
+            unchanged: if args.from_hook { Vec::new() } else { unchanged_lines(root, &wording) },
+            wording,
         }
     }
 }
@@ -108,10 +134,8 @@ impl CommandReport for AdoptRefreshReply {
         } else {
             self.entries.sentences(self.result == ResultWord::Planned)
         };
-        if lines.is_empty() && !self.is_hook {
-            output.line("All adopted packages match their package manager.")?;
-        }
-        for line in &lines {
+        let lines = if lines.is_empty() { &self.unchanged } else { &lines };
+        for line in lines {
             output.line(self.wording.completed(line).as_ref())?;
         }
         Ok(())

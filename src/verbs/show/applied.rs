@@ -262,7 +262,12 @@ impl AppliedPatch {
         lines.push(("Signature", signature.unwrap_or_default()));
         let undo = |undo: &PackageUndo| format!("{} {}", undo.package, undo_words(undo));
         lines.extend(listed.undo.iter().map(|one| ("Undo data", undo(one))));
-        lines.push(("Removal", listed.removable.words()));
+        let mut removal = listed.removable.words();
+        if !listed.removable.hint.is_empty() {
+            let wording = Wording::of_verbs(root.prefix());
+            removal = format!("{removal}; {}", wording.completed(&listed.removable.hint));
+        }
+        lines.push(("Removal", removal));
         lines
     }
 }

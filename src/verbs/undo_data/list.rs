@@ -122,7 +122,7 @@ fn title(area: SpaceArea) -> &'static str {
         SpaceArea::Logs => "logs",
         SpaceArea::KeptLibraries => "kept libraries",
         SpaceArea::Cache => "cache",
-        SpaceArea::Other => "other",
+        SpaceArea::Other => "other patchadm files",
     }
 }
 
@@ -156,7 +156,8 @@ impl CommandReport for SpaceReply {
         }
         output.line(format!("{:20} {:>11}", "all", human(self.bytes)))?;
         for FileSystemShare { path, bytes, size, free } in &self.file_systems {
-            output.line(format!("{path}: {} of {}; {} free", human(*bytes), human(*size), human(*free)))?;
+            let (bytes, size, free) = (human(*bytes), human(*size), human(*free));
+            output.line(format!("file system {path}: {bytes} of these files; {free} free of {size}"))?;
         }
         if self.freeable > 0 {
             output.line(format!("{} gives {} back", self.commit, human(self.freeable)))?;

@@ -1,7 +1,5 @@
 //! Options of other verbs or classic commands that this command does not have: their meaning, and an alternative.
 
-const OF_CHANGES: [&str; 2] = ["--as-owner", "--trust-root"];
-
 /// Options of most verbs, with their effect there.
 const OF_SOME_VERBS: [(&str, &str); 7] = [
     ("-R", "-R is for verbs that work on a root"),
@@ -14,27 +12,33 @@ const OF_SOME_VERBS: [(&str, &str); 7] = [
 ];
 
 /// Options of a few verbs, with these verbs.
-const OF_FEW_VERBS: [(&str, &str); 4] = [
+const OF_FEW_VERBS: [(&str, &str); 21] = [
+    ("--as-owner", CHANGES),
+    ("--trust-root", CHANGES),
+    ("--wait", CHANGES),
+    ("--note", CHANGES),
+    ("-n", CHANGES),
+    ("--dry-run", CHANGES),
+    ("-y", ASKING),
+    ("--yes", ASKING),
+    ("--diff", "add, plan, remove, show, undo and update"),
+    ("--all-or-nothing", "add, plan, remove and update"),
+    ("--adopt", "add, plan and update"),
+    ("--edited", "add, plan and update"),
+    ("--check", "list, missing, report and update"),
+    ("-M", WITH_DEPOT),
+    ("--depot", WITH_DEPOT),
+    ("--offline", "add, check, missing, plan, show, status, undo and update"),
     ("--roots", "add, check, list, missing, plan, recover, remove, show and update"),
+    ("--jobs", "add, check, list, missing, plan, recover, remove, show and update"),
     ("--reboot-code", "update"),
     ("--trial", "add, update and stage promote"),
     ("--probe", "add, update and stage promote"),
 ];
 
-const QUERIES: [&str; 12] = [
-    "missing",
-    "build",
-    "delta",
-    "order",
-    "list",
-    "show",
-    "check",
-    "lint",
-    "help",
-    "setup completions",
-    "setup links",
-    "demo",
-];
+const CHANGES: &str = "add, remove and other verbs that change a root";
+const ASKING: &str = "add, remove, undo, update and stage promote";
+const WITH_DEPOT: &str = "add, missing, plan, show, undo and update";
 
 /// Known options without effect: command, option, meaning and reason, alternative.
 const LATER: &[(&str, &str, &str, &str)] = &[
@@ -58,6 +62,12 @@ const LATER: &[(&str, &str, &str, &str)] = &[
     ("add", "--save-plan", SAVED_BY_PLAN, SAVE_A_PLAN),
     ("update", "--save-plan", SAVED_BY_PLAN, SAVE_A_PLAN),
     ("update", "--plan", "--plan is an option of add: a saved plan names its patches", SAVE_A_PLAN),
+    (
+        "add",
+        "--reboot-code",
+        "--reboot-code is an option of update, and add does not have it",
+        "for `add`, read `reboot` in `--json`",
+    ),
     ("missing", "--exclude", "--exclude is an option of add, update and plan", "use `--ignore ID`"),
     ("add", "--ignore", IGNORED_BY_MISSING, USE_EXCLUDE),
     ("update", "--ignore", IGNORED_BY_MISSING, USE_EXCLUDE),
@@ -105,7 +115,7 @@ fn is_about_stages(command: &str) -> bool {
 }
 
 /// Returns the lines about an option that `command` knows but does not have.
-pub(super) fn later_option(command: &str, is_verb: bool, option: &str) -> Option<String> {
+pub(super) fn later_option(command: &str, is_verb: bool, queries: &[&str], option: &str) -> Option<String> {
     let known = LATER.iter().find(|(of, name, ..)| *of == command && *name == option);
     if let Some((_, _, what, instead)) = known {
         return Some(format!("{what}\nhint: {instead}"));
@@ -116,14 +126,13 @@ pub(super) fn later_option(command: &str, is_verb: bool, option: &str) -> Option
     if let Some((_, what)) = OF_SOME_VERBS.iter().find(|(name, _)| *name == option) {
         return is_verb.then(|| format!("{what}, and {command} is not one of them\nhint: leave it out"));
     }
-    if let Some((_, verbs)) = OF_FEW_VERBS.iter().find(|(name, _)| is_verb && *name == option) {
-        return Some(format!("{option} is an option of {verbs}, and {command} does not have it"));
-    }
-    (QUERIES.contains(&command) && OF_CHANGES.contains(&option)).then(|| {
-        format!(
-            "{option} is for verbs that can change a root, and {command} changes nothing\nhint: leave it out"
-        )
-    })
+    let (_, verbs) = OF_FEW_VERBS.iter().find(|(name, _)| is_verb && *name == option)?;
+    let hint = match *verbs {
+        CHANGES | ASKING if queries.contains(&command) => "\nhint: queries do not need it",
+        CHANGES | ASKING => "\nhint: leave it out",
+        _ => "",
+    };
+    Some(format!("{option} is an option of {verbs}, and {command} does not have it{hint}"))
 }
 
 #[cfg(test)]
@@ -132,23 +141,34 @@ mod tests {
 
     #[test]
     fn an_option_of_a_few_verbs_names_them_where_another_verb_is_given_it() {
-        let told = |command, option| later_option(command, true, option);
+        let told = |command, option| later_option(command, true, &["status"], option);
         assert_eq!(
             told("add", "--reboot-code").as_deref(),
-            Some("--reboot-code is an option of update, and add does not have it")
+            Some(
+                "--reboot-code is an option of update, and add does not have it\n\
+                 hint: for `add`, read `reboot` in `--json`"
+            )
         );
+        let of_changes = |command: &str, hint: &str| {
+            Some(format!(
+                "--as-owner is an option of add, remove and other verbs that change a root, and {command} does not \
+                 have it\nhint: {hint}"
+            ))
+        };
+        assert_eq!(told("status", "--as-owner"), of_changes("status", "queries do not need it"));
+        assert_eq!(told("keygen", "--as-owner"), of_changes("keygen", "leave it out"));
         for command in ["key", "status", "report"] {
             assert!(
                 told(command, "--roots")
                     .is_some_and(|text| text.contains(" recover, remove, show and update"))
             );
         }
-        assert_eq!(later_option("pkginfo", false, "--roots"), None);
+        assert_eq!(later_option("pkginfo", false, &[], "--roots"), None);
     }
 
     #[test]
     fn the_option_that_leaves_patches_out_is_named_where_the_one_of_another_verb_is_given() {
-        let told = |command, option| later_option(command, true, option).unwrap_or_default();
+        let told = |command, option| later_option(command, true, &[], option).unwrap_or_default();
         assert!(told("missing", "--exclude").ends_with("\nhint: use `--ignore ID`"));
         for command in ["add", "update", "plan"] {
             assert!(told(command, "--ignore").ends_with("\nhint: use `--exclude ID`"));

@@ -172,9 +172,10 @@ pub fn parse<A: clap::Parser>(call: &mut Invocation, usage: &'static str) -> Res
     }
     let name = call.name;
     let is_verb = is_of_verbs(call.program);
+    let queries = call.of.queries;
     let stop = |error: clap::Error| match error.kind() {
         ErrorKind::DisplayHelp => Stop::Help(help_text(&command, &error)),
-        _ => stop(&error, (name, is_verb), usage),
+        _ => stop(&error, (name, is_verb, queries), usage),
     };
     let matches = command.clone().try_get_matches_from(words(call)).map_err(stop)?;
     must_suit_several_roots(&command, &matches, usage)?;
@@ -301,7 +302,11 @@ pub fn refuse_unsupported<const N: usize>(
     }
 }
 
-fn stop(error: &clap::Error, (command, is_verb): (&str, bool), usage: &'static str) -> Stop {
+fn stop(
+    error: &clap::Error,
+    (command, is_verb, queries): (&str, bool, &[&str]),
+    usage: &'static str,
+) -> Stop {
     let text = error.render().to_string();
     if error.kind() == ErrorKind::DisplayVersion {
         return Stop::Help(text);
@@ -313,7 +318,7 @@ fn stop(error: &clap::Error, (command, is_verb): (&str, bool), usage: &'static s
     };
     if error.kind() == ErrorKind::UnknownArgument
         && let Some(message) =
-            named(ContextKind::InvalidArg).and_then(|option| later_option(command, is_verb, option))
+            named(ContextKind::InvalidArg).and_then(|option| later_option(command, is_verb, queries, option))
     {
         return Stop::Usage { message, usage };
     }

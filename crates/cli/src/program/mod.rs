@@ -26,6 +26,7 @@ use crate::surroundings::bar::CommandBar;
 use crate::surroundings::manner::width_of_help;
 use crate::surroundings::{Output, Surroundings};
 use help::{overview, unknown_command, usage_text};
+use patchadm_planning::plan::refusal::Wording;
 use sibling::run_here_or_become;
 
 pub const fn classic(name: &'static str, about: &'static str, run: RunCommand) -> Applet {
@@ -141,13 +142,23 @@ fn choose(of: &'static Program, words: Vec<OsString>) -> Result<ChosenCommand, S
     if let Some(only) = of.only {
         ask_for_help(only, &mut arguments);
     }
-    let name = match (of.only, place_of_name(&arguments)) {
+    let place = place_of_name(&arguments);
+    let name = match (of.only, place) {
         (Some(only), _) if !arguments.first().is_some_and(is_internal) => only.into(),
         (_, Some(place)) => arguments.remove(place),
         (_, None) => without_command(of, &arguments)?,
     };
     let Some(applet) = of.applets.iter().find(|applet| name == applet.name) else {
-        let message = unknown_command(of, &name.to_string_lossy());
+        let mut message = unknown_command(of, &name.to_string_lossy());
+        let before = place.and_then(|place| arguments.get(place.checked_sub(1)?)?.to_str());
+        let next = place.and_then(|place| arguments.get(place));
+        let verb =
+            of.applets.iter().find(|applet| applet.is_listed() && next.is_some_and(|it| it == applet.name));
+        // The value of an option that belongs after the verb, as in `-M DEPOT missing`.
+        if let (Some(option), Some(verb)) = (before.filter(|word| word.starts_with('-')), verb) {
+            let value = Wording::quoted(&name.to_string_lossy());
+            message = format!("{message}\nhint: write `{option} {value}` after `{}`", verb.name);
+        }
         return Err(Stop::Usage { message, usage: of.usage });
     };
     Ok(ChosenCommand { applet, program: applet.program(of.name), arguments })
@@ -358,6 +369,9 @@ mod tests {
         assert_eq!(stop.to_string(), "there is no command `frobnicate`");
         let stop = choose(&PATCHADM, ["patchadm", "lsit"].map(OsString::from).into()).err().unwrap();
         assert_eq!(stop.to_string(), "there is no command `lsit`\ndid you mean `list`?");
+        let line = ["patchadm", "-R", "/a", "-M", "/d", "status"].map(OsString::from).into();
+        let stop = choose(&PATCHADM, line).err().unwrap();
+        assert_eq!(stop.to_string(), "there is no command `/d`\nhint: write `-M /d` after `status`");
     }
 
     #[test]

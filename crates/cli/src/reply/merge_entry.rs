@@ -73,6 +73,10 @@ impl MergeEntry {
         &self.shown
     }
 
+    pub fn shown_beside(&self) -> &str {
+        &self.shown_beside
+    }
+
     pub fn sentence(&self) -> String {
         let Self { shown, shown_beside, patch, .. } = self;
         if self.is_of_edited {
@@ -80,6 +84,17 @@ impl MergeEntry {
         }
         format!(
             "{shown} is modified locally and was kept; the version from patch {patch} is in {shown_beside}"
+        )
+    }
+
+    /// The same before the run.
+    pub fn plan_sentence(&self) -> String {
+        let Self { shown, shown_beside, patch, .. } = self;
+        if self.is_of_edited {
+            return format!("{shown} was modified locally; that version would be in {shown_beside}");
+        }
+        format!(
+            "{shown} is modified locally and would be kept; the version from patch {patch} would be in {shown_beside}"
         )
     }
 

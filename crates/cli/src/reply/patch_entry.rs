@@ -136,6 +136,11 @@ impl PatchEntry {
         self.verdict == "planned"
     }
 
+    pub fn merge_sentences(&self) -> impl Iterator<Item = String> {
+        let sentence = if self.is_planned() { MergeEntry::plan_sentence } else { MergeEntry::sentence };
+        self.merges.iter().map(sentence)
+    }
+
     pub fn result(&self) -> ResultWord {
         match &self.failure {
             // It is not in force, and is not going to be.
@@ -348,8 +353,8 @@ pub fn plan_text(root: &Root, entry: &PatchEntry) -> String {
         let whose = script.package.as_ref().map_or("the patch", PkgInst::as_str);
         let _ = writeln!(text, "  {:<16} {whose} ({})", script.name, script.why);
     }
-    for merge in &entry.merges {
-        let _ = writeln!(text, "note: {}", merge.sentence());
+    for sentence in entry.merge_sentences() {
+        let _ = writeln!(text, "note: {sentence}");
     }
     for note in &entry.notes {
         let _ = writeln!(text, "note: {note}");

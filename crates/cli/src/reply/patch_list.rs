@@ -29,7 +29,7 @@ use patchadm_inputs::format::overtaken::{OvertakenPatch, OvertakenState};
 use patchadm_inputs::native::{Distribution, NATIVE_VERSION, NativeChange, NativeIdentity, package_url};
 use patchadm_planning::plan::clock::Now;
 use patchadm_planning::plan::kept_libraries::KeptLibrary;
-use patchadm_planning::plan::refusal::Command;
+use patchadm_planning::plan::refusal::{Command, Reason, Wording, of_native_change};
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::{Params, PkgInst};
 use patchadm_svr4::patch::{FixId, PatchList};
@@ -393,6 +393,18 @@ impl AppliedPatchEntry {
         if overview.would_end(&self.id).is_none() && overview.uncertain(&self.packages).is_some() {
             self.state.push("uncertain");
         }
+        // An overruled package is no reason for a refusal.
+        let stale = overview.changes.iter().find(|(package, change)| {
+            !matches!(change, NativeChange::Overruled { .. })
+                && self.packages.iter().any(|name| name == package.as_str())
+        });
+        if let Some((package, change)) = stale.filter(|_| self.removable.now) {
+            let (package, change) = (package.clone(), Box::new(change.clone()));
+            let hint = of_native_change(&change, &Wording::default());
+            let refusal = Reason::NativeChanged { package, change }.of(Command::Patchrm, &self.id);
+            let refused = Err(Failure::Refused(Box::new(refusal)));
+            self.removable = RemovableEntry { hint, ..RemovableEntry::at_a_glance(&refused) };
+        }
         self
     }
 
@@ -470,6 +482,9 @@ pub struct RemovableEntry {
     /// True if undo data and objects were read for the answer; otherwise it relies on records and sizes.
     #[serde(skip)]
     pub checked: bool,
+    /// What to do first, without a root; usually empty.
+    #[serde(skip)]
+    pub hint: String,
 }
 
 impl RemovableEntry {
@@ -481,9 +496,10 @@ impl RemovableEntry {
 
     /// By records and sizes.
     pub fn at_a_glance(backout: &Result<(), Failure>) -> Self {
-        let checked = false;
+        let (checked, hint) = (false, String::new());
         let Err(failed) = backout else {
-            return Self { now: true, code: Exit::OK.code(), blocked_by: Vec::new(), reason: None, checked };
+            let code = Exit::OK.code();
+            return Self { now: true, code, blocked_by: Vec::new(), reason: None, checked, hint };
         };
         let in_the_way = match failed {
             Failure::Refused(refusal) => refusal.reason.stands_in_the_way(),
@@ -495,6 +511,7 @@ impl RemovableEntry {
             blocked_by: in_the_way.into_iter().collect(),
             reason: Some(failure::reason(failed)),
             checked,
+            hint,
         }
     }
 

@@ -25,6 +25,9 @@ pub struct RefreshedEntries {
     #[serde(skip)]
     lost_again: Vec<EndedEntry>,
     accepted: Vec<String>,
+    /// Accepted, although nothing was lost.
+    #[serde(skip)]
+    unlisted: Vec<String>,
     missing: Vec<String>,
 }
 
@@ -95,6 +98,7 @@ impl RefreshedEntries {
             lost_again: report.lost_again.into_iter().map(EndedEntry::of).collect(),
             standing: report.standing,
             accepted: report.accepted.iter().map(ToString::to_string).collect(),
+            unlisted: report.unlisted.iter().map(ToString::to_string).collect(),
             missing: report.missing.iter().map(ToString::to_string).collect(),
         }
     }
@@ -165,7 +169,13 @@ impl RefreshedEntries {
                 ),
             });
         }
-        lines.extend(self.accepted.iter().map(|id| format!("{id}: the loss of its fix is accepted")));
+        let accepted = |id: &String| match (self.unlisted.contains(id), is_planned) {
+            (true, false) => format!("{id}: no longer listed"),
+            (true, true) => format!("{id}: would no longer be listed"),
+            (false, false) => format!("{id}: the loss of its fix is accepted"),
+            (false, true) => format!("{id}: the loss of its fix would be accepted"),
+        };
+        lines.extend(self.accepted.iter().map(accepted));
         lines.extend(self.missing.iter().map(|path| format!("  {path} does not exist")));
         lines
     }

@@ -6,6 +6,7 @@ use std::{fmt, io};
 
 use chrono::DateTime;
 use patchadm_inputs::native::FIXED_IN;
+use patchadm_inputs::side_file::main_file;
 use patchadm_releases::{ReleaseObject, compare};
 use patchadm_rootfs::RootError;
 use patchadm_svr4::format::datastream::DatastreamError;
@@ -262,16 +263,6 @@ impl SideFilesFinding {
     }
 }
 
-/// Returns the path of the file beside which one of this name is put.
-fn main_file(path: &ObjectPath) -> Option<ObjectPath> {
-    let (bytes, name) = (path.as_bytes(), path.name());
-    let mark = [&b".edited-"[..], b".patch-"].into_iter().find_map(|mark| {
-        let at = name.windows(mark.len()).position(|part| part == mark)?;
-        (at > 0).then_some(bytes.len() - name.len() + at)
-    })?;
-    ObjectPath::new(bytes.get(..mark)?).ok()
-}
-
 impl fmt::Display for SideFilesFinding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { package, paths } = self;
@@ -335,8 +326,9 @@ fn find_same_times<'p>(
     for (sparse, old) in packages {
         let against = |before: &str, looks_same: &dyn Fn(&ReleaseObject) -> bool| {
             let objects = sparse.delivered.values().map(|delivered| &delivered.object);
-            let paths: Vec<_> =
-                objects.filter(|object| looks_same(object)).map(|object| object.path.clone()).collect();
+            let installed =
+                |object: &ReleaseObject| shown(sparse, &object.path).unwrap_or_else(|_| object.path.clone());
+            let paths: Vec<_> = objects.filter(|object| looks_same(object)).map(installed).collect();
             let (package, before) = (sparse.pkg.to_string(), before.to_owned());
             (!paths.is_empty()).then_some(SameTimeFinding { package, before, paths })
         };

@@ -66,13 +66,13 @@ fn through_delivered() -> Vec<Case> {
 fn through_present() -> Vec<Case> {
     let line = |lines: &'static [&'static str]| move |b: &Bench| b.lines(lines);
     vec![
-        case(2, "a file through a user's link inside the root", ADD, line(&["f none theirs/notes 0644 root root 2 130 0"]), refused(10, "edited since installation")),
+        case(2, "a file through a user's link inside the root", ADD, line(&["f none theirs/notes 0644 root root 2 130 0"]), refused(10, "modified locally")),
         case(2, "a file through a user's link out of the root", ADD, line(&["f none out/passwd 0644 root root 2 130 0"]), refused(10, "leads nowhere")),
         case(2, "a directory through a user's link out of the root", ADD, line(&["d none out/new 0777 root root"]), refused(10, "leads nowhere")),
         case(2, "a file through a package's link", ADD, line(&["f none lib/way/new 0644 root root 2 130 0"]), handled(&["bin/httpd f 755 two\\n", "share/new f 644 x\\n"])),
-        case(2, "a file that replaces a user's link", ADD, line(&["f none out 0644 root root 2 130 0"]), refused(10, "edited since installation")),
+        case(2, "a file that replaces a user's link", ADD, line(&["f none out 0644 root root 2 130 0"]), refused(10, "modified locally")),
         case(2, "an editable file that replaces a user's link", ADD, line(&["e none out 0644 root root 2 130 0"]), handled(&["bin/httpd f 755 two\\n", "out f 644 x\\n", "out.edited-900-01 -> ../../../canary"])),
-        case(2, "a link in place of an installed file", ADD, |b| { let d = b.patch(Bench::web()); fs::remove_file(b.stage.at("/opt/ACMEweb/bin/httpd")).unwrap(); b.stage.symlink("/opt/ACMEweb/bin/httpd", "../../../../canary/passwd"); d }, refused(10, "edited since installation")),
+        case(2, "a link in place of an installed file", ADD, |b| { let d = b.patch(Bench::web()); fs::remove_file(b.stage.at("/opt/ACMEweb/bin/httpd")).unwrap(); b.stage.symlink("/opt/ACMEweb/bin/httpd", "../../../../canary/passwd"); d }, refused(10, "modified locally")),
         case(2, "a link in place of a directory on the way", ADD, |b| { let d = b.patch(Bench::web()); fs::rename(b.stage.at("/opt/ACMEweb/bin"), b.stage.at("/opt/ACMEweb/bin2")).unwrap(); b.stage.symlink("/opt/ACMEweb/bin", "../../../canary"); d }, refused(10, "leads nowhere")),
         case(2, "a file over a user's file behind a user's link, forced", FORCE, line(&["f none theirs/notes 0644 root root 2 130 0"]), handled(&["/home/user/notes f 644 x\\n", "bin/httpd f 755 two\\n"])),
         case(2, "a file over a user's link, forced", FORCE, line(&["f none out 0644 root root 2 130 0"]), handled(&["bin/httpd f 755 two\\n", "out f 644 x\\n"])),
@@ -134,16 +134,16 @@ fn hard() -> Vec<Case> {
 fn directories_over_links() -> Vec<Case> {
     let line = |lines: &'static [&'static str]| move |b: &Bench| b.lines(lines);
     vec![
-        case(5, "a directory over a user's link out of the root", ADD, line(&["d none out 0777 root root"]), refused(10, "edited since installation")),
+        case(5, "a directory over a user's link out of the root", ADD, line(&["d none out 0777 root root"]), refused(10, "modified locally")),
         case(5, "a directory over a user's link to a directory of the root", ADD, line(&["d none theirs 0777 root root"]), handled(&["bin/httpd f 755 two\\n"])),
         case(5, "a directory over a package's link", ADD, line(&["d none lib/way 0700 root root"]), handled(&["bin/httpd f 755 two\\n", "lib/way d 700"])),
-        case(5, "a directory with a set-gid bit over a link", ADD, line(&["d none out 2777 root root"]), refused(10, "edited since installation")),
-        case(5, "a spool directory over a link", ADD, line(&["x none out 0777 root root"]), refused(10, "edited since installation")),
+        case(5, "a directory with a set-gid bit over a link", ADD, line(&["d none out 2777 root root"]), refused(10, "modified locally")),
+        case(5, "a spool directory over a link", ADD, line(&["x none out 0777 root root"]), refused(10, "modified locally")),
         case(5, "a directory over a user's link out of the root, forced", FORCE, line(&["d none out 0777 root root"]), handled(&["bin/httpd f 755 two\\n", "out d 777"])),
         case(5, "a directory over a user's link to a directory of the root, forced", FORCE, line(&["d none theirs 0777 root root"]), handled(&["bin/httpd f 755 two\\n"])),
         case(5, "a pipe over a user's link, forced", FORCE, line(&["p none out 0777 root root"]), handled(&["bin/httpd f 755 two\\n", "out p 777"])),
         case(5, "a directory over a link of the same package", ADD, line(&["s none way=/etc", "d none way 0777 root root"]), refused(28, "is already on line")),
-        case(5, "a pipe over a user's link", ADD, line(&["p none out 0777 root root"]), refused(10, "edited since installation")),
+        case(5, "a pipe over a user's link", ADD, line(&["p none out 0777 root root"]), refused(10, "modified locally")),
         case(5, "a directory over a file", ADD, line(&["d none lib/x 0755 root root"]), handled(&["bin/httpd f 755 two\\n", "lib/x d 755"])),
         case(5, "a file over a directory that is not empty", ADD, line(&["f none lib 0644 root root 2 130 0"]), refused(10, "lib")),
         case(5, "a link over a directory that is not empty", ADD, line(&["s none lib=/etc"]), refused(10, "lib")),

@@ -19,6 +19,7 @@ use patchadm_inputs::native::{
     NativeRegistration,
 };
 use patchadm_inputs::path_glob::PathGlob;
+use patchadm_inputs::side_file::main_file;
 use patchadm_planning::plan::package::adopt::{AdoptableSoftware, IntendedAdoption};
 use patchadm_planning::plan::package::package_records::DamagedPackage;
 use patchadm_planning::plan::refusal::{Command, Reason};
@@ -282,6 +283,16 @@ pub(super) struct SoftwareList {
 }
 
 impl SoftwareList {
+    /// Leaves out copies that patches put beside locally modified files.
+    fn leave_out_copies(&mut self, root: &Root) {
+        let is_copy = |path: &&ObjectPath| main_file(path).is_some_and(|main| self.paths.contains_key(&main));
+        let copies: Vec<ObjectPath> = self.paths.keys().filter(is_copy).cloned().collect();
+        for copy in copies {
+            self.paths.retain(|path, _| *path != copy && !path.is_below(&copy));
+            self.notes.push(format!("{} is a copy that a patch made; it is left out", root.show(&copy)));
+        }
+    }
+
     pub(super) fn of_native(package: &NativePackage) -> Self {
         let sums =
             package.paths.iter().filter_map(|(path, native)| Some((path.clone(), native.sum?))).collect();
@@ -392,6 +403,7 @@ fn listed(root: &Root, top: &ObjectPath, basedir: &ObjectPath) -> Result<Softwar
             list.paths.insert(inner, Ftype::File);
         }
     }
+    list.leave_out_copies(root);
     Ok(list)
 }
 

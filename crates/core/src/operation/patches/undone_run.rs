@@ -20,6 +20,8 @@ pub struct UndoneRun {
     /// No run was named.
     is_last: bool,
     pub work: RunWork,
+    /// Arguments of `undo` for an earlier run, if no run was named and this one was itself an undo.
+    pub earlier: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,14 +66,17 @@ pub fn run_to_undo(root: &Root, word: Option<&str>) -> Result<UndoneRun, Failure
     if lines.iter().any(|line| line.result != DONE) {
         return Err(refusal(UndoReason::RolledBack, name));
     }
+    let earlier = |skips_undos: bool| {
+        let last = last_of_patches(&history, skips_undos);
+        let last = last.filter(|line| word.is_none() && can_be_undone(root, &history, line));
+        last.map(arguments_of_undo)
+    };
     let Some(work) = RunWork::of(&lines) else {
         let command = lines.first().map(|line| line.command.clone()).unwrap_or_default();
-        let earlier =
-            last_of_patches(&history).filter(|line| word.is_none() && can_be_undone(root, &history, line));
-        let earlier = earlier.map(arguments_of_undo);
-        return Err(refusal(UndoReason::OtherCommand { command, earlier }, name));
+        return Err(refusal(UndoReason::OtherCommand { command, earlier: earlier(false) }, name));
     };
-    let run = UndoneRun { name: name.to_owned(), is_last: word.is_none(), work };
+    let earlier = lines.first().filter(|line| line.undoes.is_some()).and_then(|_| earlier(true));
+    let run = UndoneRun { name: name.to_owned(), is_last: word.is_none(), work, earlier };
     run.must_be_gone(root)?;
     Ok(run)
 }
@@ -133,12 +138,13 @@ fn last_run(history: &[HistoryEntry]) -> Option<&str> {
 }
 
 /// Returns the last run that applied or removed patches and was not undone.
-fn last_of_patches(history: &[HistoryEntry]) -> Option<&HistoryEntry> {
+fn last_of_patches(history: &[HistoryEntry], skips_undos: bool) -> Option<&HistoryEntry> {
     let is_undone =
         |run: &str| history.iter().any(|line| line.result == DONE && line.undoes.as_deref() == Some(run));
     let can_be_meant = |line: &&HistoryEntry| {
         line.result == DONE
             && !line.hook
+            && !(skips_undos && line.undoes.is_some())
             && ["patchadd", "promote", "patchrm"].contains(&line.command.as_str())
             && !is_undone(&line.run)
     };
@@ -159,7 +165,7 @@ fn can_be_undone(root: &Root, history: &[HistoryEntry], line: &HistoryEntry) -> 
     let mut of_later = of_later.filter(|other| other.result == DONE && !changes_no_package(other));
     let is_changed =
         of_later.any(|later| later.packages.iter().any(|package| line.packages.contains(package)));
-    let run = UndoneRun { name: line.run.clone(), is_last: false, work };
+    let run = UndoneRun { name: line.run.clone(), is_last: false, work, earlier: None };
     let applied = || {
         let ground = RootAndPolicy::of(root)?;
         ground.recorded(&ground.packages()?)
@@ -246,7 +252,7 @@ mod tests {
         assert_eq!(verb_for(&history, "200-01"), "history", "it was removed");
         assert_eq!(verb_for(&history, "2026-11-28"), "remove --down-to 2026-11-28");
         assert_eq!(verb_for(&history, "9"), "history");
-        let arguments = |history: &[HistoryEntry]| last_of_patches(history).map(arguments_of_undo);
+        let arguments = |history: &[HistoryEntry]| last_of_patches(history, false).map(arguments_of_undo);
         assert_eq!(arguments(&history).as_deref(), Some("-M DEPOT 3"));
         assert_eq!(arguments(&history[..2]).as_deref(), Some("2"));
         let undo = HistoryEntry {

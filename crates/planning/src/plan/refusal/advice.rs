@@ -53,13 +53,22 @@ impl Refusal {
                 wording.verb(&format!("adopt --forget --pkg {package}"))
             ),
             Reason::NotInstalled(packages) if self.command == Command::Patchadd && !packages.is_empty() => {
-                format!(
+                let list = format!(
                     "list the patches for the packages of this root with {}",
                     wording.verb("missing -M DEPOT")
-                )
+                );
+                if !packages.iter().any(|one| one.ends_with("(not installed)")) {
+                    return list;
+                }
+                let adopt = wording.verb("adopt --pkg PKG --pkg-version VERSION --dir DIR");
+                format!("{list}; register a directory that was never adopted with {adopt}")
             }
             Reason::Unregistered { .. } => {
-                format!("register the package in the same run with {}", wording.verb("add --adopt PATCH"))
+                format!(
+                    "register the package in the same run with {}; {} shows the effect",
+                    wording.verb("add --adopt PATCH"),
+                    wording.verb("plan --adopt PATCH")
+                )
             }
             Reason::NativeChanged { change, .. } => of_native_change(change, wording),
             Reason::Interrupted { .. } => format!(
@@ -79,6 +88,9 @@ impl Refusal {
             (WayOut::First(id), Some(by)) if *id != by => wording.removal_first(id, id),
             (WayOut::Blocked { patch, why }, _) => {
                 format!("patch {patch} cannot be {} either: {why}", wording.removed())
+            }
+            (_, Some(by)) if matches!(*self.reason, Reason::NotHandedOn { .. }) => {
+                format!("{}, and apply it again afterwards", wording.removal_first("it", &by))
             }
             (_, Some(by)) => wording.removal_first("it", &by),
             (_, None) => String::new(),

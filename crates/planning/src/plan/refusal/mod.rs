@@ -884,7 +884,7 @@ fn join(words: impl Iterator<Item = String>) -> String {
 fn edited(paths: &[ObjectPath], attributes: &[EditedAttribute]) -> String {
     let files = join(paths.iter().map(ToString::to_string));
     let attributes = join(attributes.iter().map(ToString::to_string));
-    let both = [("edited since installation: ", files), ("attributes set locally: ", attributes)];
+    let both = [("modified locally: ", files), ("attributes set locally: ", attributes)];
     let parts = both.into_iter().filter(|(_, list)| !list.is_empty());
     parts.map(|(word, list)| format!("{word}{list}")).collect::<Vec<_>>().join("; ")
 }
@@ -918,7 +918,7 @@ mod tests {
                 }],
                 can_keep: true
             }),
-            "edited since installation: /mnt/a, /mnt/b; attributes set locally: /mnt/c (has mode 0600, and the patch has \
+            "modified locally: /mnt/a, /mnt/b; attributes set locally: /mnt/c (has mode 0600, and the patch has \
              0755)"
         );
         let object = |at: &str, problem| Reason::Object {

@@ -24,7 +24,7 @@ pub enum HandOnProblem {
     #[error("its undo data was made by an earlier version of this program")]
     Earlier,
     /// The type or the class of the path makes the result depend on the earlier state.
-    #[error("its change depends on the earlier content: the path has type e or v, or its class has a script")]
+    #[error("it is a configuration file, and its change depends on the earlier content")]
     LooksAtFile,
     #[error("scripts ran with it or with the earlier one")]
     Scripts,

@@ -274,10 +274,7 @@ fn edited_files_stop_a_patch_unless_somebody_decides() {
     let mut world = acme_web();
     world.write("/opt/web/bin/httpd", "mine");
     let refusal = world.plan(&patch_900().says("SUNW_REQUIRES", "")).unwrap_err();
-    assert_eq!(
-        (refusal.code(), refusal.why().as_str()),
-        (10, "edited since installation: /opt/web/bin/httpd")
-    );
+    assert_eq!((refusal.code(), refusal.why().as_str()), (10, "modified locally: /opt/web/bin/httpd"));
     world.options.edits.overridden.insert(path("/opt/web/bin/httpd"));
     let plan = world.plan(&patch_900().says("SUNW_REQUIRES", "")).unwrap();
     assert!(actions(&plan).contains(&"replace /opt/web/bin/httpd".to_owned()));
@@ -290,10 +287,7 @@ fn an_empty_directory_in_the_place_of_a_file_is_an_edit() {
     world.replace(&path("/opt/web/bin/httpd"), LiveKind::Directory);
     let patch = patch("900-01", "").file("bin/httpd", "new");
     let refusal = world.plan(&patch).unwrap_err();
-    assert_eq!(
-        (refusal.code(), refusal.why().as_str()),
-        (10, "edited since installation: /opt/web/bin/httpd")
-    );
+    assert_eq!((refusal.code(), refusal.why().as_str()), (10, "modified locally: /opt/web/bin/httpd"));
     world.options.edits.general = Edited::Replace;
     assert_eq!(actions(&world.plan(&patch).unwrap()), ["replace /opt/web/bin/httpd"]);
     world.options.no_undo = true;
@@ -361,7 +355,7 @@ fn a_digest_shows_an_edit_that_size_and_sum_hide() {
     assert_eq!(world.patchadd(&patch("900-01", "").file("bin/httpd", "limit=12")), 0);
     world.write("/opt/web/bin/httpd", "limit=21");
     let refusal = world.plan(&patch("900-02", "").file("bin/httpd", "limit=99")).unwrap_err();
-    assert_eq!(refusal.why(), "edited since installation: /opt/web/bin/httpd");
+    assert_eq!(refusal.why(), "modified locally: /opt/web/bin/httpd");
 }
 
 #[test]

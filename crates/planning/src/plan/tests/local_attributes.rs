@@ -143,7 +143,7 @@ fn a_file_that_was_edited_before_its_package_was_registered_is_edited_until_a_pa
     let of = |id: &str, text: &str| patch(id, "").object("bin/httpd", "f 0755 root bin", Some(text), None);
     let stops = |world: &mut World, id: &str| {
         let why = world.plan(&of(id, "newer")).unwrap_err().why();
-        assert_eq!(why, "edited since installation: /opt/web/bin/httpd");
+        assert_eq!(why, "modified locally: /opt/web/bin/httpd");
     };
     stops(&mut world, "900-01");
     world.options.edits.general = Edited::Keep;

@@ -33,7 +33,7 @@ use patchadm_inputs::database::all::PackageRecords;
 use patchadm_inputs::database::installed::lacking_parameter;
 use patchadm_inputs::database::{DatabaseError, RecordDamage, RecordView, all, marker, open_run};
 use patchadm_inputs::inventory::Installed;
-use patchadm_inputs::native::{NativeChange, NativeManager, NativeOrigin};
+use patchadm_inputs::native::{ADOPTED, NativeChange, NativeManager, NativeOrigin};
 use patchadm_rootfs::Root;
 use patchadm_svr4::package::PkgInst;
 use planner::{UnadoptedVersions, planned_refresh, refresh_locked};
@@ -77,6 +77,17 @@ pub fn refresh_registrations(
     };
     notes.extend(report.notes);
     Ok(RegistrationRefreshReport { recovered: session.recovered, notes, ..report })
+}
+
+/// Returns whether any package follows dpkg or rpm, and the adopted packages that follow neither.
+pub fn followed_packages(root: &Root) -> Result<(bool, Vec<PkgInst>), Failure> {
+    let packages = RootAndPolicy::of(root)?.packages()?;
+    let is_native = |installed: &Installed| NativeOrigin::of(&installed.params).is_some();
+    let is_bare =
+        |installed: &Installed| !installed.params.text(ADOPTED).trim().is_empty() && !is_native(installed);
+    let bare = packages.iter().filter(|(_, installed)| is_bare(installed));
+    let bare = bare.map(|(package, _)| package.clone()).collect();
+    Ok((packages.values().any(is_native), bare))
 }
 
 /// Uses no lock. A hook ignores unfinished changes: its package manager calls again.

@@ -236,8 +236,8 @@ impl Refresher<'_> {
             let is_said = !report.left.is_empty();
             return Ok(is_said.then_some(PlannedRefresh { plan: None, undo, report }));
         }
-        let (list, accepted) = self.accepted(list, &marker, &self.ground.recorded(packages)?)?;
-        report.accepted = accepted;
+        let (list, unlisted) = self.accepted(list, &marker, &self.ground.recorded(packages)?)?;
+        (report.accepted, report.unlisted) = (self.request.accept.clone(), unlisted);
         let is_adopted =
             |(_, installed): &(&PkgInst, &Installed)| NativeOrigin::of(&installed.params).is_some();
         let adopted = packages.iter().find(is_adopted).map(|(package, _)| package.clone());
@@ -252,13 +252,15 @@ impl Refresher<'_> {
         Ok(Some(PlannedRefresh { plan, undo, report }))
     }
 
-    /// Adds accepted losses: of lost patches, and beforehand of applied ones.
+    /// Adds accepted losses: of lost patches, and beforehand of applied ones. Also returns which of them
+    /// were contained.
     fn accepted(
         &self,
         mut list: OvertakenPatches,
         marker: &str,
         applied: &AppliedPatches,
     ) -> Result<(OvertakenPatches, Vec<PatchId>), Failure> {
+        let mut unlisted = Vec::new();
         for id in &self.request.accept {
             let ended = list.patches.iter_mut().rfind(|one| one.patch == id.as_str());
             let is_applied = applied.get(id).is_some();
@@ -270,6 +272,7 @@ impl Refresher<'_> {
             };
             match ended {
                 Some(one) if is_meant(one) => {
+                    unlisted.extend((one.state == OvertakenState::Contained).then(|| id.clone()));
                     one.state = OvertakenState::Accepted;
                 }
                 _ if is_applied => {
@@ -279,7 +282,7 @@ impl Refresher<'_> {
                 _ => return Err(Reason::NotApplied.of(Command::AdoptRefresh, id).into()),
             }
         }
-        Ok((list, self.request.accept.clone()))
+        Ok((list, unlisted))
     }
 
     fn go_on(&self) -> Result<(), Failure> {
@@ -404,7 +407,7 @@ impl Refresher<'_> {
         find_again(&mut known, &facts.inventory);
         facts.end_fixed();
         let ending = facts.ending();
-        let (list, accepted) = self.accepted(known, &facts.inventory.marker, &facts.applied)?;
+        let (list, unlisted) = self.accepted(known, &facts.inventory.marker, &facts.applied)?;
         let ends = EndingPatches {
             marker: &facts.inventory.marker,
             time: self.time,
@@ -461,7 +464,7 @@ impl Refresher<'_> {
             id.is_ok_and(|id| facts.effective_instead(&id).is_none())
         };
         report.partly_lost = partly.into_iter().filter(is_effective).collect();
-        report.accepted = accepted;
+        (report.accepted, report.unlisted) = (self.request.accept.clone(), unlisted);
         report.lost_again =
             lost_again.into_iter().map(|one| facts.lost_again(one, separator, &unmet)).collect();
         report.notes.extend(facts.standings.notes.iter().cloned());

@@ -30,6 +30,8 @@ pub struct RegistrationRefreshReport {
     /// Contained before, lost to an older version.
     pub lost_again: Vec<EndedRegistration>,
     pub accepted: Vec<PatchId>,
+    /// Accepted, but contained: nothing was lost.
+    pub unlisted: Vec<PatchId>,
     /// Listed, but missing.
     pub missing: Vec<ObjectPath>,
     pub notes: Vec<String>,
@@ -46,6 +48,7 @@ impl RegistrationRefreshReport {
         self.partly_lost.extend(other.partly_lost);
         self.lost_again.extend(other.lost_again);
         self.accepted = other.accepted;
+        self.unlisted = other.unlisted;
         self.missing.extend(other.missing);
         self.notes.extend(other.notes);
         self.left = other.left;
