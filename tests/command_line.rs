@@ -295,6 +295,11 @@ fn a_classic_option_that_is_not_built_is_named_with_what_to_do_instead() {
             "--as-owner is an option of add, remove and other verbs that change a root, and list does not have it",
             "hint: queries do not need it",
         ),
+        (
+            "--wait 10m list",
+            "--wait is an option of add, remove and other verbs that change a root, and list does not have it",
+            "hint: queries do not need it",
+        ),
     ] {
         let text = stage.run(line).fails(code_of(line, 1, 2));
         let (what, next) = text.split_once('\n').unwrap();

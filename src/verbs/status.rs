@@ -242,7 +242,8 @@ impl StatusReport {
         self.unfinished.is_some() || self.stuck_stage.is_some() || self.leftovers.is_some()
     }
 
-    /// Returns the edited files that wait to be merged: how many, and the first of them. Several versions of one file are named themselves.
+    /// Returns the edited files that wait to be merged: how many, and the first of them. Several versions of one file
+    /// are named themselves.
     fn merge_words(&self) -> String {
         let by_path = self.merges.chunk_by(|one, other| one.shown() == other.shown());
         let names = by_path.flat_map(|merges| {

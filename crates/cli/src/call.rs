@@ -122,7 +122,9 @@ impl Applet {
     }
 }
 
-const GLOBAL_WITH_VALUE: [&str; 5] = ["-R", "--root", "--color", "--policy", "--roots"];
+/// Those of a few verbs are often typed before the verb, too.
+const GLOBAL_WITH_VALUE: [&str; 10] =
+    ["-R", "--root", "--color", "--policy", "--roots", "--wait", "--trial", "--probe", "-M", "--depot"];
 
 /// Returns the index of the command's name; global options may precede it.
 pub fn place_of_name(arguments: &[OsString]) -> Option<usize> {

@@ -37,7 +37,7 @@ const OF_FEW_VERBS: [(&str, &str); 21] = [
 ];
 
 const CHANGES: &str = "add, remove and other verbs that change a root";
-const ASKING: &str = "add, remove, undo, update and stage promote";
+const ASKING: &str = "add, remove, undo, update, stage promote and undo-data drop";
 const WITH_DEPOT: &str = "add, missing, plan, show, undo and update";
 
 /// Known options without effect: command, option, meaning and reason, alternative.

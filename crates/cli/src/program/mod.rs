@@ -154,7 +154,7 @@ fn choose(of: &'static Program, words: Vec<OsString>) -> Result<ChosenCommand, S
         let next = place.and_then(|place| arguments.get(place));
         let verb =
             of.applets.iter().find(|applet| applet.is_listed() && next.is_some_and(|it| it == applet.name));
-        // The value of an option that belongs after the verb, as in `-M DEPOT missing`.
+        // The value of an option that belongs after the verb, as in `--note TEXT add`.
         if let (Some(option), Some(verb)) = (before.filter(|word| word.starts_with('-')), verb) {
             let value = Wording::quoted(&name.to_string_lossy());
             message = format!("{message}\nhint: write `{option} {value}` after `{}`", verb.name);
@@ -318,6 +318,7 @@ mod tests {
                 "patchadm -q --color never --policy /p list -R /a",
                 ("list", "-q --color never --policy /p -R /a"),
             ),
+            ("patchadm --wait 10m -M /d list", ("list", "--wait 10m -M /d")),
         ] {
             let (name, _, arguments) = chosen(line);
             assert_eq!((name.as_str(), arguments.join(" ").as_str()), expected);
@@ -369,9 +370,9 @@ mod tests {
         assert_eq!(stop.to_string(), "there is no command `frobnicate`");
         let stop = choose(&PATCHADM, ["patchadm", "lsit"].map(OsString::from).into()).err().unwrap();
         assert_eq!(stop.to_string(), "there is no command `lsit`\ndid you mean `list`?");
-        let line = ["patchadm", "-R", "/a", "-M", "/d", "status"].map(OsString::from).into();
+        let line = ["patchadm", "-R", "/a", "--note", "x", "status"].map(OsString::from).into();
         let stop = choose(&PATCHADM, line).err().unwrap();
-        assert_eq!(stop.to_string(), "there is no command `/d`\nhint: write `-M /d` after `status`");
+        assert_eq!(stop.to_string(), "there is no command `x`\nhint: write `--note x` after `status`");
     }
 
     #[test]

@@ -283,16 +283,6 @@ pub(super) struct SoftwareList {
 }
 
 impl SoftwareList {
-    /// Leaves out copies that patches put beside locally modified files.
-    fn leave_out_copies(&mut self, root: &Root) {
-        let is_copy = |path: &&ObjectPath| main_file(path).is_some_and(|main| self.paths.contains_key(&main));
-        let copies: Vec<ObjectPath> = self.paths.keys().filter(is_copy).cloned().collect();
-        for copy in copies {
-            self.paths.retain(|path, _| *path != copy && !path.is_below(&copy));
-            self.notes.push(format!("{} is a copy that a patch made; it is left out", root.show(&copy)));
-        }
-    }
-
     pub(super) fn of_native(package: &NativePackage) -> Self {
         let sums =
             package.paths.iter().filter_map(|(path, native)| Some((path.clone(), native.sum?))).collect();
@@ -385,15 +375,20 @@ fn listed(root: &Root, top: &ObjectPath, basedir: &ObjectPath) -> Result<Softwar
             list.paths.remove(&path);
             continue;
         }
-        for name in names {
-            let inner = path.join(&name).map_err(|error| Failure::BadFile(error.to_string()))?;
+        for name in &names {
+            let inner = path.join(name).map_err(|error| Failure::BadFile(error.to_string()))?;
             if is_own(&inner) {
+                continue;
+            }
+            let is_there = |main: ObjectPath| names.binary_search_by(|one| one[..].cmp(main.name())).is_ok();
+            if main_file(&inner).is_some_and(is_there) {
+                list.notes.push(format!("{} is a copy that a patch made; it is left out", root.show(&inner)));
                 continue;
             }
             if list.paths.len() == MOST_OBJECTS {
                 return Err(Failure::BadFile(format!("{} has too many objects", root.show(top))));
             }
-            match entered(&directory, &name, mount)? {
+            match entered(&directory, name, mount)? {
                 Some(true) => open.push(inner.clone()),
                 Some(false) => {}
                 None => list
@@ -403,7 +398,6 @@ fn listed(root: &Root, top: &ObjectPath, basedir: &ObjectPath) -> Result<Softwar
             list.paths.insert(inner, Ftype::File);
         }
     }
-    list.leave_out_copies(root);
     Ok(list)
 }
 
