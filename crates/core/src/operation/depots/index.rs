@@ -10,8 +10,8 @@ use patchadm_inputs::depot::{DepotIndex, DepotPatch, IndexError, LARGEST_INDEX};
 use patchadm_inputs::http::{Address, HttpError, HttpProblem, Validators};
 use patchadm_inputs::input_file::InputDirectory;
 use patchadm_inputs::sign::{
-    Demand, DemandWord, KeyRole, LARGEST_SIGNATURE, SignatureFormat, SignedFiles, Verdict, judge, sha256,
-    sha256_text,
+    Demand, DemandWord, KeyRole, LARGEST_SIGNATURE, SignatureFormat, SignatureState, SignedFiles, Verdict,
+    judge, sha256, sha256_text,
 };
 use patchadm_rootfs::{Dir, RootError};
 use patchadm_svr4::package::Mode;
@@ -139,11 +139,12 @@ impl IndexBytes {
         Ok(cache.set_note(key, &serde_json::to_vec(&note).unwrap_or_default())?)
     }
 
-    /// Returns the strictest verdict. A mirror may lack a required signature for a while.
-    pub(super) fn judged(&self, demands: &[Demand]) -> Result<Verdict, DepotError> {
+    /// Returns the strictest verdict, and true if any demand trusts the signature. A mirror may lack a required
+    /// signature for a while.
+    pub(super) fn judged(&self, demands: &[Demand]) -> Result<(Verdict, bool), DepotError> {
         let signature = self.signature.clone().map(|text| (SignatureFormat::Minisign, text));
         let files = SignedFiles { manifest: self.text.clone(), signature };
-        let mut worst = Verdict::unchecked();
+        let (mut worst, mut is_trusted) = (Verdict::unchecked(), false);
         for demand in demands.iter().filter(|demand| demand.word != DemandWord::Off) {
             let (verdict, _) = judge(self.signature.is_some().then_some(&files), demand, KeyRole::Index);
             if verdict.is_refused() && self.signature.is_none() {
@@ -155,11 +156,12 @@ impl IndexBytes {
                     verdict: Box::new(verdict),
                 });
             }
+            is_trusted |= verdict.state == SignatureState::Trusted;
             if worst.state < verdict.state {
                 worst = verdict;
             }
         }
-        Ok(worst)
+        Ok((worst, is_trusted))
     }
 
     pub(super) fn parsed(&self) -> Result<DepotIndex, DepotError> {
