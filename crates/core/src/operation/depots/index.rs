@@ -230,3 +230,32 @@ pub(super) fn write_known<'k>(
     top.remove_leftovers(PROGRAM)?;
     top.replace_file(PROGRAM, NAME, &text, Mode::of(0o644))
 }
+
+#[cfg(feature = "sign")]
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use patchadm_inputs::sign::{KeyRing, KeyRules, SecretKey, TrustedKey};
+
+    #[test]
+    fn an_index_is_trusted_if_one_of_several_policies_trusts_it() {
+        let path = format!("{}/../../testdata/signatures/plain.sec", env!("CARGO_MANIFEST_DIR"));
+        let key = SecretKey::parse(&std::fs::read(path).unwrap(), None).unwrap();
+        let signature = key.sign(b"{}", "timestamp:1795262400").write("ours").into_bytes();
+        let index = IndexBytes::new("index.json".to_owned(), b"{}".to_vec(), Some(signature));
+        let trusted = TrustedKey { name: "ours".to_owned(), key: key.public(), rules: KeyRules::default() };
+        let knowing = KeyRing { keys: vec![trusted], ..KeyRing::default() };
+        let require = Demand { word: DemandWord::Require, keys: knowing };
+        let warn = Demand { word: DemandWord::Warn, keys: KeyRing::default() };
+        let judged = |demands: &[Demand]| {
+            let (verdict, is_trusted) = index.judged(demands).unwrap();
+            (verdict.state, is_trusted)
+        };
+        let (trusted, unknown) = (SignatureState::Trusted, SignatureState::UnknownKey);
+        assert_eq!(judged(&[]), (SignatureState::Unchecked, false));
+        assert_eq!(judged(std::slice::from_ref(&require)), (trusted, true));
+        assert_eq!(judged(std::slice::from_ref(&warn)), (unknown, false));
+        assert_eq!(judged(&[require.clone(), warn.clone()]), (unknown, true));
+        assert_eq!(judged(&[warn, require]), (unknown, true));
+    }
+}
