@@ -19,8 +19,7 @@ use patchadm_cli::surroundings::Surroundings;
 use patchadm_core::operation::trial::{end_expired_trial, trial_status};
 use patchadm_core::operation::whose_root::RootStanding;
 use patchadm_inputs::trial::{TrialRecord, TrialState};
-use patchadm_rootfs::{Root, RootError};
-use patchadm_svr4::package::ObjectPath;
+use patchadm_rootfs::Root;
 use patchadm_svr4::places;
 
 pub(crate) const WAITER: &str = "__trial";
@@ -76,7 +75,7 @@ fn set_timer(surroundings: &Surroundings, record: &TrialRecord) -> bool {
 /// Starts a waiting process in its own session. It outlives this one as a child of the first process.
 fn start_waiter(root: &Root, record: &TrialRecord) -> std::io::Result<()> {
     let place: PathBuf = std::fs::canonicalize(root.prefix())?;
-    let directory = identity(root).map_err(std::io::Error::other)?;
+    let directory = root.identity().map_err(std::io::Error::other)?;
     Command::new("/proc/self/exe")
         .arg(WAITER)
         .arg("-R")
@@ -91,14 +90,6 @@ fn start_waiter(root: &Root, record: &TrialRecord) -> std::io::Result<()> {
         .stderr(Stdio::null())
         .spawn()
         .map(drop)
-}
-
-/// The root directory as no other one is: its file system, inode and birth.
-fn identity(root: &Root) -> Result<String, RootError> {
-    let seen = root.dir(&ObjectPath::root())?.itself()?;
-    let (major, minor) = seen.file_system;
-    let born = seen.inode.born.map(|born| born.to_string()).unwrap_or_default();
-    Ok(format!("{major}:{minor}:{}:{born}", seen.inode.number))
 }
 
 fn sleep_beside(record: &Path, mut left: Duration) {
@@ -134,7 +125,7 @@ impl WaiterArgs {
             call.surroundings.log_warning(&message);
             Stop::Refused { exit: Exit::failed(ExitCause::NoRights), message }
         };
-        if identity(&root)? != self.directory {
+        if root.identity()? != self.directory {
             return Err(refused("another directory is there now".to_owned()).into());
         }
         let standing = self.owner.standing(&call.surroundings, root.clone());

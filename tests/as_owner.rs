@@ -2,7 +2,7 @@
 
 use std::fs::{self, Permissions};
 use std::io::{BufRead as _, BufReader};
-use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown, symlink};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -159,6 +159,33 @@ fn a_root_of_the_superuser_is_not_done_as_its_owner() {
     }
     let said = stage.run("add --as-owner --trust-root -R @ROOT@ delivered/100-01").fails(2);
     assert!(said.contains("cannot be used with"), "{said}");
+}
+
+#[test]
+fn a_link_of_somebody_else_does_not_decide_whose_root_it_is() {
+    let Some(stage) = stage("a link to a root of a third one") else { return };
+    let link = stage.beside("link");
+    symlink(stage.root(), &link).unwrap();
+    let line = |command: &str| format!("{command} --as-owner -R {} delivered/100-01", link.display());
+    stage.run(&line("plan")).ok();
+    lchown(&link, Some(NOBODY + 1), None).unwrap();
+    for command in ["patchadd", "plan", "add", "add --jobs 1"] {
+        let said = stage.run(&line(command)).fails(3);
+        assert!(said.contains(&format!("belongs to uid {}: the symbolic link", NOBODY + 1)), "{said}");
+    }
+    assert_eq!(stage.text("/opt/ACMEweb/bin/httpd"), "one\n");
+}
+
+#[test]
+fn the_process_of_the_owner_works_only_in_the_directory_that_the_caller_opened() {
+    let Some(stage) = stage("another directory") else { return };
+    for value in ["0:0:1:", "asks 0:0:1:"] {
+        let mut command = stage.command("patchadd -R @ROOT@ delivered/100-01");
+        let output = command.env("PATCHADM_AS_OWNER", value).stdin(Stdio::null()).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && said.contains("annot follow the way to"), "{said}");
+    }
+    assert_eq!(stage.text("/opt/ACMEweb/bin/httpd"), "one\n");
 }
 
 #[test]

@@ -158,18 +158,23 @@ struct RootOwner {
     groups: Vec<u32>,
     name: String,
     home: PathBuf,
+    /// The root directory: the process must find the same one.
+    directory: String,
 }
 
 impl RootOwner {
     /// An owner without an account has only the group of the directory.
     fn of(root: &Root) -> Result<Self, Failure> {
-        let (uid, gid) = root.owner()?;
+        let ((uid, gid), directory) = (root.owner()?, root.identity()?);
         let account = User::from_uid(Uid::from_raw(uid)).ok().flatten();
         Ok(match account {
-            None => Self { uid, gid, groups: Vec::new(), name: uid.to_string(), home: PathBuf::from("/") },
+            None => {
+                let (name, home) = (uid.to_string(), PathBuf::from("/"));
+                Self { uid, gid, groups: Vec::new(), name, home, directory }
+            }
             Some(user) => {
                 let groups = groups_of(&user);
-                Self { uid, gid: user.gid.as_raw(), groups, name: user.name, home: user.dir }
+                Self { uid, gid: user.gid.as_raw(), groups, name: user.name, home: user.dir, directory }
             }
         })
     }
@@ -182,11 +187,11 @@ impl RootOwner {
         command.env_clear().envs(surroundings.locale.iter().map(|(name, value)| (name, value)));
         command.env("PATH", PATH).env("HOME", &self.home).env("USER", &self.name).env("LOGNAME", &self.name);
         // The superuser asks for it, so the superuser's policy bounds that of the root.
-        let (input, mode) = match input {
-            OwnerInput::Stream(input) => (input, "1"),
+        let (input, asks) = match input {
+            OwnerInput::Stream(input) => (input, ""),
             OwnerInput::Questions(socket) => (OwnedFd::from(socket).into(), ASKS),
         };
-        command.env(AS_OWNER, mode);
+        command.env(AS_OWNER, format!("{asks}{}", self.directory));
         command.envs(surroundings.events.variable().map(|value| (EVENTS, value)));
         command.current_dir("/").stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped());
         command

@@ -56,7 +56,13 @@ impl OwnerOptions {
         });
         let said = SaidOfOwner { is_trusted: self.trust_root, as_owner: self.as_owner, by_run };
         let host = root.elsewhere(Path::new("/"))?;
-        let root = if surroundings.for_superuser { root.for_superuser() } else { root };
+        let root = match &surroundings.for_superuser {
+            None => root,
+            Some(directory) => {
+                root.must_be(directory)?;
+                root.for_superuser()
+            }
+        };
         standing(root, &host, said)
     }
 }

@@ -4,7 +4,8 @@
 //! is recursive, and all but [`Graph::depths`] takes linear time.
 //!
 //! A PKGNAME belongs to its location in the previous set ([`NameHolders`]) until that is gone. A higher version of
-//! another location is preferred, as in pbulk, because several locations of pkgsrc make packages of one name.
+//! another location is preferred, as in pbulk, because several locations of pkgsrc make packages of one name. The same
+//! holds for the source of patches, which several locations may spell ([`RecipeLocation::source`]).
 
 mod graph;
 
@@ -137,7 +138,8 @@ fn own_reason(record: &RecipeRecord) -> Option<PrefailReason> {
 /// Finds packages whose name belongs to another location since the previous set, or to another record: of a location
 /// that had this `PKGNAME`, of an earlier location by bytes, or earlier in the same one. Failed scans take no name.
 fn duplicates(records: &Records, holders: &NameHolders) -> HashMap<u32, PrefailReason> {
-    let claimants = holders.claimants(records);
+    let mut claimants = holders.source_claimants(records);
+    claimants.extend(holders.claimants(records));
     let mut keepers: HashMap<&PkgName, u32> = HashMap::default();
     let rank = |index: u32| {
         let record = records.get(index);
@@ -332,6 +334,12 @@ pub enum PrefailReason {
         /// Keeps the name.
         keeper: RecipeLocation,
     },
+    /// Patches of another location have the same source.
+    Source {
+        location: RecipeLocation,
+        /// Keeps the source.
+        keeper: RecipeLocation,
+    },
     /// A pattern without a match.
     Unmatched(Box<str>),
     /// A dependency that is no pattern, and why.
@@ -347,7 +355,7 @@ impl PrefailReason {
         match self {
             Self::Skip(_) | Self::Fail(_) => None,
             Self::Scan(_) => Some(TreeFault::Scan),
-            Self::Duplicate { .. } => Some(TreeFault::Duplicate),
+            Self::Duplicate { .. } | Self::Source { .. } => Some(TreeFault::Duplicate),
             Self::Unmatched(_) => Some(TreeFault::Unmatched),
             Self::NoPattern(..) | Self::TooManyPatterns => Some(TreeFault::Pattern),
             Self::Circle(_) => Some(TreeFault::Circle),
@@ -361,6 +369,10 @@ impl fmt::Display for PrefailReason {
             Self::Scan(reason) | Self::Skip(reason) | Self::Fail(reason) => f.write_str(reason),
             Self::Duplicate { pkgname, location, keeper } => {
                 write!(f, "{pkgname} of {location} has the name of a package of {keeper}, which keeps it")
+            }
+            Self::Source { location, keeper } => {
+                let source = location.source();
+                write!(f, "patches of {location} would have the source {source} of {keeper}, which keeps it")
             }
             Self::Unmatched(pattern) => write!(f, "it needs {pattern}, which nothing matches"),
             Self::NoPattern(pattern, reason) => {
@@ -479,6 +491,27 @@ impl NameHolders {
     /// True if a location had exactly this PKGNAME.
     fn has(&self, pkgname: &PkgName, location: &RecipeLocation) -> bool {
         self.0.get(pkgname.as_str()).is_some_and(|locations| locations.contains(location.as_str()))
+    }
+
+    /// Returns packages of locations whose source is that of another location: one of the previous set, or the first.
+    fn source_claimants(&self, records: &Records) -> HashMap<u32, PrefailReason> {
+        let before: HashSet<&str> = self.0.values().flatten().map(String::as_str).collect();
+        let mut locations: HashMap<String, BTreeSet<(bool, &RecipeLocation)>> = HashMap::default();
+        for record in records.iter() {
+            let location = record.location();
+            let is_new = !before.contains(location.as_str());
+            if !(is_new && record.is_failed_scan()) {
+                locations.entry(location.source()).or_default().insert((is_new, location));
+            }
+        }
+        let claimants = (0..).zip(records.iter()).filter(|(_, record)| !record.is_failed_scan());
+        let claimants = claimants.filter_map(|(index, record)| {
+            let location = record.location();
+            let (_, keeper) = *locations.get(&location.source())?.first()?;
+            let reason = || PrefailReason::Source { location: location.clone(), keeper: keeper.clone() };
+            (keeper != location).then(|| (index, reason()))
+        });
+        claimants.collect()
     }
 
     /// Returns packages whose PKGNAME belonged to another location that still claims it, by a record or a failed scan.

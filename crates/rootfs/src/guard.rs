@@ -10,9 +10,9 @@ use rustix::io::Errno;
 
 use super::calls::MOST_LINKS;
 use super::containers::container_tree;
-use super::mounts::AccessListKind;
+use super::mounts::{AccessListKind, Mounts};
 use super::root::{RecordArea, RecordGuard};
-use super::way::look_at_links;
+use super::way::{is_of_other_namespace, look_at_links};
 use super::{Distrust, ForeignTree, ObjectStatus, Result, Root, RootError, TreeWay, optional};
 use patchadm_svr4::package::{ObjectPath, rule};
 
@@ -20,6 +20,37 @@ impl Root {
     /// Does nothing unless the root is [`guarded`](Self::guarded).
     pub fn look_at_records(&self) -> Result<()> {
         self.guard().map_or(Ok(()), |guard| guard.begin(self))
+    }
+
+    /// Refuses a root for whose owner no process may work: another user decides by a link which root it is, or by a mount
+    /// who its owner is.
+    pub fn look_at_owner(&self) -> Result<()> {
+        look_at_links(self)?;
+        let (top, seen) = (ObjectPath::root(), self.seen()?);
+        match Mounts::default().distrust(&seen)? {
+            // The owner may show an own directory.
+            Some((uid, why)) if why != Distrust::ForeignMount || uid != seen.uid => {
+                Err(refusal(self, &top, &ObjectStatus { uid, ..seen }, why))
+            }
+            None if is_of_other_namespace(seen.uid) => {
+                Err(refusal(self, &top, &seen, Distrust::OtherNamespace))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The root directory as no other one is: its file system, inode and birth.
+    pub fn identity(&self) -> Result<String> {
+        let seen = self.seen()?;
+        let (major, minor) = seen.file_system;
+        let born = seen.inode.born.map(|born| born.to_string()).unwrap_or_default();
+        Ok(format!("{major}:{minor}:{}:{born}", seen.inode.number))
+    }
+
+    /// Requires the path of the root to lead to the directory with this identity.
+    pub fn must_be(&self, identity: &str) -> Result<()> {
+        let is_same = self.identity()? == identity;
+        if is_same { Ok(()) } else { Err(self.error("follow the way to", &ObjectPath::root(), Errno::STALE)) }
     }
 
     /// Refuses a root whose directory, or that of records at `place`, is neither the caller's nor the superuser's,
@@ -333,6 +364,37 @@ mod tests {
             assert!(matches!(&error, RootError::Untrusted(found) if found.uid == 54_321), "{error}");
             root.clone().trusted().must_not_be_foreign(&own).unwrap();
             chown(&given, Some(0), None).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_directory_that_is_exchanged_is_another_root() {
+        let dir = tempfile::tempdir().unwrap();
+        let [one, other] = ["one", "other"].map(|name| dir.path().join(name));
+        std::fs::create_dir(&one).unwrap();
+        std::fs::create_dir(&other).unwrap();
+        let identity = Root::open(&one).unwrap().identity().unwrap();
+        Root::open(&one).unwrap().must_be(&identity).unwrap();
+        std::fs::rename(&one, dir.path().join("away")).unwrap();
+        std::os::unix::fs::symlink(&other, &one).unwrap();
+        let error = Root::open(&one).unwrap().must_be(&identity).unwrap_err();
+        assert_eq!(error.errno(), Some(Errno::STALE), "{error}");
+    }
+
+    #[test]
+    fn the_owner_of_a_root_is_not_asked_for_by_a_link_of_another_user() {
+        let dir = tempfile::tempdir().unwrap();
+        let (place, link) = (dir.path().join("root"), dir.path().join("link"));
+        std::fs::create_dir(&place).unwrap();
+        std::os::unix::fs::symlink(&place, &link).unwrap();
+        if !Root::open(&place).unwrap().is_privileged() {
+            return;
+        }
+        Root::open(&link).unwrap().look_at_owner().unwrap();
+        if std::os::unix::fs::lchown(&link, Some(54_321), None).is_ok() {
+            let error = Root::open(&link).unwrap().look_at_owner().unwrap_err();
+            let RootError::Untrusted(found) = &error else { panic!("{error}") };
+            assert_eq!((found.why, found.uid), (Distrust::Link, 54_321));
         }
     }
 

@@ -157,7 +157,7 @@ fn strange(object: &ObjectOnWay) -> Option<ForeignObject> {
 }
 
 /// Returns true if a user id stands for all users outside this user namespace. Nobody inside can act as they do.
-fn is_of_other_namespace(uid: u32) -> bool {
+pub(crate) fn is_of_other_namespace(uid: u32) -> bool {
     let number = |path: &str| std::fs::read_to_string(path).ok()?.trim().parse::<u32>().ok();
     if number("/proc/sys/kernel/overflowuid") != Some(uid) {
         return false;

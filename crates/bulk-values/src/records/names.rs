@@ -35,6 +35,11 @@ impl RecipeLocation {
         }
     }
 
+    /// Returns the source of patches, which cannot have slashes. Several locations may have one source.
+    pub fn source(&self) -> String {
+        self.0.replace('/', "_")
+    }
+
     /// Returns a location for a directory with an invalid name: each invalid byte becomes `+` and two hexadecimal
     /// digits. If the result is taken, a digest is appended.
     pub fn in_place_of(name: &[u8], is_taken: impl Fn(&Self) -> bool) -> Self {

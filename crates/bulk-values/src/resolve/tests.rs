@@ -247,6 +247,36 @@ fn a_pkgname_is_free_when_its_holder_is_gone_and_not_when_its_scan_fails() {
 }
 
 #[test]
+fn whoever_had_a_source_of_patches_in_the_set_before_keeps_it() {
+    let packages =
+        [("net/curl", "curl-8:"), ("net_curl", "evil-1:"), ("z/user", "user-1: {curl,evil}-[0-9]*")];
+    let lost = |location: &str, keeper: &str| {
+        format!("patches of {location} would have the source net_curl of {keeper}, which keeps it")
+    };
+    let of_old = lost("net_curl", "net/curl");
+    for before in [&[][..], &[("curl-7", "net/curl")]] {
+        assert_eq!(states_with(before, &packages), ["", &*of_old, "curl-8"]);
+    }
+    let of_new = lost("net/curl", "net_curl");
+    assert_eq!(states_with(&[("evil-1", "net_curl")], &packages), [&*of_new, "", "evil-1"]);
+}
+
+#[test]
+fn a_source_of_patches_is_free_when_its_holder_is_gone_and_not_when_its_scan_fails() {
+    let before = [("curl-8", "net/curl")];
+    assert_eq!(states_with(&before, &[("net_curl", "heir-1:")]), [""]);
+    let mut records = records(&[("net_curl", "heir-1:")]);
+    records.add_failed_scan(&RecipeLocation::parse("net/curl").unwrap(), "scan: exit 1: no");
+    let reason_with = |holders: NameHolders| match resolve(&records, &holders).state(0) {
+        Some(ResolvedState::Prefailed(reason)) => Some(reason.to_string()),
+        _ => None,
+    };
+    let reason = reason_with(NameHolders::new(before)).unwrap();
+    assert!(reason.ends_with("of net/curl, which keeps it"), "{reason}");
+    assert_eq!(reason_with(NameHolders::default()), None, "a location that never had it has no claim");
+}
+
+#[test]
 fn a_location_with_patterns_without_end_fails_alone() {
     // The review's case: each pattern may mean any package.
     let patterns = |record: usize| {

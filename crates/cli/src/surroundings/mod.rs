@@ -42,11 +42,12 @@ use patchadm_rootfs::{Root, accounts_of, may_others_write_at, strange_above};
 /// The variable that says who is told of runs.
 pub const EVENTS: &str = "PATCHADM_EVENTS";
 
-/// The variable that tells a process that it does as the owner of a root what the superuser asked for.
+/// The variable that tells a process that it does as the owner of a root what the superuser asked for, and in which
+/// directory.
 pub const AS_OWNER: &str = "PATCHADM_AS_OWNER";
 
-/// Its value if the superuser can be asked.
-pub const ASKS: &str = "asks";
+/// The beginning of its value if the superuser can be asked.
+pub const ASKS: &str = "asks ";
 
 /// Where temporary directories are made unless `TMPDIR` names a place.
 const TEMPORARY: &str = "/var/tmp";
@@ -68,8 +69,9 @@ pub struct Surroundings {
     pub run: Option<String>,
     /// `PATCHADM_TRUST`: what that run answered to the question whose the root is.
     pub trust: Option<String>,
-    /// `PATCHADM_AS_OWNER`: this process does as the owner of a root what the superuser asked for.
-    pub for_superuser: bool,
+    /// `PATCHADM_AS_OWNER`: this process does as the owner of a root what the superuser asked for. The identity of the
+    /// root directory.
+    pub for_superuser: Option<String>,
     /// The superuser's process answers questions at a terminal; standard input is a socket to it.
     pub asks_superuser: bool,
     /// The file of the running program, where the system tells.
@@ -165,6 +167,8 @@ impl Surroundings {
     /// Reads the surroundings.
     pub fn read() -> Result<Self, SurroundingsError> {
         let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+        let as_owner = set(AS_OWNER).map(|value| value.to_string_lossy().into_owned());
+        let question = as_owner.as_deref().and_then(|value| value.strip_prefix(ASKS));
         Ok(Self {
             called: std::env::args_os().next().map(PathBuf::from).unwrap_or_default(),
             install_root: set("PKG_INSTALL_ROOT").map(PathBuf::from),
@@ -173,8 +177,8 @@ impl Surroundings {
             native_upgrade: set("PATCHADM_NATIVE_UPGRADE").and_then(|word| word.into_string().ok()),
             run: set("PATCHADM_RUN").and_then(|run| run.into_string().ok()),
             trust: set("PATCHADM_TRUST").and_then(|word| word.into_string().ok()),
-            for_superuser: set(AS_OWNER).is_some(),
-            asks_superuser: set(AS_OWNER).is_some_and(|word| word == ASKS),
+            for_superuser: question.map(str::to_owned).or_else(|| as_owner.clone()),
+            asks_superuser: question.is_some(),
             binary: std::env::current_exe().ok(),
             now: set("SOURCE_DATE_EPOCH").map_or_else(|| Ok(Utc::now()), |epoch| moment(&epoch))?,
             umask: 0,
@@ -384,7 +388,7 @@ mod tests {
             native_upgrade: None,
             run: None,
             trust: None,
-            for_superuser: false,
+            for_superuser: None,
             asks_superuser: false,
             binary: None,
             now: DateTime::UNIX_EPOCH,

@@ -54,7 +54,7 @@ pub fn standing(root: Root, host: &Root, said: SaidOfOwner) -> Result<RootStandi
     }
     let (owner, _) = root.owner()?;
     if said.as_owner {
-        return if owner == 0 { Err(Failure::OwnedByRoot(shown)) } else { Ok(RootStanding::Owner(root)) };
+        return if owner == 0 { Err(Failure::OwnedByRoot(shown)) } else { of_owner(root) };
     }
     let policy = policy::of_host(host)?;
     let path = root.physical_path()?;
@@ -65,7 +65,7 @@ pub fn standing(root: Root, host: &Root, said: SaidOfOwner) -> Result<RootStandi
         ));
     }
     if owner != 0 && policy.as_owner_roots.name(path) {
-        return Ok(RootStanding::Owner(root));
+        return of_owner(root);
     }
     if policy.trusted_roots.name(path) {
         return Ok(RootStanding::Caller(root.trusted()));
@@ -73,4 +73,9 @@ pub fn standing(root: Root, host: &Root, said: SaidOfOwner) -> Result<RootStandi
     // Another user's object is refused with its owner's name.
     let foreign = if owner == 0 { root.container_tree()? } else { None };
     Ok(RootStanding::Caller(root.guarded(patchadm_inputs::database::records(), foreign)))
+}
+
+fn of_owner(root: Root) -> Result<RootStanding, Failure> {
+    root.look_at_owner()?;
+    Ok(RootStanding::Owner(root))
 }

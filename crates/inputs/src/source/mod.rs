@@ -325,9 +325,11 @@ impl Source {
         }
         let opened = patchadm_container::open_container(file)
             .map_err(|error| fail(SourceProblem::of_archive(error)))?;
+        // A few bytes of the file may decompress to gigabytes.
+        let reader = InterruptibleRead::new(opened.reader, interrupt);
         match self.form {
-            Form::Datastream(_) => forms::walk_stream(opened.reader, visit, &fail),
-            _ => forms::walk_tar(Box::new(BufReader::with_capacity(1 << 16, opened.reader)), visit, &fail),
+            Form::Datastream(_) => forms::walk_stream(Box::new(reader), visit, &fail),
+            _ => forms::walk_tar(Box::new(BufReader::with_capacity(1 << 16, reader)), visit, &fail),
         }
     }
 
@@ -432,10 +434,14 @@ pub fn open_until(
     Ok((source, image))
 }
 
-/// Like [`open`] with [`Extent::Everything`], with memory that other sources share.
-pub fn open_sharing(origin: Origin<'_>, room: &SharedRoom) -> Result<(Source, Image), SourceError> {
-    let source = Source::at(origin, &ending_signal)?.sharing(room);
-    let image = source.scan(&ending_signal)?;
+/// Like [`open_until`] with [`Extent::Everything`], with memory that other sources share.
+pub fn open_sharing(
+    origin: Origin<'_>,
+    room: &SharedRoom,
+    interrupt: Interrupt<'_>,
+) -> Result<(Source, Image), SourceError> {
+    let source = Source::at(origin, interrupt)?.sharing(room);
+    let image = source.scan(interrupt)?;
     Ok((source, image))
 }
 

@@ -15,7 +15,7 @@ use crate::operation::session::Session;
 use patchadm_inputs::depot::{DepotIndex, DepotPatch, IndexSight, StaleIndex};
 use patchadm_inputs::http::Address;
 use patchadm_inputs::password::without_password;
-use patchadm_inputs::sign::{Demand, DemandWord, SignatureState, Verdict, sha256, sha256_text};
+use patchadm_inputs::sign::{Demand, DemandWord, Verdict, sha256, sha256_text};
 use patchadm_rootfs::Root;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,6 +113,7 @@ pub struct Depot {
     index: DepotIndex,
     sha256: String,
     verdict: Verdict,
+    is_trusted: bool,
     is_indexed_here: bool,
     passed_over: Vec<(String, String)>,
     others: Vec<DepotPatch>,
@@ -132,13 +133,14 @@ pub fn open_depot(
         DepotLocation::Directory(path) => IndexBytes::of_directory(path)?,
     };
     let Some(bytes) = bytes else { return index_here(location, demands, session) };
-    let verdict = bytes.judged(demands)?;
+    let (verdict, is_trusted) = bytes.judged(demands)?;
     Ok(Depot {
         location: location.clone(),
         remembered: location.remembered(),
         index: bytes.parsed()?,
         sha256: bytes.sha256,
         verdict,
+        is_trusted,
         is_indexed_here: false,
         passed_over: Vec::new(),
         others: Vec::new(),
@@ -169,6 +171,7 @@ fn index_here(
         sha256: sha256_text(&sha256(&index.write())),
         index,
         verdict: Verdict::unchecked(),
+        is_trusted: false,
         is_indexed_here: true,
         passed_over: passed_over.collect(),
         others: read.others,
@@ -225,17 +228,18 @@ impl Depot {
         check_index(root, &self.sight(), demand, now)
     }
 
-    /// Compares again under the lock, and remembers an index with a trusted signature. Otherwise an attacker could show
-    /// a version that no genuine index ever reaches.
+    /// Compares again under the lock, and remembers an index whose signature a demand trusts. Otherwise an attacker could
+    /// show a version that no genuine index ever reaches.
     pub fn remember(
         &self,
         session: &Session<'_>,
         demand: DemandWord,
         now: DateTime<Utc>,
     ) -> Result<Option<StaleIndex>, Failure> {
-        match self.verdict.state {
-            SignatureState::Trusted => remember_index(session, &self.sight(), demand, now),
-            _ => self.check(&session.ground.root, demand, now),
+        if self.is_trusted {
+            remember_index(session, &self.sight(), demand, now)
+        } else {
+            self.check(&session.ground.root, demand, now)
         }
     }
 

@@ -1,5 +1,5 @@
 //! The digest of a directory: that of `find -type f -printf '%P\0' | xargs -0 sha256sum | LC_ALL=C sort`, with
-//! unescaped names. Empty directories do not count; other types of objects are an error.
+//! unescaped names. Empty directories do not count; other types of objects and names with a line feed are an error.
 
 use std::collections::BTreeSet;
 use std::fs::Metadata;
@@ -21,7 +21,7 @@ pub(super) enum DirectoryPart<'a> {
 }
 
 /// Returns the digest of the list, and the total size.
-pub fn digest_of_directory(directory: &Path) -> io::Result<ObjectDigest> {
+fn digest_of_directory(directory: &Path) -> io::Result<ObjectDigest> {
     digest_of_parts(directory, &mut |_| Ok(()))
 }
 
@@ -54,7 +54,7 @@ pub(in crate::operation) fn digest_of_patch(path: &Path) -> io::Result<String> {
     Ok(digest_of_file::<io::Error>(&mut InputFile::open(path)?, |_| Ok(()))?.sha256)
 }
 
-/// Relative paths. Links, devices and the like are an error.
+/// Relative paths. Links, devices and the like are an error, and so is a line feed in a name.
 pub(in crate::operation) fn files_of_directory(directory: &Path) -> io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     list(directory, Path::new(""), 0, &mut files)?;
@@ -72,6 +72,10 @@ fn list(top: &Path, below: &Path, depth: usize, files: &mut Vec<PathBuf>) -> io:
     for entry in std::fs::read_dir(top.join(below))? {
         let entry = entry?;
         let (path, file_type) = (below.join(entry.file_name()), entry.file_type()?);
+        // In a list of lines, one such name may stand for several files.
+        if entry.file_name().as_bytes().contains(&b'\n') {
+            return Err(refused(below, "holds a name with a line feed"));
+        }
         if file_type.is_dir() {
             list(top, &path, depth + 1, files)?;
         } else if file_type.is_file() && files.len() < MOST_FILES {
@@ -103,6 +107,21 @@ mod tests {
         let sorted = lines.join("\n") + "\n";
         let found = digest_of_directory(at.path()).unwrap();
         assert_eq!(found, ObjectDigest { sha256: sha256_text(&sha256(sorted.as_bytes())), size: 1 });
+    }
+
+    #[test]
+    fn a_name_with_a_line_feed_has_no_digest() {
+        let at = tempfile::tempdir().unwrap();
+        let line = format!("{}  b", sha256_text(&sha256(b"")));
+        fs::create_dir(at.path().join("d")).unwrap();
+        for name in [format!("d/a\n{line}"), "d/\n".to_owned()] {
+            fs::write(at.path().join(&name), "").unwrap();
+            let error = digest_of_directory(at.path()).unwrap_err().to_string();
+            assert!(error.ends_with("/d holds a name with a line feed"), "{error}");
+            fs::remove_file(at.path().join(name)).unwrap();
+        }
+        fs::write(at.path().join(r"d/dev-x\x2dy.device"), "").unwrap();
+        digest_of_directory(at.path()).unwrap();
     }
 
     #[test]

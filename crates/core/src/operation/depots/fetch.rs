@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::DepotError;
 use super::depot::{Depot, DepotLocation, is_on_network, open_depot};
-use super::directory_digest::{DirectoryPart, digest_of_directory, digest_of_parts};
+use super::directory_digest::{DirectoryPart, digest_of_parts};
 use super::retries::with_retries;
 use super::session::{DepotProgress, FetchSession, FetchedBy, PatchWork, each_part, fetch_object};
 use patchadm_container::{ContainerFormat, detect_format};
@@ -128,16 +128,15 @@ fn in_place(directory: &Path, patch: &DepotPatch, session: &FetchSession<'_>) ->
     let path = directory.join(&patch.path);
     let unreadable = |error| DepotError::read(&path, error);
     let inside = InputDirectory::open(directory).map_err(unreadable)?;
+    let go_on = || session.go_on().map_err(|_| io::Error::from(io::ErrorKind::Interrupted));
     let found = if patch.is_directory() {
-        digest_of_directory(&path).map_err(unreadable)?
+        digest_of_parts(&path, &mut |_| go_on())
     } else {
-        let go_on = |_: &[u8]| session.go_on().map_err(|_| io::Error::from(io::ErrorKind::Interrupted));
         let file = inside.file(Path::new(&patch.path)).map_err(unreadable)?;
-        let found = digest_of_file(&mut file.take(patch.size.saturating_add(1)), go_on);
-        session.go_on()?;
-        found.map_err(unreadable)?
+        digest_of_file(&mut file.take(patch.size.saturating_add(1)), |_| go_on())
     };
-    compare_object(&path.display().to_string(), &found, &object_of(patch))?;
+    session.go_on()?;
+    compare_object(&path.display().to_string(), &found.map_err(unreadable)?, &object_of(patch))?;
     Ok(path)
 }
 

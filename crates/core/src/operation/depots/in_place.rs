@@ -10,7 +10,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::directory_digest::{digest_of_directory, files_of_directory};
+use super::directory_digest::{digest_of_parts, files_of_directory};
 use super::index::{IndexBytes, IndexedPatch, KnownPatches, read_known, write_known};
 use super::session::DepotProgress;
 use super::{DepotError, read_flags};
@@ -30,7 +30,7 @@ use patchadm_inputs::source::{
     Extent, Form, Hooks, Image, Origin, PackageImage, SharedRoom, SourceError, SourceProblem,
 };
 use patchadm_planning::analyze::to_patchdiag;
-use patchadm_rootfs::{Dir, Lock, LockHolder, RootError, cores, random, side_by_side};
+use patchadm_rootfs::{Dir, Interrupt, Lock, LockHolder, RootError, cores, random, side_by_side};
 use patchadm_svr4::format::{patchdiag, readme};
 use patchadm_svr4::package::{Ftype, Mode, PackagePath};
 use patchadm_svr4::patch::{PatchId, PatchMacros};
@@ -50,7 +50,7 @@ pub(super) struct PatchesInPlace {
 pub(super) fn read_in_place(
     directory: &Path,
     known: &KnownPatches,
-    interrupt: &(dyn Fn() -> Option<i32> + Sync),
+    interrupt: Interrupt<'_>,
     progress: &dyn Fn(DepotProgress<'_>),
 ) -> Result<PatchesInPlace, DepotError> {
     let files = patch_files(directory)?;
@@ -69,13 +69,13 @@ pub(super) fn read_in_place(
             read.extend(found.clone().or_else(|| read_or_know(file, known, (&room, true), interrupt)));
         }
     }
-    if let Some(signal) = interrupt() {
-        return Err(DepotError::Interrupted(signal));
-    }
     let flags = read_flags(directory)?;
     let is_unchanged = read.len() == known.len() && read.iter().all(|(_, was_known)| *was_known);
     let known: Vec<IndexedPatch> = read.into_iter().map(|(known, _)| known).collect();
-    let (patches, others) = entries(directory, &known, &flags);
+    let (patches, others) = entries(directory, &known, &flags, interrupt);
+    if let Some(signal) = interrupt() {
+        return Err(DepotError::Interrupted(signal));
+    }
     Ok(PatchesInPlace { patches, others, known, is_unchanged })
 }
 
@@ -95,6 +95,7 @@ fn entries(
     directory: &Path,
     known: &[IndexedPatch],
     flags: &DepotFlags,
+    interrupt: Interrupt<'_>,
 ) -> (BTreeMap<PatchId, DepotPatch>, Vec<DepotPatch>) {
     let mut patches: BTreeMap<PatchId, DepotPatch> = BTreeMap::new();
     let mut others = Vec::new();
@@ -106,7 +107,7 @@ fn entries(
             continue;
         };
         let at = |entry: &DepotPatch| directory.join(&entry.path);
-        if first.sha256 != entry.sha256 && !deliver_the_same(&at(first), &at(&entry)) {
+        if first.sha256 != entry.sha256 && !deliver_the_same(&at(first), &at(&entry), interrupt) {
             others.push(entry);
         } else if entry.is_directory() && !first.is_directory() {
             *first = entry;
@@ -133,7 +134,7 @@ fn read_or_know(
     file: &PatchFile,
     known: &KnownPatches,
     (room, is_alone): (&SharedRoom, bool),
-    interrupt: &(dyn Fn() -> Option<i32> + Sync),
+    interrupt: Interrupt<'_>,
 ) -> Option<(IndexedPatch, bool)> {
     let shown = file.path.file_name().unwrap_or_default().to_string_lossy();
     let stamp = file.stamp().unwrap_or_default();
@@ -173,6 +174,7 @@ impl From<SourceError> for NoEntry {
         match &error.problem {
             SourceProblem::Interrupted(_) => Self::Interrupted,
             SourceProblem::HoldsPatches(_) => Self::OtherThing,
+            SourceProblem::Interrupted(_) => Self::Interrupted,
             SourceProblem::Foreign(_) if may_be_other => Self::OtherThing,
             SourceProblem::BadForm(_) | SourceProblem::NoPackage if may_be_other && error.path.is_dir() => {
                 Self::OtherThing
@@ -188,18 +190,16 @@ impl From<SourceError> for NoEntry {
 fn read_patch(
     file: &PatchFile,
     room: &SharedRoom,
-    interrupt: &(dyn Fn() -> Option<i32> + Sync),
+    interrupt: Interrupt<'_>,
 ) -> Result<(DepotPatch, Option<String>), NoEntry> {
+    let go_on = || if interrupt().is_some() { Err(NoEntry::Interrupted) } else { Ok(()) };
     let (found, image) = if file.is_directory {
-        let image = source::open_sharing(Origin::Path(&file.path), room)?.1;
-        (digest_of_directory(&file.path)?, image)
+        let image = source::open_sharing(Origin::Path(&file.path), room, interrupt)?.1;
+        (digest_of_parts(&file.path, &mut |_| go_on())?, image)
     } else {
         let mut opened = file.open()?;
-        let found = digest_of_file(&mut opened, |_| match interrupt() {
-            Some(_) => Err(NoEntry::Interrupted),
-            None => Ok(()),
-        })?;
-        (found, source::open_sharing(Origin::File(opened, &file.path), room)?.1)
+        let found = digest_of_file(&mut opened, |_| go_on())?;
+        (found, source::open_sharing(Origin::File(opened, &file.path), room, interrupt)?.1)
     };
     if image.packages.iter().all(|package| package.params.get("SUNW_PATCHID").is_none()) {
         return Err(NoEntry::OtherThing);
@@ -351,12 +351,13 @@ impl From<io::Error> for Unreadable {
 }
 
 /// Unreadable patches are never equal.
-fn deliver_the_same(one: &Path, other: &Path) -> bool {
-    matches!((content_of(one), content_of(other)), (Ok(one), Ok(other)) if one == other)
+fn deliver_the_same(one: &Path, other: &Path, interrupt: Interrupt<'_>) -> bool {
+    let content = |path: &Path| content_of(path, interrupt);
+    matches!((content(one), content(other)), (Ok(one), Ok(other)) if one == other)
 }
 
-fn content_of(path: &Path) -> Result<PatchContent, Unreadable> {
-    let (source, image) = source::open(Origin::Path(path), Extent::Everything)?;
+fn content_of(path: &Path, interrupt: Interrupt<'_>) -> Result<PatchContent, Unreadable> {
+    let (source, image) = source::open_until(Origin::Path(path), Extent::Everything, interrupt)?;
     let content = |package: &PackageImage| PackageContent {
         pkginfo: package.pkginfo_bytes.clone(),
         pkgmap: package.pkgmap_bytes.clone(),
@@ -373,7 +374,7 @@ fn content_of(path: &Path) -> Result<PatchContent, Unreadable> {
         }
         Ok(())
     };
-    source.stream(&image, &mut |_, _| true, &mut sink)?;
+    source.stream_until(&image, &mut |_, _| true, interrupt, &mut sink)?;
     Ok(PatchContent { packages, hooks: image.hooks.clone() })
 }
 

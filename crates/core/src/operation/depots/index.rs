@@ -10,8 +10,8 @@ use patchadm_inputs::depot::{DepotIndex, DepotPatch, IndexError, LARGEST_INDEX};
 use patchadm_inputs::http::{Address, HttpError, HttpProblem, Validators};
 use patchadm_inputs::input_file::InputDirectory;
 use patchadm_inputs::sign::{
-    Demand, DemandWord, KeyRole, LARGEST_SIGNATURE, SignatureFormat, SignedFiles, Verdict, judge, sha256,
-    sha256_text,
+    Demand, DemandWord, KeyRole, LARGEST_SIGNATURE, SignatureFormat, SignatureState, SignedFiles, Verdict,
+    judge, sha256, sha256_text,
 };
 use patchadm_rootfs::{Dir, RootError};
 use patchadm_svr4::package::Mode;
@@ -139,11 +139,12 @@ impl IndexBytes {
         Ok(cache.set_note(key, &serde_json::to_vec(&note).unwrap_or_default())?)
     }
 
-    /// Returns the strictest verdict. A mirror may lack a required signature for a while.
-    pub(super) fn judged(&self, demands: &[Demand]) -> Result<Verdict, DepotError> {
+    /// Returns the strictest verdict, and true if any demand trusts the signature. A mirror may lack a required
+    /// signature for a while.
+    pub(super) fn judged(&self, demands: &[Demand]) -> Result<(Verdict, bool), DepotError> {
         let signature = self.signature.clone().map(|text| (SignatureFormat::Minisign, text));
         let files = SignedFiles { manifest: self.text.clone(), signature };
-        let mut worst = Verdict::unchecked();
+        let (mut worst, mut is_trusted) = (Verdict::unchecked(), false);
         for demand in demands.iter().filter(|demand| demand.word != DemandWord::Off) {
             let (verdict, _) = judge(self.signature.is_some().then_some(&files), demand, KeyRole::Index);
             if verdict.is_refused() && self.signature.is_none() {
@@ -155,11 +156,12 @@ impl IndexBytes {
                     verdict: Box::new(verdict),
                 });
             }
+            is_trusted |= verdict.state == SignatureState::Trusted;
             if worst.state < verdict.state {
                 worst = verdict;
             }
         }
-        Ok(worst)
+        Ok((worst, is_trusted))
     }
 
     pub(super) fn parsed(&self) -> Result<DepotIndex, DepotError> {
@@ -227,4 +229,33 @@ pub(super) fn write_known<'k>(
     }
     top.remove_leftovers(PROGRAM)?;
     top.replace_file(PROGRAM, NAME, &text, Mode::of(0o644))
+}
+
+#[cfg(feature = "sign")]
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use patchadm_inputs::sign::{KeyRing, KeyRules, SecretKey, TrustedKey};
+
+    #[test]
+    fn an_index_is_trusted_if_one_of_several_policies_trusts_it() {
+        let path = format!("{}/../../testdata/signatures/plain.sec", env!("CARGO_MANIFEST_DIR"));
+        let key = SecretKey::parse(&std::fs::read(path).unwrap(), None).unwrap();
+        let signature = key.sign(b"{}", "timestamp:1795262400").write("ours").into_bytes();
+        let index = IndexBytes::new("index.json".to_owned(), b"{}".to_vec(), Some(signature));
+        let trusted = TrustedKey { name: "ours".to_owned(), key: key.public(), rules: KeyRules::default() };
+        let knowing = KeyRing { keys: vec![trusted], ..KeyRing::default() };
+        let require = Demand { word: DemandWord::Require, keys: knowing };
+        let warn = Demand { word: DemandWord::Warn, keys: KeyRing::default() };
+        let judged = |demands: &[Demand]| {
+            let (verdict, is_trusted) = index.judged(demands).unwrap();
+            (verdict.state, is_trusted)
+        };
+        let (trusted, unknown) = (SignatureState::Trusted, SignatureState::UnknownKey);
+        assert_eq!(judged(&[]), (SignatureState::Unchecked, false));
+        assert_eq!(judged(std::slice::from_ref(&require)), (trusted, true));
+        assert_eq!(judged(std::slice::from_ref(&warn)), (unknown, false));
+        assert_eq!(judged(&[require.clone(), warn.clone()]), (unknown, true));
+        assert_eq!(judged(&[warn, require]), (unknown, true));
+    }
 }

@@ -32,7 +32,6 @@ use patchadm_svr4::patch::PatchId;
 mod tests;
 
 pub use depot::{Depot, DepotLocation, is_on_network, open_depot};
-pub use directory_digest::digest_of_directory;
 pub(in crate::operation) use directory_digest::{digest_of_patch, files_of_directory};
 pub use fetch::{DepotCheck, DepotFault, check_depot, fetch_address, fetch_operand, fetch_patch, is_address};
 pub(in crate::operation) use in_place::index_entry;

@@ -241,6 +241,28 @@ fn a_signal_ends_the_look_at_compressed_bytes_that_have_no_content() {
 }
 
 #[test]
+fn a_signal_ends_the_skipping_of_a_member_that_a_few_bytes_decompress_to() {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    let mut tree = patch();
+    tree.insert("SUNWa/reloc/share/zeros".to_owned(), vec![0; 16 << 20]);
+    let temp = TempDir::new().unwrap();
+    let path = temp.path().join("900-01.tar.gz");
+    fs::write(&path, gzip(&tar(&tree, "900-01"))).unwrap();
+    assert!(fs::metadata(&path).unwrap().len() < 1 << 20);
+    let asked = AtomicUsize::new(0);
+    let after = |questions: usize| {
+        asked.store(0, Ordering::Relaxed);
+        let interrupt = || (asked.fetch_add(1, Ordering::Relaxed) >= questions).then_some(2);
+        open_sharing(Origin::Path(&path), &SharedRoom::default(), &interrupt).map(drop)
+    };
+    after(usize::MAX).unwrap();
+    let all = asked.load(Ordering::Relaxed);
+    assert!(all > 100, "{all}");
+    let error = after(all / 2).unwrap_err();
+    assert!(matches!(error.problem, SourceProblem::Interrupted(2)), "{error}");
+}
+
+#[test]
 fn a_damaged_package_is_no_harm_to_its_neighbours() {
     let mut tree = patch();
     tree.insert("SUNWa/install/preinstall".to_owned(), b"something else".to_vec());

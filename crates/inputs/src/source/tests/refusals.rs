@@ -56,7 +56,7 @@ fn a_source_that_holds_more_than_its_reader_takes_is_refused() {
 fn sources_read_with_one_room_hold_no_more_than_it_together() {
     let temp = TempDir::new().unwrap();
     directory(temp.path(), &patch());
-    let opened = |room: &SharedRoom| open_sharing(Origin::Path(temp.path()), room);
+    let opened = |room: &SharedRoom| open_sharing(Origin::Path(temp.path()), room, &never);
     let limit = 32 << 10;
     let room = SharedRoom::of(limit);
     for _ in 0..100 {
