@@ -10,6 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::delivery::Patch;
 use crate::packages::Package;
 use crate::scenario::Scenario;
+use crate::terminal::{shell_at_terminal, words_of};
 
 fn patch() -> Patch {
     Patch::of("100-01", Package::new("ACMEweb").file("bin/httpd", 0o755, "two\n"))
@@ -54,11 +55,17 @@ fn interrupted_by(
     line: &str,
     (calls, file): (&str, &Path),
 ) -> Option<(Option<i32>, String)> {
+    patch().directory(stage);
+    let ended = injected(stage, line, (calls, file))?.stdout(Stdio::null()).output().unwrap();
+    Some((ended.status.code(), String::from_utf8(ended.stderr).unwrap()))
+}
+
+/// The command under strace(1), which sends SIGINT at the first of these calls on this file.
+fn injected(stage: &Scenario, line: &str, (calls, file): (&str, &Path)) -> Option<Command> {
     if Command::new("strace").arg("-V").output().is_err() {
         crate::missing("strace", "acknowledged");
         return None;
     }
-    patch().directory(stage);
     let plain = stage.command(line);
     let mut command = Command::new("strace");
     command.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("inject={calls}:signal=INT:when=1")]);
@@ -69,8 +76,7 @@ fn interrupted_by(
     }
     command.env_clear().envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
     command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
-    let ended = command.stdout(Stdio::null()).output().unwrap();
-    Some((ended.status.code(), String::from_utf8(ended.stderr).unwrap()))
+    Some(command)
 }
 
 #[test]
@@ -107,5 +113,37 @@ fn a_signal_while_the_root_is_surveyed_or_the_patch_is_read_ends_the_command_and
             crate::tree::assert_same(&stage.tree(), &before);
             assert!(!stage.run("history -R @ROOT@").ok().contains("100-01"));
         }
+    }
+}
+
+#[test]
+fn a_signal_while_the_plan_of_a_question_is_made_ends_the_command_as_well() {
+    for line in [
+        "add -R @ROOT@ delivered/100-01",
+        "add -q -R @ROOT@ delivered/100-01",
+        "remove -R @ROOT@ 100-01",
+        "undo -R @ROOT@",
+    ] {
+        let stage = stage();
+        patch().directory(&stage);
+        if !line.starts_with("add") {
+            stage.run("add -R @ROOT@ delivered/100-01").ok();
+        }
+        let httpd = stage.at("/opt/ACMEweb/bin/httpd");
+        let Some(command) = injected(&stage, line, ("read,pread64", &httpd)) else { return };
+        let before = stage.text("/opt/ACMEweb/bin/httpd");
+        let mut typed = shell_at_terminal(&stage, &format!("exec {}", words_of(&command)));
+        typed.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        let spawned = typed.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        let Ok(running) = spawned else {
+            crate::missing("script", "a signal while the plan of a question is made");
+            return;
+        };
+        let ended = running.wait_with_output().unwrap();
+        let said = String::from_utf8(ended.stdout).unwrap();
+        assert_eq!(ended.status.code(), Some(130), "{line}: {said}");
+        let acknowledged = usize::from(!line.contains("-q"));
+        assert_eq!(said.matches("Interrupted; ending…").count(), acknowledged, "{line}: {said}");
+        assert_eq!(stage.text("/opt/ACMEweb/bin/httpd"), before, "{line}: {said}");
     }
 }

@@ -14,6 +14,7 @@ use nix::sys::time::TimeSpec;
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, open, openat2, readlinkat};
 use rustix::io::Errno;
 
+use crate::program_run::ending_signal;
 use patchadm_rootfs::{each_entry, may_others_write, strange_above};
 
 const STANDARD_INPUT: [&str; 3] = ["/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"];
@@ -145,10 +146,13 @@ impl HeldSignals {
         Ok(Self { before: ends.thread_swap_mask(SigmaskHow::SIG_BLOCK)? })
     }
 
-    /// Waits for input or its end. A signal, even one held back before, is the error "interrupted"; not of the kind
-    /// `Interrupted`, since the reader would try again.
+    /// Waits for input or its end. A signal, even one held back or caught before, is the error "interrupted"; not of the
+    /// kind `Interrupted`, since the reader would try again.
     pub fn wait_for(&self, input: &impl AsFd) -> io::Result<()> {
         let mut inputs = [PollFd::new(input.as_fd(), PollFlags::POLLIN)];
+        if ending_signal().is_some() {
+            return Err(io::Error::other(patchadm_rootfs::INTERRUPTED));
+        }
         // A poll that finds input at once sees no signal, and some inputs are never empty.
         let looked = ppoll(&mut [], Some(TimeSpec::new(0, 0)), Some(self.before));
         match looked.and_then(|_| ppoll(&mut inputs, None, Some(self.before))) {

@@ -11,7 +11,7 @@ use crate::call::Invocation;
 use crate::reply::depot_end::{depot_advice, depot_exit};
 use crate::reply::failure::{hinted, query_refused};
 use crate::reply::{Exit, ExitCause, Stop};
-use crate::surroundings::caller::with_signals;
+use crate::surroundings::caller::with_signals_for_now;
 use patchadm_core::operation::analysis::{AnalysisError, parse_cross_reference, read_cross_reference};
 use patchadm_core::operation::depot_memory::last_used_depot;
 use patchadm_core::operation::depots::{
@@ -192,7 +192,7 @@ fn fetch<T>(
     let (ground, demands) = ground_and_demands().map_err(|failure| query_refused(root, &failure))?;
     let bar = fetch_bar(call);
     let progress = |progress: DepotProgress<'_>| bar.show(progress);
-    let fetched = with_signals(|interrupt| {
+    let fetched = with_signals_for_now(|interrupt| {
         let access = fetching.access(&call.surroundings, &ground.policy, None, interrupt, &progress);
         work(&FetchSession::new(access), &demands)
     })?;

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ use patchadm_inputs::database::history::HistoryEntry;
 use patchadm_inputs::database::policy;
 use patchadm_inputs::program_run::ending;
 use patchadm_planning::plan::clock::Now;
-use patchadm_rootfs::{LockHolder, Root};
+use patchadm_rootfs::{INTERRUPTED, LockHolder, Root};
 use patchadm_svr4::package::control::printable;
 
 /// Between two looks at a held lock.
@@ -103,72 +103,77 @@ impl RootTurn<'_> {
 /// True if caught signals end the program again, as if no handler were set.
 static END_THE_PROGRAM: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
 
-/// Like [`with_signals`]. Afterwards signals end the program at once again.
-#[cfg(feature = "sign")]
-pub fn with_signals_for_now<T>(
-    work: impl FnOnce(&(dyn Fn() -> Option<i32> + Sync)) -> T,
-) -> anyhow::Result<T> {
-    for signal in SIGNALS {
-        signal_hook::flag::register_conditional_default(signal, END_THE_PROGRAM.clone())?;
-    }
-    let done = with_signals(work);
-    END_THE_PROGRAM.store(true, Ordering::SeqCst);
-    done
-}
+/// Signals belong to the process and are never forgotten: one that comes during a plan also ends the run after it.
+static UNCOUNTED: LazyLock<Arc<AtomicUsize>> = LazyLock::new(Arc::default);
+static FIRST: AtomicUsize = AtomicUsize::new(0);
+static COUNT: AtomicUsize = AtomicUsize::new(0);
 
-/// `work` gets a function that returns the signal that asks for the end, if one came; signals do nothing else.
-pub fn with_signals<T>(work: impl FnOnce(&(dyn Fn() -> Option<i32> + Sync)) -> T) -> anyhow::Result<T> {
+/// Handlers are set once: with two, one signal could count twice.
+static ARE_CAUGHT: Mutex<bool> = Mutex::new(false);
+
+fn catch_signals() -> anyhow::Result<()> {
+    let mut are_caught = ARE_CAUGHT.lock().unwrap_or_else(PoisonError::into_inner);
     END_THE_PROGRAM.store(false, Ordering::SeqCst);
-    let caught = Arc::new(AtomicUsize::new(0));
-    for signal in SIGNALS {
-        let number = usize::try_from(signal)?;
-        signal_hook::flag::register_usize(signal, caught.clone(), number)?;
-        signal_hook::flag::register_usize(signal, ending(), number)?;
+    if !*are_caught {
+        for signal in SIGNALS {
+            let number = usize::try_from(signal)?;
+            signal_hook::flag::register_conditional_default(signal, END_THE_PROGRAM.clone())?;
+            signal_hook::flag::register_usize(signal, UNCOUNTED.clone(), number)?;
+            signal_hook::flag::register_usize(signal, ending(), number)?;
+        }
+        *are_caught = true;
     }
-    Ok(work(&|| match caught.load(Ordering::Relaxed) {
-        0 => None,
-        signal => i32::try_from(signal).ok(),
-    }))
+    Ok(())
 }
 
-/// Like [`with_signals`], with a second function: true if another signal came after the first was seen.
-pub fn with_repeated_signals<T>(
-    work: impl FnOnce(&(dyn Fn() -> Option<i32> + Sync), &(dyn Fn() -> bool + Sync)) -> T,
-) -> anyhow::Result<T> {
-    with_counted_signals(|interrupt, count| work(interrupt, &|| count() > 1))
+fn count_signals() {
+    let signal = UNCOUNTED.swap(0, Ordering::SeqCst);
+    if signal != 0 {
+        // Later ones are only counted.
+        let _ = FIRST.compare_exchange(0, signal, Ordering::SeqCst, Ordering::SeqCst);
+        COUNT.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+fn first_signal() -> Option<i32> {
+    count_signals();
+    i32::try_from(FIRST.load(Ordering::SeqCst)).ok().filter(|signal| *signal != 0)
+}
+
+fn signal_count() -> usize {
+    count_signals();
+    COUNT.load(Ordering::SeqCst)
+}
+
+/// Like [`with_signals`]. Afterwards signals end the program at once again, also one that successful work has not seen.
+pub fn with_signals_for_now<T, E>(
+    work: impl FnOnce(&(dyn Fn() -> Option<i32> + Sync)) -> Result<T, E>,
+) -> anyhow::Result<Result<T, E>> {
+    let done = with_signals(work)?;
+    END_THE_PROGRAM.store(true, Ordering::SeqCst);
+    if done.is_ok()
+        && let Some(signal) = first_signal()
+    {
+        // Its temporary files end with it.
+        drop(done);
+        signal_hook::low_level::emulate_default_handler(signal)?;
+        anyhow::bail!("{INTERRUPTED}");
+    }
+    Ok(done)
+}
+
+/// `work` gets a function that returns the first signal that asked this process for its end, if one came, even before;
+/// signals do nothing else.
+pub fn with_signals<T>(work: impl FnOnce(&(dyn Fn() -> Option<i32> + Sync)) -> T) -> anyhow::Result<T> {
+    with_counted_signals(|interrupt, _| work(interrupt))
 }
 
 /// Like [`with_signals`], with a second function: how many signals came. Those that come between two calls are one.
 pub fn with_counted_signals<T>(
     work: impl FnOnce(&(dyn Fn() -> Option<i32> + Sync), &(dyn Fn() -> usize + Sync)) -> T,
 ) -> anyhow::Result<T> {
-    END_THE_PROGRAM.store(false, Ordering::SeqCst);
-    let caught = Arc::new(AtomicUsize::new(0));
-    for signal in SIGNALS {
-        let number = usize::try_from(signal)?;
-        signal_hook::flag::register_usize(signal, caught.clone(), number)?;
-        signal_hook::flag::register_usize(signal, ending(), number)?;
-    }
-    let (first, count) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let take = || {
-        let signal = caught.swap(0, Ordering::SeqCst);
-        if signal != 0 {
-            // Later ones are only counted.
-            let _ = first.compare_exchange(0, signal, Ordering::SeqCst, Ordering::SeqCst);
-            count.fetch_add(1, Ordering::SeqCst);
-        }
-    };
-    let interrupt = || {
-        take();
-        Some(first.load(Ordering::SeqCst))
-            .filter(|signal| *signal != 0)
-            .and_then(|signal| i32::try_from(signal).ok())
-    };
-    let counted = || {
-        take();
-        count.load(Ordering::SeqCst)
-    };
-    Ok(work(&interrupt, &counted))
+    catch_signals()?;
+    Ok(work(&first_signal, &signal_count))
 }
 
 /// Waits for a lock, and says so once.

@@ -3,6 +3,7 @@
 
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
@@ -93,8 +94,11 @@ pub fn acknowledge(speaks_as: &str, words: &str) {
     let _ = io::stderr().write_all(&printable(line.as_bytes()));
 }
 
-/// Like [`with_counted_signals`]. A thread calls `tell` once when a signal comes; never if the process may open too few
-/// files for that.
+/// A command may have several runs: its plan is one.
+static IS_TOLD: AtomicBool = AtomicBool::new(false);
+
+/// Like [`with_counted_signals`]. A thread calls `tell` when a signal comes, once in this process; never if the process
+/// may open too few files for that.
 pub fn with_acknowledged_signals<T>(
     tell: impl Fn(&EndingRun<'_>) + Sync,
     work: impl FnOnce(&EndingRun<'_>) -> T,
@@ -115,8 +119,9 @@ pub fn with_acknowledged_signals<T>(
             // The thread starts with signals held: they go to the thread that waits for an answer.
             let held = HeldSignals::hold();
             scope.spawn(move || {
-                // The read also returns when the work ends.
-                if told.read_exact(&mut [0]).is_ok() && signal().is_some() {
+                // A signal may have come before. The read also returns when the work ends.
+                let is_awake = signal().is_some() || told.read_exact(&mut [0]).is_ok();
+                if is_awake && signal().is_some() && !IS_TOLD.swap(true, Ordering::SeqCst) {
                     tell(run);
                 }
             });
@@ -152,7 +157,7 @@ impl Drop for WatchEnd<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicI32, Ordering};
+    use std::sync::atomic::AtomicI32;
 
     use super::*;
 

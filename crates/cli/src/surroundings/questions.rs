@@ -77,6 +77,9 @@ impl Confirmation<'_> {
         with_signals(|interrupt| -> anyhow::Result<ConfirmationAnswer> {
             // Held before the question appears: an early interrupt is heard as well.
             let signals = HeldSignals::hold()?;
+            if let Some(signal) = interrupt() {
+                return Ok(ConfirmationAnswer::Interrupted(signal));
+            }
             let mut read = || {
                 let mut input = io::stdin().lock();
                 let mut line = String::new();
