@@ -22,7 +22,7 @@ use patchadm_cli::arguments::verbs::DryRunOption;
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::{CommandReport, Exit, Reply};
 use patchadm_cli::surroundings::Output;
-use patchadm_cli::surroundings::caller::with_repeated_signals;
+use patchadm_cli::surroundings::caller::with_counted_signals;
 use patchadm_cli::surroundings::slots_bar::SlotsBar;
 use patchadm_inputs::http::HttpSettings;
 use patchadm_making::build::BuildRequest;
@@ -107,7 +107,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     };
     let mut notes = Vec::new();
     let mut display = RunDisplay::new(call);
-    let answer = with_repeated_signals(|interrupt, is_urgent| -> Result<RunAnswer, RunError> {
+    let answer = with_counted_signals(|interrupt, count| -> Result<RunAnswer, RunError> {
         let tell: &mut dyn FnMut(BulkRunEvent<'_>) = &mut |event| {
             if let BulkRunEvent::Note(note) = event {
                 notes.push(note.to_owned());
@@ -146,7 +146,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
             time: &|| Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true),
             now: Utc::now().timestamp_nanos_opt().unwrap_or_default(),
             interrupt,
-            is_urgent,
+            is_urgent: &|| count() > 1,
         };
         if args.dry_run.dry_run {
             return plan_run(&request, tell).map(RunAnswer::Planned);

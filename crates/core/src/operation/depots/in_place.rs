@@ -174,7 +174,6 @@ impl From<SourceError> for NoEntry {
         match &error.problem {
             SourceProblem::Interrupted(_) => Self::Interrupted,
             SourceProblem::HoldsPatches(_) => Self::OtherThing,
-            SourceProblem::Interrupted(_) => Self::Interrupted,
             SourceProblem::Foreign(_) if may_be_other => Self::OtherThing,
             SourceProblem::BadForm(_) | SourceProblem::NoPackage if may_be_other && error.path.is_dir() => {
                 Self::OtherThing
