@@ -404,13 +404,16 @@ fn of_account(test: &str) -> Option<Scenario> {
     let file = |package: Package, path: &str, text: &str| {
         package.content('f', path, 0o644, "mal mal", DELIVERED, text)
     };
-    let app = || Package::new("ACMEapp").param("BASEDIR", "/opt/app");
-    let tool = |text: &str| file(app().line("share", "d none share 0755 mal mal"), "share/tool", text);
+    let app = || Package::new("ACMEapp").param("BASEDIR", "/opt");
+    let tool = |text: &str| {
+        let app = app().line("app", "d none app 0755 mal mal");
+        file(app.line("app/share", "d none app/share 0755 mal mal"), "app/share/tool", text)
+    };
     stage.install(&tool("one\n"));
     lchown(stage.at("/opt/app"), Some(NOBODY), Some(NOBODY)).unwrap();
     let run = stage.patchadd("", &Patch::of("100-01", tool("two\n")));
     assert_eq!(run.code, 0, "{}", run.stderr);
-    Patch::of("200-01", file(app(), "share/run.sh", "evil\n")).directory(&stage);
+    Patch::of("200-01", file(app(), "app/share/run.sh", "evil\n")).directory(&stage);
     let more = Package::new("ACMEmore").param("BASEDIR", "/opt/app");
     file(more, "share/more.sh", "evil\n").write(&stage.beside("more"));
     Some(stage)
