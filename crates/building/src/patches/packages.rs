@@ -326,7 +326,7 @@ mod tests {
                 Arc::new(Delivery { needs: BTreeSet::from([need.to_owned()]), ..Delivery::default() });
             let package = package(name, &[], &[]);
             let file = PackageFile { location: location.to_owned(), ..package.file };
-            PackageOfSet { delivery, file, ..package }
+            PackageOfSet { file, delivery, ..package }
         };
         let set = set(vec![
             with("evil1", "", "x/evil"),

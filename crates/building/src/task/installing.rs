@@ -239,7 +239,7 @@ impl SandboxInstallation<'_> {
         (files, limits): (&[String], SandboxLimits),
         log: &mut TaskLog,
         ticks: Ticks<'_>,
-    ) -> Result<Result<(Dir, Option<EnclosureEnd>, Duration), InstallationEnd>, TaskError> {
+    ) -> Result<Result<RunInLayer, InstallationEnd>, TaskError> {
         let root = self.root()?;
         let upper = match root
             .lay_out(&|| must_end(&self.place.is_ended))
@@ -337,6 +337,9 @@ impl SandboxInstallation<'_> {
 fn ended_how(end: Option<EnclosureEnd>) -> String {
     end.map_or_else(|| "it was ended".to_owned(), |end| end.to_string())
 }
+
+/// The layer of a command that ran, how it ended, and how long it took.
+type RunInLayer = (Dir, Option<EnclosureEnd>, Duration);
 
 /// The time that the packages of each location have taken.
 #[derive(Default)]
@@ -742,7 +745,7 @@ mod tests {
     #[test]
     fn the_packages_of_a_location_have_one_time_for_all_of_them() {
         let mut times = LocationTimes::default();
-        let most = LONGEST - Duration::from_secs(10);
+        let most = LONGEST.saturating_sub(Duration::from_secs(10));
         times.spend("x/slow", most);
         assert_eq!(times.left("x/slow"), Some(Duration::from_secs(10)));
         times.spend("x/slow", Duration::from_secs(10));
