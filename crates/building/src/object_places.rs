@@ -53,7 +53,7 @@ pub(crate) fn placed(package: &PackageImage, path: &PackagePath) -> Option<Objec
 /// links: four times those of a package without links. A link makes a short path long: without a limit, a package of some megabytes would take gigabytes.
 pub(crate) const LARGEST_PLACES: usize = 256 << 20;
 
-/// The most bytes of the paths of a whole set, and of their places: twice those of the largest known trees.
+/// The most bytes of the paths of a whole set, and of their places: some twenty million paths of forty bytes.
 pub(crate) const LARGEST_IN_ALL: usize = 2 << 30;
 
 /// What holds a path, in bytes.
