@@ -123,7 +123,7 @@ fn a_changed_package_refuses_changes_until_its_registration_follows() {
     let said = stage.run("remove -R @ROOT@ 100-01").fails(3);
     assert!(said.contains("dpkg changed web from 1.0-1 to 1.0-2 since it was adopted"), "{said}");
     assert!(said.contains("adopt --refresh"), "{said}");
-    let shown = stage.run("show -R @ROOT@ 100-01").ok();
+    let shown = stage.run("show -R @ROOT@ 100-01").stdout;
     let removal = "     Removal: cannot be removed: package DEBweb: dpkg changed web from 1.0-1 to 1.0-2 since it was \
         adopted; run `patchadm -R @ROOT@ adopt --refresh`\n";
     assert!(shown.contains(removal), "{shown}");

@@ -148,10 +148,11 @@ fn an_edited_file_that_a_removal_put_aside_is_a_merge_until_it_is_gone() {
 }
 
 #[test]
-fn patches_of_one_run_each_leave_their_version() {
+fn revisions_of_two_runs_each_leave_their_version() {
     let stage = stage();
     Patch::of("100-02", package("3")).directory(&stage);
-    let said = stage.run("add -R @ROOT@ delivered/100-01 delivered/100-02").ok();
+    stage.run("add -R @ROOT@ delivered/100-01").ok();
+    let said = stage.run("add -R @ROOT@ delivered/100-02").ok();
     assert!(said.contains(".patch-100-02\n"), "{said}");
     let status = stage.run("status -R @ROOT@").ok();
     let line = status.lines().find(|line| line.starts_with("Merges       2: ")).unwrap_or_default();

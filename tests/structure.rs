@@ -75,7 +75,7 @@ const MODULES: &[(&str, &[Module])] = &[
             ("sign", &["sha256"]),
             ("depot", &[]),
             ("http", &["input_file", "password"]),
-            ("input_file", &[]),
+            ("input_file", &["program_run"]),
             ("format", &[]),
             ("little_endian", &[]),
             ("native", &["sha256", "program_run"]),

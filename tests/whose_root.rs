@@ -115,12 +115,12 @@ fn each_record_and_each_directory_on_the_way_to_it_is_the_superusers_alone() {
         chown(&place, Some(0), None).unwrap();
         set(mode | 0o1002);
         let said = stage.run(line).fails(3);
-        assert!(said.contains(&format!("everybody may write @ROOT@{path}.")), "{path}: {said}");
+        assert!(said.contains(&format!("everybody may write @ROOT@{path}")), "{path}: {said}");
         assert!(said.contains(&format!("emove the permission: `chmod o-w @ROOT@{path}`")), "{said}");
         set(mode | 0o020);
         chown(&place, None, Some(NOBODY)).unwrap();
         let said = stage.run(line).fails(3);
-        assert!(said.contains(&format!("the group of @ROOT@{path} may write it.")), "{path}: {said}");
+        assert!(said.contains(&format!("the group of @ROOT@{path} may write it")), "{path}: {said}");
         chown(&place, None, Some(0)).unwrap();
         set(mode);
     }

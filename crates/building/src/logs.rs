@@ -1,13 +1,13 @@
 //! The logs of builds: reading, following, and splitting into phases.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::{self, BufRead as _, BufReader, Read as _};
+use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 
 use patchadm_bulk_values::journal::BulkRunEnd;
-use patchadm_rootfs::{Dir, RootError, WritableFile};
+use patchadm_rootfs::{Dir, FileType, RootError, WritableFile};
 use patchadm_svr4::package::Mode;
 
 use crate::runs::{find_logs, read_journal};
@@ -15,9 +15,18 @@ use crate::sandbox::phase_of;
 use crate::space::RoomWatch;
 use crate::work::{BulkWork, RUNS, made, numbered_directories};
 
-const LARGEST: u64 = 1 << 30;
-
 const PART: usize = 1 << 16;
+
+/// Further phases are appended to the last one.
+const MOST_PHASES: usize = 100;
+
+/// The bytes at the end of a log that its last lines are looked for in.
+const LONGEST_END: u64 = 1 << 16;
+
+const LAST_LINES: usize = 20;
+
+/// The most characters of a line at the end of a log.
+const LONGEST_LINE: usize = 400;
 
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
@@ -27,83 +36,124 @@ pub enum LogError {
     Root(#[from] RootError),
 }
 
-pub fn read_log(work: &BulkWork, package: &str, run: Option<u64>) -> Result<Vec<u8>, LogError> {
-    let none = || LogError::None(package.to_owned());
-    if package.contains('/') {
-        return Err(none());
-    }
-    let runs = work.directory(RUNS)?;
-    let numbers = numbered_directories(&runs)?;
-    for number in numbers.into_iter().rev().filter(|number| run.is_none_or(|run| run == *number)) {
-        let Some(logs) = find_logs(&runs, number)? else { continue };
-        if let Some(log) = logs.read_regular(format!("{package}.log").as_bytes(), LARGEST)? {
-            return Ok(log);
+/// Reads a log part by part, because its recipe chooses how long it and its lines are.
+#[derive(Debug)]
+pub struct LogReader {
+    logs: Dir,
+    name: Vec<u8>,
+    log: BufReader<File>,
+    phases: BTreeSet<String>,
+    phase: Option<String>,
+    is_begin: bool,
+}
+
+impl LogReader {
+    /// Opens the log of a run, or the newest one.
+    pub fn of(work: &BulkWork, package: &str, run: Option<u64>) -> Result<Self, LogError> {
+        let none = || LogError::None(package.to_owned());
+        if package.contains('/') {
+            return Err(none());
         }
-    }
-    Err(none())
-}
-
-/// Further phases are appended to the last one.
-const MOST_PHASES: usize = 100;
-
-pub fn log_of_phase(log: &[u8], phase: &str) -> Option<Vec<u8>> {
-    phases_of_log(log).remove(phase)
-}
-
-/// Splits a log into phases, each with its first line. Output before the first phase is dropped.
-fn phases_of_log(log: &[u8]) -> BTreeMap<String, Vec<u8>> {
-    let mut phases: BTreeMap<String, Vec<u8>> = BTreeMap::new();
-    let mut current: Option<String> = None;
-    for line in log.split_inclusive(|&byte| byte == b'\n') {
-        let begins = phase_of(line).filter(|name| phases.len() < MOST_PHASES || phases.contains_key(name));
-        current = begins.or(current);
-        if let Some(phase) = &current {
-            phases.entry(phase.clone()).or_default().extend_from_slice(line);
+        let runs = work.directory(RUNS)?;
+        let numbers = numbered_directories(&runs)?;
+        for number in numbers.into_iter().rev().filter(|number| run.is_none_or(|run| run == *number)) {
+            let Some(logs) = find_logs(&runs, number)? else { continue };
+            if let Some(log) = Self::find(logs, package)? {
+                return Ok(log);
+            }
         }
+        Err(none())
     }
-    phases
+
+    fn find(logs: Dir, package: &str) -> Result<Option<Self>, RootError> {
+        let name = format!("{package}.log").into_bytes();
+        if logs.look(&name)?.is_none_or(|seen| seen.file_type != FileType::Regular) {
+            return Ok(None);
+        }
+        let log = BufReader::with_capacity(PART, logs.open_regular(&name)?);
+        Ok(Some(Self { logs, name, log, phases: BTreeSet::new(), phase: None, is_begin: true }))
+    }
+
+    /// Returns the next part of the log, or of one of its phases with the lines that begin it. Empty at the end.
+    pub fn next_part(&mut self, phase: Option<&str>) -> Result<Vec<u8>, LogError> {
+        let (mut part, mut line) = (Vec::new(), Vec::new());
+        while part.len() < PART && self.next_line(&mut line)? {
+            if phase.is_none_or(|phase| self.phase.as_deref() == Some(phase)) {
+                part.extend_from_slice(&line);
+            }
+        }
+        Ok(part)
+    }
+
+    /// Reads a line, or a part of a long one, and notes its phase. Returns false at the end.
+    fn next_line(&mut self, line: &mut Vec<u8>) -> Result<bool, RootError> {
+        line.clear();
+        let read = self.log.by_ref().take(PART as u64).read_until(b'\n', line);
+        let read = read.map_err(|error| self.logs.read_error(&self.name, &error))?;
+        let phase = phase_of(line).filter(|_| self.is_begin);
+        let phase = phase.filter(|name| self.phases.len() < MOST_PHASES || self.phases.contains(name));
+        if let Some(phase) = phase {
+            self.phases.insert(phase.clone());
+            self.phase = Some(phase);
+        }
+        self.is_begin = line.ends_with(b"\n");
+        Ok(read > 0)
+    }
+
+    /// Returns the last lines, long ones without their ends.
+    pub(crate) fn last_lines(mut self) -> Result<Vec<String>, LogError> {
+        let (mut end, file) = (Vec::new(), self.log.get_mut());
+        let read = file.metadata().and_then(|seen| {
+            file.seek(SeekFrom::Start(seen.len().saturating_sub(LONGEST_END)))?;
+            file.take(LONGEST_END).read_to_end(&mut end)
+        });
+        read.map_err(|error| self.logs.read_error(&self.name, &error))?;
+        let end = String::from_utf8_lossy(&end);
+        let mut lines: Vec<String> = end.lines().rev().take(LAST_LINES).map(without_end).collect();
+        lines.reverse();
+        Ok(lines)
+    }
 }
 
-/// Writes a log for each phase of a failed build (`build.log` and so on, as pbulk does) beside its log. The log
-/// is read part by part, because its recipe chooses how long it is.
+fn without_end(line: &str) -> String {
+    match line.char_indices().nth(LONGEST_LINE) {
+        Some((end, _)) => format!("{}\u{2026}", line.get(..end).unwrap_or_default()),
+        None => line.to_owned(),
+    }
+}
+
+/// Writes a log for each phase of a failed build (`build.log` and so on, as pbulk does) beside its log. Output before the
+/// first phase is dropped.
 pub(crate) fn write_phase_logs(logs: &Dir, package: &str) -> Result<(), RootError> {
     remove_phase_logs(logs, package)?;
-    let name = format!("{package}.log").into_bytes();
     let Some(directory) = phase_directory(package) else { return Ok(()) };
-    if logs.look(&name)?.is_none() {
-        return Ok(());
-    }
-    let failed = |error: io::Error| logs.read_error(&name, &error);
-    let log = logs.open_regular(&name)?;
-    let mut room = RoomWatch::begin(logs, log.metadata().map_err(failed)?.len())?;
-    let mut reader = BufReader::with_capacity(PART, log);
+    let Some(mut log) = LogReader::find(logs.again()?, package)? else { return Ok(()) };
+    let seen = log.log.get_ref().metadata().map_err(|error| logs.read_error(&log.name, &error))?;
+    let mut room = RoomWatch::begin(logs, seen.len())?;
     let mut files: BTreeMap<String, WritableFile> = BTreeMap::new();
-    let (mut current, mut text): (Option<String>, Vec<u8>) = (None, Vec::new());
-    let (mut line, mut is_begin) = (Vec::new(), true);
+    let (mut current, mut text, mut line): (Option<String>, Vec<u8>, Vec<u8>) =
+        (None, Vec::new(), Vec::new());
     loop {
-        line.clear();
-        let read = reader.by_ref().take(PART as u64).read_until(b'\n', &mut line).map_err(failed)?;
-        let phase = phase_of(&line).filter(|_| is_begin);
-        let phase = phase.filter(|name| files.len() < MOST_PHASES || files.contains_key(name));
-        if read == 0 || phase.is_some() || text.len() >= PART {
+        let is_there = log.next_line(&mut line)?;
+        let is_other = log.phase != current;
+        if !is_there || is_other || text.len() >= PART {
             if let Some(file) = current.as_ref().and_then(|phase| files.get_mut(phase)) {
                 room.add(&text)?;
                 file.put(&text)?;
             }
             text.clear();
         }
-        if read == 0 {
+        if !is_there {
             return Ok(());
         }
-        if let Some(phase) = phase {
+        if let Some(phase) = log.phase.as_ref().filter(|_| is_other) {
             if let Entry::Vacant(new) = files.entry(phase.clone()) {
                 let file = made(logs, directory)?.create(format!("{phase}.log").as_bytes())?;
                 file.set_mode(Mode::of(0o644))?;
                 new.insert(file);
             }
-            current = Some(phase);
+            current = Some(phase.clone());
         }
-        is_begin = line.ends_with(b"\n");
         text.extend_from_slice(&line);
     }
 }
@@ -223,14 +273,56 @@ pub fn last_run(work: &BulkWork) -> Result<Option<u64>, RootError> {
 mod tests {
     use super::*;
 
+    /// Returns a phase of a log, or all of it, part by part.
+    fn parts(logs: &Dir, package: &str, phase: Option<&str>) -> Vec<Vec<u8>> {
+        let mut log = LogReader::find(logs.again().unwrap(), package).unwrap().unwrap();
+        std::iter::from_fn(|| Some(log.next_part(phase).unwrap()).filter(|part| !part.is_empty())).collect()
+    }
+
     #[test]
     fn a_log_is_divided_at_the_lines_that_begin_a_phase() {
-        let log = b"installed\n===> phase: build\ncc a.c\n===> phase: x y\n===> phase: check\nit is\n===> phase: build\nend";
-        let phases = phases_of_log(log);
-        assert_eq!(phases.keys().collect::<Vec<_>>(), ["build", "check"]);
+        let dir = tempfile::tempdir().unwrap();
+        let logs = Dir::of_host(dir.path()).unwrap();
+        let log = "installed\n===> phase: build\ncc a.c\n===> phase: x y\n===> phase: check\nit is\n===> phase: build\nend";
+        std::fs::write(dir.path().join("a-1.log"), log).unwrap();
+        let shown = |phase| String::from_utf8(parts(&logs, "a-1", phase).concat()).unwrap();
         let build = "===> phase: build\ncc a.c\n===> phase: x y\n===> phase: build\nend";
-        assert_eq!(log_of_phase(log, "build").as_deref(), Some(build.as_bytes()));
-        assert_eq!(log_of_phase(log, "install"), None);
+        assert_eq!(shown(Some("build")), build);
+        assert_eq!(shown(Some("check")), "===> phase: check\nit is\n");
+        assert_eq!((shown(Some("install")).as_str(), shown(None).as_str()), ("", log));
+    }
+
+    #[test]
+    fn a_log_with_a_long_line_is_read_in_small_parts() {
+        let dir = tempfile::tempdir().unwrap();
+        let logs = Dir::of_host(dir.path()).unwrap();
+        let log = format!("===> phase: one\n{}\n===> phase: two\n", "<".repeat(10 * PART));
+        std::fs::write(dir.path().join("a-1.log"), &log).unwrap();
+        let all = parts(&logs, "a-1", None);
+        assert!(all.concat() == log.as_bytes() && all.iter().all(|part| part.len() < 2 * PART));
+        assert_eq!(parts(&logs, "a-1", Some("two")), [b"===> phase: two\n".to_vec()]);
+    }
+
+    #[test]
+    fn the_end_of_a_log_has_few_short_lines_however_long_they_are() {
+        let dir = tempfile::tempdir().unwrap();
+        let logs = Dir::of_host(dir.path()).unwrap();
+        let end = |text: &str| {
+            std::fs::write(dir.path().join("a-1.log"), text).unwrap();
+            LogReader::find(logs.again().unwrap(), "a-1").unwrap().unwrap().last_lines().unwrap()
+        };
+        assert_eq!(end(""), Vec::<String>::new());
+        assert_eq!(end("one\r\ntwo"), ["one", "two"]);
+        let many: String = (0..30).map(|number| format!("line {number}\n")).collect();
+        let lines = end(&many);
+        assert_eq!((lines.len(), lines[0].as_str(), lines[19].as_str()), (20, "line 10", "line 29"));
+        let cut = format!("{}\u{2026}", "\u{e9}".repeat(LONGEST_LINE));
+        assert_eq!(end(&format!("{}\nend\n", "\u{e9}".repeat(LONGEST_LINE + 1))), [cut.as_str(), "end"]);
+        let whole = "x".repeat(LONGEST_LINE);
+        assert_eq!(end(&whole), [whole]);
+        let lines = end(&"<".repeat(1 << 20));
+        assert_eq!((lines.len(), lines[0].chars().count()), (1, LONGEST_LINE + 1));
+        assert_eq!(end(&"\n".repeat(1 << 20)), vec![String::new(); LAST_LINES]);
     }
 
     #[test]
@@ -263,11 +355,11 @@ mod tests {
         );
         std::fs::write(dir.path().join("a-1.log"), &log).unwrap();
         write_phase_logs(&logs, "a-1").unwrap();
-        let expected = phases_of_log(log.as_bytes());
-        assert_eq!(expected.keys().collect::<Vec<_>>(), ["one", "two"]);
-        for (phase, text) in expected {
+        let one = format!("===> phase: one\n{long}===> phase: no\n{long}\n===> phase: one\nend");
+        for (phase, text) in [("one", one.as_str()), ("two", "===> phase: two\nx\n")] {
             let written = std::fs::read(dir.path().join(format!("a-1/{phase}.log"))).unwrap();
-            assert!(written == text, "{phase}: {} bytes, not {}", written.len(), text.len());
+            assert!(written == text.as_bytes(), "{phase}: {} bytes, not {}", written.len(), text.len());
+            assert!(parts(&logs, "a-1", Some(phase)).concat() == written, "{phase}");
         }
         assert!(!dir.path().join("a-1/no.log").exists());
     }

@@ -3,7 +3,7 @@
 //! An object follows links of its own package and of its dependencies; a link of any other package is a conflict.
 
 use std::cell::{OnceCell, RefCell};
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use patchadm_bulk_values::conf::BuildBase;
@@ -49,20 +49,67 @@ pub(crate) fn placed(package: &PackageImage, path: &PackagePath) -> Option<Objec
     path.resolve(&base, |name| variables::value(&package.params, name)).ok()
 }
 
-/// The most bytes of the places of one delivery's objects, with all directories above them and with what is remembered of
+/// The most bytes of the places of one owner's objects, with all directories above them and with what is remembered of
 /// links: four times those of a package without links. A link makes a short path long: without a limit, a package of some megabytes would take gigabytes.
-const LARGEST_PLACES: usize = 256 << 20;
+pub(crate) const LARGEST_PLACES: usize = 256 << 20;
 
-/// The symbolic links of a package, of its dependencies or of the base make its paths too long in all.
+/// The most bytes of the paths of a whole set, and of their places: some twenty million paths of forty bytes.
+pub(crate) const LARGEST_IN_ALL: usize = 2 << 30;
+
+/// What holds a path, in bytes.
+pub(crate) const PATH_BYTES: usize = 64;
+
+/// The paths of an owner are too long in all, as symbolic links of a package, of its dependencies or of the base may
+/// make them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("with the symbolic links on the way, its paths have more than {LARGEST_PLACES} bytes")]
+#[error(
+    "the paths of its location, with the symbolic links on the way, have more than {LARGEST_PLACES} bytes, or are the largest part of more than {LARGEST_IN_ALL}"
+)]
 pub(crate) struct OverlongPlaces;
+
+/// What owners hold, up to a sum of bytes. The largest one is left out first, of equal ones the last in byte order: nobody
+/// pushes out a smaller one.
+#[derive(Debug)]
+pub(crate) struct FairShares<T> {
+    most: usize,
+    held: usize,
+    kept: BTreeMap<(usize, String), Vec<T>>,
+}
+
+impl<T> FairShares<T> {
+    pub(crate) fn up_to(most: usize) -> Self {
+        Self { most, held: 0, kept: BTreeMap::new() }
+    }
+
+    /// Adds all that an owner holds.
+    pub(crate) fn add(&mut self, owner: &str, bytes: usize, items: Vec<T>) {
+        if bytes > self.most {
+            return;
+        }
+        self.held = self.held.saturating_add(bytes);
+        self.kept.insert((bytes, owner.to_owned()), items);
+        while self.held > self.most
+            && let Some(((bytes, _), _)) = self.kept.pop_last()
+        {
+            self.held -= bytes;
+        }
+    }
+
+    /// Returns what is not left out.
+    pub(crate) fn into_items(self) -> impl Iterator<Item = T> {
+        self.kept.into_values().flatten()
+    }
+}
 
 /// Maximum symbolic links per path, as in Linux.
 const MOST_LINKS: usize = 40;
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Delivery {
+    /// Who answers for its size: a location of a set, or else the package itself.
+    pub(crate) owner: String,
+    /// The bytes of its paths, links, and all directories above the paths of each package.
+    pub(crate) held: usize,
     pub(crate) paths: PlacedPaths,
     pub(crate) links: Vec<(ObjectPath, Arc<[u8]>)>,
     pub(crate) packages: BTreeSet<String>,
@@ -75,13 +122,19 @@ impl Delivery {
         let links = links.filter_map(|entry| {
             Some((placed(package, &entry.path)?, entry.object.target.as_deref().unwrap_or_default().into()))
         });
+        let links: Vec<(ObjectPath, Arc<[u8]>)> = links.collect();
+        let paths = placed_objects(package);
+        let of_links: usize = links.iter().map(|(_, target)| target.len() + PATH_BYTES).sum();
+        let name = package.params.text("PKG").into_owned();
         let depend = package.install.get("depend").map(|text| Depend::parse(text)).unwrap_or_default();
         let needs =
             depend.dependencies.into_iter().filter(|need| need.binding == DependencyKind::Prerequisite);
         Self {
-            paths: placed_objects(package),
-            links: links.collect(),
-            packages: BTreeSet::from([package.params.text("PKG").into_owned()]),
+            owner: name.clone(),
+            held: held_with_directories(&paths).saturating_add(of_links),
+            paths,
+            links,
+            packages: BTreeSet::from([name]),
             needs: needs.map(|need| need.package).collect(),
         }
     }
@@ -95,11 +148,26 @@ impl Delivery {
     }
 
     pub(crate) fn add_all(&mut self, other: Self) {
+        if self.packages.is_empty() {
+            self.owner = other.owner;
+        }
+        self.held = self.held.saturating_add(other.held);
         self.paths.extend(other.paths);
         self.links.extend(other.links);
         self.packages.extend(other.packages);
         self.needs.extend(other.needs);
     }
+}
+
+fn held_with_directories(paths: &PlacedPaths) -> usize {
+    let (mut seen, mut held) = (HashSet::new(), 0_usize);
+    for (path, _) in paths {
+        held = held.saturating_add(path.as_bytes().len() + PATH_BYTES);
+        for directory in path.ancestors_bytes().take_while(|directory| seen.insert(*directory)) {
+            held = held.saturating_add(directory.len() + PATH_BYTES);
+        }
+    }
+    held
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -131,8 +199,8 @@ pub(crate) struct ObjectPlaces<'a> {
     of_base: RefCell<HashMap<Vec<u8>, BaseEntry>>,
     /// Deliveries whose links have too long places.
     overlong: BTreeSet<usize>,
-    /// The most bytes of the places of one delivery.
-    most: usize,
+    /// The most bytes of the places of one owner, and of all.
+    most: (usize, usize),
 }
 
 #[derive(Clone)]
@@ -149,11 +217,11 @@ impl<'a> ObjectPlaces<'a> {
         deliveries: Vec<&'a Delivery>,
         interrupt: Interrupt<'_>,
     ) -> Result<Self, i32> {
-        Self::up_to(LARGEST_PLACES, base, deliveries, interrupt)
+        Self::up_to((LARGEST_PLACES, LARGEST_IN_ALL), base, deliveries, interrupt)
     }
 
     fn up_to(
-        most: usize,
+        most: (usize, usize),
         base: Option<&'a Root>,
         deliveries: Vec<&'a Delivery>,
         interrupt: Interrupt<'_>,
@@ -193,17 +261,45 @@ impl<'a> ObjectPlaces<'a> {
 
     /// The second value has the deliveries whose links would have too long places.
     fn placed_links(&self) -> (PlacedLinks, BTreeSet<usize>) {
-        let (mut links, mut overlong) = (PlacedLinks::new(), BTreeSet::new());
-        for (number, delivery) in self.deliveries.iter().enumerate() {
-            let mut ways = self.ways(number);
-            for (path, target) in &delivery.links {
-                links.entry(ways.place(path, PathKind::Symlink)).or_default().push((number, target.clone()));
+        let mut shares = FairShares::up_to(self.most.1);
+        for (owner, deliveries) in self.by_owner() {
+            let (mut own, mut held) = (Vec::new(), 0_usize);
+            for (number, delivery) in deliveries {
+                let mut ways = self.ways(number);
+                let place = |(path, target): &(ObjectPath, Arc<[u8]>)| {
+                    (ways.place(path, PathKind::Symlink), target.clone())
+                };
+                let links: Vec<_> = delivery.links.iter().map(place).collect();
+                if ways.are_overlong() {
+                    continue;
+                }
+                let bytes: usize = links.iter().map(|(place, _)| place.as_bytes().len() + PATH_BYTES).sum();
+                held = held.saturating_add(bytes);
+                if held > self.most.0 {
+                    own.clear();
+                    break;
+                }
+                own.push((number, links));
             }
-            if ways.are_overlong() {
-                overlong.insert(number);
+            shares.add(owner, if own.is_empty() { 0 } else { held }, own);
+        }
+        let placed: BTreeMap<usize, Vec<(ObjectPath, Arc<[u8]>)>> = shares.into_items().collect();
+        let overlong = (0..self.deliveries.len()).filter(|number| !placed.contains_key(number)).collect();
+        let mut links = PlacedLinks::new();
+        for (number, own) in placed {
+            for (place, target) in own {
+                links.entry(place).or_default().push((number, target));
             }
         }
         (links, overlong)
+    }
+
+    fn by_owner(&self) -> BTreeMap<&'a str, Vec<(usize, &'a Delivery)>> {
+        let mut owners: BTreeMap<&str, Vec<(usize, &Delivery)>> = BTreeMap::new();
+        for (number, delivery) in self.deliveries.iter().copied().enumerate() {
+            owners.entry(&delivery.owner).or_default().push((number, delivery));
+        }
+        owners
     }
 
     pub(crate) fn ways(&self, delivery: usize) -> Ways<'_> {
@@ -211,7 +307,7 @@ impl<'a> ObjectPlaces<'a> {
             links: LinkFollower::new(DeliveredLinks { places: self, delivery }),
             directories: HashMap::new(),
             held: 0,
-            most: self.most,
+            most: self.most.0,
         }
     }
 
@@ -220,13 +316,37 @@ impl<'a> ObjectPlaces<'a> {
         self.placed(delivery, paths.unwrap_or_default())
     }
 
-    /// Returns the objects of each delivery.
+    /// Returns the objects of each delivery. Owners with too long places, or with the longest ones of too many, have none.
     pub(crate) fn all_objects(
         &self,
         interrupt: Interrupt<'_>,
     ) -> Result<Vec<Result<Vec<PlacedObject>, OverlongPlaces>>, i32> {
-        let objects = |delivery| interrupt().map_or_else(|| Ok(self.objects(delivery)), Err);
-        (0..self.deliveries.len()).map(objects).collect()
+        let mut shares = FairShares::up_to(self.most.1);
+        for (owner, deliveries) in self.by_owner() {
+            let (mut own, mut held) = (Vec::new(), 0_usize);
+            for (number, _) in deliveries {
+                if let Some(signal) = interrupt() {
+                    return Err(signal);
+                }
+                let Ok(objects) = self.objects(number) else { continue };
+                let bytes: usize =
+                    objects.iter().map(|object| object.place.as_bytes().len() + PATH_BYTES).sum();
+                held = held.saturating_add(bytes);
+                if held > self.most.0 {
+                    own.clear();
+                    break;
+                }
+                own.push((number, objects));
+            }
+            shares.add(owner, if own.is_empty() { 0 } else { held }, own);
+        }
+        let mut all: Vec<_> = self.deliveries.iter().map(|_| Err(OverlongPlaces)).collect();
+        for (number, objects) in shares.into_items() {
+            if let Some(of_delivery) = all.get_mut(number) {
+                *of_delivery = Ok(objects);
+            }
+        }
+        Ok(all)
     }
 
     pub(crate) fn placed(
@@ -401,10 +521,11 @@ mod tests {
 
     fn delivery(name: &str, needs: &[&str], links: &[(&str, &str)]) -> Delivery {
         Delivery {
-            paths: PlacedPaths::new(),
+            owner: name.to_owned(),
             links: links.iter().map(|(at, target)| (path(at), target.as_bytes().into())).collect(),
             packages: BTreeSet::from([name.to_owned()]),
             needs: needs.iter().map(|name| (*name).to_owned()).collect(),
+            ..Delivery::default()
         }
     }
 
@@ -474,7 +595,9 @@ mod tests {
             delivery("deep", &[], &[("/one", &format!("/1/{deep}")), ("/two", &format!("/2/{deep}"))]),
             delivery("links", &["far"], &[("/far/1", "x"), ("/far/2", "x"), ("/far/3", "x")]),
         ];
-        let places = ObjectPlaces::up_to(3_000_000, None, deliveries.iter().collect(), &never).unwrap();
+        let places =
+            ObjectPlaces::up_to((3_000_000, LARGEST_IN_ALL), None, deliveries.iter().collect(), &never)
+                .unwrap();
         let placed = |number: usize, paths: &[&str]| {
             let paths: Vec<_> = paths.iter().map(|text| (path(text), PathKind::Other)).collect();
             places.placed(number, &paths).map(|objects| objects.len())
@@ -486,14 +609,71 @@ mod tests {
         assert_eq!(placed(1, &many), Err(OverlongPlaces), "a link of what it needs");
         assert_eq!(placed(2, &["/one/f"]), Ok(1 + 1_000 + 1 + 1));
         assert_eq!(placed(2, &["/one/f", "/two/f", "/one/g"]), Ok(3 + 2 * 1_001 + 1));
-        let few = ObjectPlaces::up_to(1_500_000, None, deliveries.iter().collect(), &never).unwrap();
+        let few = ObjectPlaces::up_to((1_500_000, LARGEST_IN_ALL), None, deliveries.iter().collect(), &never)
+            .unwrap();
         let paths = ["/one/f", "/two/f"].map(|text| (path(text), PathKind::Other));
         assert_eq!(few.placed(2, &paths), Err(OverlongPlaces), "directories above count");
 
         // So do the places of links, and nobody else suffers.
-        let few = ObjectPlaces::up_to(15_000, None, deliveries.iter().collect(), &never).unwrap();
+        let few =
+            ObjectPlaces::up_to((15_000, LARGEST_IN_ALL), None, deliveries.iter().collect(), &never).unwrap();
         assert_eq!(few.placed(3, &[]), Err(OverlongPlaces));
         assert_eq!(few.placed(0, &[(path("/opt/f"), PathKind::Other)]).map(|objects| objects.len()), Ok(3));
+    }
+
+    #[test]
+    fn the_largest_owner_is_left_out_and_nobody_pushes_out_a_smaller_one() {
+        let kept = |most: usize, owners: &[(&str, usize)]| {
+            let mut shares = FairShares::up_to(most);
+            for (owner, bytes) in owners {
+                shares.add(owner, *bytes, vec![*owner]);
+            }
+            let mut kept: Vec<&str> = shares.into_items().collect();
+            kept.sort_unstable();
+            kept.concat()
+        };
+        let owners = [("a", 3), ("b", 5), ("c", 2), ("d", 5)];
+        for (most, expected) in [(15, "abcd"), (14, "abc"), (9, "ac"), (4, "c"), (1, "")] {
+            assert_eq!(kept(most, &owners), expected, "{most}");
+            let mut turned = owners;
+            turned.reverse();
+            assert_eq!(kept(most, &turned), expected, "{most}");
+        }
+        assert_eq!(kept(9, &[("evil", usize::MAX), ("a", 9)]), "a");
+    }
+
+    #[test]
+    fn the_paths_of_all_owners_have_a_limit_and_many_small_packages_of_one_count_together() {
+        let many = |name: &str, owner: &str, count: usize| {
+            let paths = (0..count).map(|n| (path(&format!("/opt/{name}/{n}")), PathKind::Other)).collect();
+            Delivery { paths, owner: owner.to_owned(), ..delivery(name, &[], &[]) }
+        };
+        let deliveries =
+            [many("e1", "evil", 60), many("e2", "evil", 60), many("one", "one", 100), many("two", "two", 50)];
+        let there = |most: (usize, usize)| {
+            let places = ObjectPlaces::up_to(most, None, deliveries.iter().collect(), &never).unwrap();
+            let all = places.all_objects(&never).unwrap();
+            all.iter().map(Result::is_ok).collect::<Vec<_>>()
+        };
+        let size = |count: usize| count * (PATH_BYTES + 12);
+        assert_eq!(there((1 << 20, 1 << 20)), [true; 4]);
+        assert_eq!(there((1 << 20, size(160))), [false, false, true, true], "the largest owner");
+        assert_eq!(there((1 << 20, size(60))), [false, false, false, true]);
+        assert_eq!(there((size(110), 1 << 20)), [false, false, true, true], "one owner alone");
+
+        let far = format!("/{}", "n".repeat(255));
+        let link = |at: &str| delivery(at, &["far"], &[(&*format!("/far/{at}"), "x")]);
+        let deliveries = [delivery("far", &[], &[("/far", &far)]), link("one"), link("two")];
+        let places = ObjectPlaces::up_to((1 << 20, 600), None, deliveries.iter().collect(), &never).unwrap();
+        let all = places.all_objects(&never).unwrap();
+        assert_eq!(all.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, true, false], "places of links");
+    }
+
+    #[test]
+    fn what_a_delivery_holds_counts_each_directory_of_its_paths_once() {
+        let paths = [("/a/b/c", PathKind::Other), ("/a/b/d", PathKind::Other)];
+        let paths: PlacedPaths = paths.map(|(text, kind)| (path(text), kind)).into();
+        assert_eq!(held_with_directories(&paths), 6 + 6 + 4 + 2 + 1 + 5 * PATH_BYTES);
     }
 
     /// Each part of a target is looked for in the base.

@@ -23,10 +23,11 @@ use serde::Serialize;
 use crate::base::BaseLayer;
 use crate::command_run::{CommandError, run_command};
 use crate::driver::Driver;
-use crate::logs::{find_phase_logs, read_log};
+use crate::logs::{LogReader, find_phase_logs};
 use crate::runs::{find_logs, find_run, read_bounded, run_directory};
 use crate::sandbox::BuildUser;
 use crate::scan::{TreeScanError, call_platform};
+use crate::space::must_have_room;
 use crate::tree_copy::copy_file;
 use crate::work::{BulkWork, PROGRAM, RUNS, numbered_directories};
 
@@ -118,6 +119,8 @@ pub fn write_pbulk_files(
     ];
     write_all(dir, &files.each_ref().map(|(name, text)| (*name, text.as_bytes())))?;
     let record: &dyn Fn(u32) -> String = &|index| shown(&record(index));
+    let bytes: u64 = sorted.iter().map(|package| record(package.index).len() as u64).sum();
+    must_have_room(dir, bytes.saturating_mul(3))?;
     // Unresolved records have no DEPENDS.
     write_records(dir, "pscan", &|out| {
         write_lines(&sorted, record, &|line| !line.starts_with("DEPENDS="), out)
@@ -164,6 +167,7 @@ fn write_lines(
 
 fn write_all(dir: &Dir, files: &[(&str, &[u8])]) -> Result<(), RootError> {
     dir.remove_leftovers(PROGRAM)?;
+    must_have_room(dir, files.iter().map(|(_, bytes)| bytes.len() as u64).sum())?;
     for (name, bytes) in files {
         dir.replace_file(PROGRAM, name.as_bytes(), bytes, Mode::of(0o644))?;
     }
@@ -255,7 +259,8 @@ fn copy_if_there(from: &Dir, name: &str, to: &Dir) -> Result<(), RootError> {
     to.set_mode(name.as_bytes(), Mode::of(0o644))
 }
 
-const LAST_LINES: usize = 20;
+/// The most bytes of the ends of all logs in a report. The logs of further failures are only named.
+const LARGEST_ENDS: usize = 4 << 20;
 
 /// The last argument is true if logs lie beside the page.
 pub type RenderPage<'a> = &'a dyn Fn(&RunReport, &ReportTextInput<'_>, bool) -> String;
@@ -272,16 +277,17 @@ impl<'a> ReportInputs<'a> {
         let before = report.run.checked_sub(1).and_then(|run| read_report(work, run).ok());
         let difference =
             before.map(|before| RunDifference::between(&before.run_packages(), &report.run_packages()));
-        Self { work, base: base_of(work), difference, log_ends: log_ends(work, report) }
+        Self { work, base: base_of(work), difference, log_ends: log_ends(work, report, LARGEST_ENDS) }
     }
 
-    fn text(&self) -> ReportTextInput<'_> {
+    fn text(&mut self) -> ReportTextInput<'_> {
+        let log_ends = std::mem::take(&mut self.log_ends);
         ReportTextInput {
             title: &self.work.conf.report.subject,
             base: &self.base,
             url: self.work.conf.report.url.as_deref(),
             difference: self.difference.as_ref(),
-            log_ends: self.log_ends.clone(),
+            log_ends,
         }
     }
 }
@@ -293,7 +299,7 @@ pub fn tell_report(
     directory: Option<&Path>,
     render: RenderPage<'_>,
 ) -> Result<PathBuf, RootError> {
-    let inputs = ReportInputs::of(work, report);
+    let mut inputs = ReportInputs::of(work, report);
     let text = inputs.text();
     let sender = format!("bulk@{}", rustix::system::uname().nodename().to_string_lossy());
     let page = render(report, &text, directory.is_none());
@@ -313,16 +319,22 @@ pub fn base_of(work: &BulkWork) -> String {
     }
 }
 
-fn log_ends<'a>(work: &BulkWork, report: &'a RunReport) -> BTreeMap<&'a str, Vec<String>> {
+fn log_ends<'a>(work: &BulkWork, report: &'a RunReport, most: usize) -> BTreeMap<&'a str, Vec<String>> {
     let failed = report.packages.iter().filter(|package| package.state == BuildState::Failed);
-    let ends = failed.filter_map(|package| {
-        let log = read_log(work, &package.package, Some(package.run.unwrap_or(report.run))).ok()?;
-        let log = String::from_utf8_lossy(&log).into_owned();
-        let lines: Vec<String> = log.lines().map(str::to_owned).collect();
-        let begin = lines.len().saturating_sub(LAST_LINES);
-        Some((package.package.as_str(), lines.into_iter().skip(begin).collect()))
-    });
-    ends.collect()
+    let (mut ends, mut held) = (BTreeMap::new(), 0);
+    for package in failed {
+        let run = Some(package.run.unwrap_or(report.run));
+        let read = LogReader::of(work, &package.package, run).and_then(LogReader::last_lines);
+        let Ok(lines) = read else { continue };
+        // Empty lines take memory, too.
+        let bytes: usize = lines.iter().map(|line| line.len() + size_of::<String>()).sum();
+        if held + bytes > most {
+            break;
+        }
+        held += bytes;
+        ends.insert(package.package.as_str(), lines);
+    }
+    ends
 }
 
 const PLATFORM_FILE: &[u8] = b"platform";

@@ -20,10 +20,10 @@ use crate::sandbox::{BuildRoot, BuildUser, SandboxCommand, SandboxLimits, StopCa
 use crate::set::{
     CURRENT, EarlierSet, PACKAGES, SetError, SetManifest, lead, put_file, read_set, set_of_link,
 };
-use crate::task::TaskError;
 use crate::task::installing::stopped_while;
 use crate::task::place::TaskPlace;
 use crate::task::sandbox_run::run_in_sandbox;
+use crate::task::{TaskError, cut};
 use crate::tree_copy::copy_file;
 use crate::work::{BulkWork, PROGRAM, host_path, made};
 
@@ -357,7 +357,7 @@ fn summarize(
     let log = place.dir.read_regular(b"upload.log", LARGEST_LOG + 1)?.unwrap_or_default();
     let log = String::from_utf8_lossy(&log).into_owned();
     let last = log.lines().rev().find(|line| !line.trim().is_empty()).map(|line| format!(": {line}"));
-    Err(UploadError::Files(format!("{how}{}", last.unwrap_or_default())))
+    Err(UploadError::Files(cut(format!("{how}{}", last.unwrap_or_default()))))
 }
 
 /// Returns a list of pkgsrc packages, and numbered lists by location.

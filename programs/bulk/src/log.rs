@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::ends::known_tree_failed;
 use crate::preparation::WorkOperand;
-use patchadm_building::logs::{LogError, LogFollower, LogNews, last_run, log_of_phase, read_log};
+use patchadm_building::logs::{LogError, LogFollower, LogNews, LogReader, last_run};
 use patchadm_building::tree::{ResolvedTree, ResolvedTreeError};
 use patchadm_building::work::BulkWork;
 use patchadm_cli::arguments::parse;
@@ -44,15 +44,20 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     if args.follow {
         return follow(call, &work, &package, args.run);
     }
-    let log = read_log(&work, &package, args.run).map_err(|error| log_failed(&error))?;
-    let log = match &args.phase {
-        Some(phase) => log_of_phase(&log, phase).ok_or_else(|| {
-            let message = format!("the log of {package} has no phase {}", phase.escape_debug());
-            Stop::Refused { exit: Exit::failed(ExitCause::Unknown), message }
-        })?,
-        None => log,
-    };
-    call.output.print(&log)?;
+    let mut log = LogReader::of(&work, &package, args.run).map_err(|error| log_failed(&error))?;
+    let mut has_printed = false;
+    loop {
+        let part = log.next_part(args.phase.as_deref()).map_err(|error| log_failed(&error))?;
+        if part.is_empty() {
+            break;
+        }
+        call.output.print_piece(OutputStream::Out, &part)?;
+        has_printed = true;
+    }
+    if let Some(phase) = args.phase.filter(|_| !has_printed) {
+        let message = format!("the log of {package} has no phase {}", phase.escape_debug());
+        return Err(Stop::Refused { exit: Exit::failed(ExitCause::Unknown), message }.into());
+    }
     Ok(Reply::silent(Exit::OK))
 }
 

@@ -1,6 +1,6 @@
 //! Making patches from the released set to the newest one.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, OnceLock};
 
 use patchadm_bulk_values::report::{ReportedPatches, SourcePatchReport, TakenLibrary};
@@ -145,10 +145,12 @@ fn reported(
     if let Some(together) = &made.together {
         others.insert("log".to_owned(), together.log.display().to_string().into());
     }
-    let lacks =
-        |other: &SetPackages, package: &&PackageOfSet| other.find(&package.pkg, &package.arch).is_none();
-    let new = newest.packages.iter().filter(|package| lacks(released, package));
-    let gone = released.packages.iter().filter(|package| lacks(newest, package));
+    let (before, after) = (released.by_name(), newest.by_name());
+    let is_in = |others: &HashMap<(&str, &str), &PackageOfSet>, package: &PackageOfSet| {
+        others.contains_key(&(&*package.pkg, &*package.arch))
+    };
+    let new = newest.packages.iter().filter(|package| !is_in(&before, package));
+    let gone = released.packages.iter().filter(|package| !is_in(&after, package));
     let is_restricted = |package: &&PackageOfSet| restricted.contains(&*package.source);
     let of_restricted = newest.packages.iter().filter(is_restricted);
     others.insert("new".to_owned(), names(new.map(|package| &package.pkgname)));
@@ -171,12 +173,12 @@ fn shown(outcome: &SourceOutcome) -> Option<SourcePatchReport> {
 }
 
 fn taken(made: &DeltaReport, libraries: &LibraryChanges) -> Vec<TakenLibrary> {
-    let id_of = |source: &str| {
-        let outcome = made.sources.iter().find(|outcome| outcome.source == source)?;
-        outcome.id.clone().filter(|_| ["built", "kept"].contains(&outcome.end.word()))
-    };
+    let has_patch = |outcome: &&SourceOutcome| ["built", "kept"].contains(&outcome.end.word());
+    let made = made.sources.iter().filter(has_patch);
+    let ids: HashMap<&str, &String> =
+        made.filter_map(|outcome| Some((&*outcome.source, outcome.id.as_ref()?))).collect();
     let taken = libraries.taken.iter().filter_map(|taken| {
-        let id = id_of(&taken.source)?;
+        let id = (*ids.get(&*taken.source)?).clone();
         Some(TakenLibrary { id, library: taken.feature.to_string(), packages: taken.users.clone() })
     });
     taken.collect()

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use patchadm_bulk_values::report::SharedPath;
 use patchadm_inputs::sign::sha256_text;
@@ -13,7 +14,7 @@ use patchadm_rootfs::{Root, side_by_side};
 use patchadm_svr4::package::ObjectPath;
 
 use super::MakePatchesError;
-use crate::object_places::{Delivery, ObjectPlaces, PathKind, PlacedObject};
+use crate::object_places::{Delivery, LARGEST_IN_ALL, ObjectPlaces, OverlongPlaces, PathKind, PlacedObject};
 use crate::package_limits::open_package;
 use crate::set::{ArchivedObjects, EarlierSet, FILES, PACKAGES};
 use crate::shared_paths::{conflict_with_base, conflicts, unusable};
@@ -67,17 +68,27 @@ impl SetPackages {
                 foreign.insert(file.package.clone());
             }
         }
+        let held = AtomicUsize::new(0);
         let read = side_by_side(cores.max(1), files.len(), || {
-            |at: usize| match (interrupt(), files.get(at)) {
-                (Some(signal), _) => Err(MakePatchesError::Interrupted(signal)),
-                (None, Some((name, file))) => {
-                    let digest = format!("sha256:{}", sha256_text(&file.sum));
-                    let (directory, location) = (directory.clone(), file.location.clone());
-                    let of_set = PackageFile { directory, file: name.clone(), digest, location };
-                    let read = read_packages(&of_set, &file.package, file.is_restricted);
-                    read.map_err(|error| interrupt().map_or(error, MakePatchesError::Interrupted))
+            |at: usize| -> Result<Vec<PackageOfSet>, MakePatchesError> {
+                match (interrupt(), files.get(at)) {
+                    (Some(signal), _) => Err(MakePatchesError::Interrupted(signal)),
+                    (None, Some((name, file))) => {
+                        let digest = format!("sha256:{}", sha256_text(&file.sum));
+                        let (directory, location) = (directory.clone(), file.location.clone());
+                        let of_set = PackageFile { directory, file: name.clone(), digest, location };
+                        let read = read_packages(&of_set, &file.package, file.is_restricted);
+                        let read =
+                            read.map_err(|error| interrupt().map_or(error, MakePatchesError::Interrupted))?;
+                        let bytes = read.first().map_or(0, |package| package.delivered.held());
+                        // Sets of earlier versions have no limit.
+                        if held.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes) > LARGEST_IN_ALL {
+                            return Err(unusable(&of_set.directory.join(name), OverlongPlaces).into());
+                        }
+                        Ok(read)
+                    }
+                    (None, None) => Ok(Vec::new()),
                 }
-                (None, None) => Ok(Vec::new()),
             }
         });
         let read = read.into_iter().collect::<Result<Vec<_>, _>>()?;
@@ -164,8 +175,11 @@ impl SetPackages {
         sources
     }
 
-    pub(super) fn find(&self, pkg: &str, arch: &str) -> Option<&PackageOfSet> {
-        self.packages.iter().find(|package| package.pkg == pkg && package.arch == arch)
+    /// By name and architecture.
+    pub(super) fn by_name(&self) -> HashMap<(&str, &str), &PackageOfSet> {
+        let named = self.packages.iter().map(|package| ((&*package.pkg, &*package.arch), package));
+        // The first one of each name.
+        named.rev().collect()
     }
 
     /// Returns packages of some sources after their dependencies. The order within a cycle is unspecified.
@@ -297,6 +311,19 @@ pub(super) mod made_up {
 mod tests {
     use super::*;
     use crate::patches::packages::made_up::{package, set};
+
+    #[test]
+    fn a_package_is_found_by_name_and_architecture_and_the_first_one_counts() {
+        let of = |pkgname: &str, arch: &str| PackageOfSet {
+            pkgname: pkgname.to_owned(),
+            arch: arch.to_owned(),
+            ..package("a", &[], &[])
+        };
+        let set = set(vec![of("a-1", "x86_64"), of("a-2", "all"), of("a-3", "all")]);
+        let by_name = set.by_name();
+        let found = |arch: &str| by_name.get(&("a", arch)).map(|package| &*package.pkgname);
+        assert_eq!((found("x86_64"), found("all"), found("i386")), (Some("a-1"), Some("a-2"), None));
+    }
 
     #[test]
     fn packages_come_behind_what_they_need_and_a_circle_ends() {

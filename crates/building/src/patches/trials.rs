@@ -1,6 +1,6 @@
 //! Trials of patches: lint, a trial alone over the source's released packages, a trial together over the released set.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
@@ -408,7 +408,8 @@ impl BulkTrials<'_> {
         let patched: BTreeSet<&str> = patches.iter().map(|patch| patch.source.as_str()).collect();
         let released = self.released.packages.iter().filter(|package| compared.contains(&*package.source));
         let released: Vec<&PackageOfSet> = released.collect();
-        let expected = released.iter().map(|package| self.expected(package, &patched));
+        let newest = self.newest.by_name();
+        let expected = released.iter().map(|package| expected(&newest, package, &patched));
         SandboxTrial {
             expected: files_of(expected),
             released: files_of(released.iter().copied()),
@@ -418,14 +419,10 @@ impl BulkTrials<'_> {
         }
     }
 
-    fn expected<'s>(&'s self, released: &'s PackageOfSet, patched: &BTreeSet<&str>) -> &'s PackageOfSet {
-        let newest = self.newest.find(&released.pkg, &released.arch);
-        newest.filter(|_| patched.contains(&*released.source)).unwrap_or(released)
-    }
-
     /// Checks that all libraries are found once these sources are patched.
     fn must_be_met(&self, patched: &BTreeSet<&str>) -> Result<(), TrialFailure> {
-        let packages = self.released.packages.iter().map(|package| self.expected(package, patched));
+        let newest = self.newest.by_name();
+        let packages = self.released.packages.iter().map(|package| expected(&newest, package, patched));
         let files: BTreeSet<(&str, PathBuf)> = packages
             .map(|package| (package.pkgname.as_str(), package.file.directory.join(&package.file.file)))
             .collect();
@@ -438,6 +435,15 @@ impl BulkTrials<'_> {
             Err(error) => Err(TrialFailure::Machine(error.to_string())),
         }
     }
+}
+
+fn expected<'s>(
+    newest: &HashMap<(&str, &str), &'s PackageOfSet>,
+    released: &'s PackageOfSet,
+    patched: &BTreeSet<&str>,
+) -> &'s PackageOfSet {
+    let newest = newest.get(&(&*released.pkg, &*released.arch)).copied();
+    newest.filter(|_| patched.contains(&*released.source)).unwrap_or(released)
 }
 
 fn guilty_patches(patches: &[&MadePatch], reason: &str) -> Guilty {

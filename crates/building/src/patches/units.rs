@@ -21,15 +21,19 @@ impl<'p> PatchUnits<'p> {
     pub(super) fn of(patches: &'p [MadePatch], libraries: &LibraryChanges, released: &SetPackages) -> Self {
         let mut unit_of: BTreeMap<&str, usize> =
             patches.iter().enumerate().map(|(at, patch)| (&*patch.source, at)).collect();
+        let mut sources: HashMap<&str, BTreeSet<&str>> = HashMap::new();
+        for package in &released.packages {
+            sources.entry(&package.pkgname).or_default().insert(&package.source);
+        }
         for taken in &libraries.taken {
-            let users = released.packages.iter().filter(|package| taken.users.contains(&package.pkgname));
-            let ties: Vec<usize> = users
-                .map(|package| &*package.source)
+            let users = taken.users.iter().filter_map(|user| sources.get(user.as_str())).flatten();
+            let ties: BTreeSet<usize> = users
+                .copied()
                 .chain([&*taken.source])
                 .filter_map(|source| unit_of.get(source).copied())
                 .collect();
             if let Some(first) = ties.first().copied() {
-                unit_of.values_mut().filter(|unit| ties.contains(unit)).for_each(|unit| *unit = first);
+                unit_of.values_mut().filter(|unit| ties.contains(&**unit)).for_each(|unit| *unit = first);
             }
         }
         let mut members: BTreeMap<usize, Vec<&MadePatch>> = BTreeMap::new();
@@ -137,7 +141,7 @@ impl Providers {
                 files.entry(&package.file.file).or_insert_with(|| (&package.delivered, BTreeSet::new()));
             sources.insert(&package.source);
         }
-        let delivered = files.iter().map(|(file, (delivered, _))| (*file, ArchivedObjects::clone(delivered)));
+        let delivered = files.iter().map(|(file, (delivered, _))| (*file, &***delivered));
         let mut providers = Self::default();
         for found in found_libraries(delivered.collect(), base, interrupt)? {
             let sources = found.provider.and_then(|file| files.get(file)).map(|(_, sources)| sources);
@@ -175,8 +179,9 @@ impl LibraryChanges {
             let brings = |source: &&String| has.contains(&(source, feature)) && !had_it(source, feature);
             sources.filter(brings).cloned().collect::<Vec<_>>()
         };
+        let by_name = released.by_name();
         for package in &newest.packages {
-            let Some(was) = released.find(&package.pkg, &package.arch) else { continue };
+            let Some(was) = by_name.get(&(&*package.pkg, &*package.arch)).copied() else { continue };
             for feature in &package.requires {
                 let was_met = was.requires.contains(feature) && before.of(was, feature).is_some();
                 for source in sources_with(package, feature) {
@@ -187,8 +192,9 @@ impl LibraryChanges {
             }
         }
         // A feature that moves to another source may only be removed after it was added there.
+        let users = users_of_features(newest);
         for TakenFeature { source, feature, .. } in &taken {
-            for package in newest.packages.iter().filter(|package| package.requires.contains(feature)) {
+            for package in users.get(feature).into_iter().flatten().copied() {
                 for provider in sources_with(package, feature) {
                     if provider != *source {
                         add(source, &provider, feature);
@@ -213,6 +219,16 @@ fn provided(set: &SetPackages) -> ProvidedFeatures<'_> {
     provided.flatten().collect()
 }
 
+fn users_of_features(set: &SetPackages) -> BTreeMap<&LibraryFeature, Vec<&PackageOfSet>> {
+    let mut users: BTreeMap<&LibraryFeature, Vec<&PackageOfSet>> = BTreeMap::new();
+    for package in &set.packages {
+        for feature in &package.requires {
+            users.entry(feature).or_default().push(package);
+        }
+    }
+    users
+}
+
 fn taken(
     (released, before): LoadedSet<'_>,
     (newest, after): LoadedSet<'_>,
@@ -230,6 +246,7 @@ fn taken(
             }
         }
     }
+    let users_now = users_of_features(newest);
     let taken = taken.into_iter().map(|((feature, source), users)| {
         let lacks = |package: &PackageOfSet| match after.of(package, feature) {
             None => true,
@@ -238,15 +255,12 @@ fn taken(
                 !sources.is_empty() && !sources.iter().any(|source| has.contains(&(source, feature)))
             }
         };
-        let mut users_now = newest
-            .packages
-            .iter()
-            .filter(|package| package.source != source && package.requires.contains(feature));
+        let users_now = users_now.get(feature).into_iter().flatten().copied();
         TakenFeature {
             source: source.to_owned(),
             feature: feature.clone(),
             users: users.into_iter().collect(),
-            is_still_needed: users_now.any(lacks),
+            is_still_needed: users_now.filter(|package| package.source != source).any(lacks),
         }
     });
     without_versions_of_gone_libraries(taken.collect())

@@ -224,3 +224,29 @@ fn the_copy_has_the_report_and_the_logs_of_what_failed() {
         assert_eq!(names(copy.parent().unwrap()), ["4"]);
     }
 }
+
+#[test]
+fn the_ends_of_logs_have_a_limit_in_sum_and_further_packages_have_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let work = work(&dir, "");
+    let mut report = report(&work);
+    report.packages = ["a-1", "b-1", "c-1"].map(|name| package(name, BuildState::Failed)).into();
+    let logs = work.path.join("runs/4/logs");
+    fs::create_dir_all(&logs).unwrap();
+    for name in ["a-1", "b-1", "c-1"] {
+        fs::write(logs.join(format!("{name}.log")), format!("{}\n{name}\n", "<".repeat(1 << 20))).unwrap();
+    }
+    let ends = log_ends(&work, &report, LARGEST_ENDS);
+    assert_eq!(ends.keys().copied().collect::<Vec<_>>(), ["a-1", "b-1", "c-1"]);
+    assert_eq!((ends["b-1"].len(), ends["b-1"][1].as_str()), (2, "b-1"));
+    assert!(ends["b-1"][0].len() < 500);
+    let few = log_ends(&work, &report, 1_000);
+    assert_eq!(few.keys().copied().collect::<Vec<_>>(), ["a-1", "b-1"]);
+
+    let render: RenderPage<'_> = &|_, text, _| format!("{:?}", text.log_ends);
+    tell_report(&work, &report, None, render).unwrap();
+    let size = |name: &str| fs::metadata(work.path.join("runs/4").join(name)).unwrap().len();
+    for name in [REPORT_TEXT, REPORT_MAIL, REPORT_PAGE] {
+        assert!(size(name) < 20_000, "{name}: {} bytes", size(name));
+    }
+}

@@ -9,7 +9,7 @@ use patchadm_libraries::LibraryFile;
 use patchadm_libraries::elf::{self, MissingParts, PartsKeeper, StreamedParts};
 use patchadm_svr4::package::{Ftype, ObjectPath, PackagePath};
 
-use crate::object_places::{Delivery, placed};
+use crate::object_places::{Delivery, PATH_BYTES, placed};
 use crate::package_limits::{LARGEST_SETTINGS, is_settings, open_package};
 
 const BUFFER: usize = 64 << 10;
@@ -82,6 +82,17 @@ impl ArchivedObjects {
         Ok(())
     }
 
+    /// Returns the bytes that it takes in memory, nearly.
+    pub(crate) fn held(&self) -> usize {
+        let files = self.files.iter().map(|(path, file)| path.as_bytes().len() + bytes_of(&file.facts));
+        let names = self.names.iter().map(|(path, _)| path.as_bytes().len());
+        let settings = self.settings.iter().map(|(path, bytes)| path.as_bytes().len() + bytes.len());
+        files
+            .chain(names)
+            .chain(settings)
+            .fold(self.delivery.held, |held, bytes| held.saturating_add(bytes + 2 * PATH_BYTES))
+    }
+
     pub(super) fn add_all(&mut self, other: Self) {
         self.delivery.add_all(other.delivery);
         self.files.extend(other.files);
@@ -119,6 +130,14 @@ impl ArchivedObjects {
             })
         })
     }
+}
+
+fn bytes_of(facts: &elf::ElfFacts) -> usize {
+    let single = [&facts.soname, &facts.rpath, &facts.runpath, &facts.interpreter].into_iter().flatten();
+    let needs = facts.needs.iter().flat_map(|need| [&need.library, &need.version]);
+    let later = facts.dlopen.iter().flat_map(|note| &note.soname);
+    let words = single.chain(&facts.needed).chain(&facts.defines).chain(needs).chain(later);
+    size_of::<elf::ElfFacts>() + words.map(|word| word.len() + size_of::<String>()).sum::<usize>()
 }
 
 type VisitFile<'a> =

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use patchadm_bulk_values::conf::BuildBase;
 use patchadm_bulk_values::report::{LeftOutPackage, UnmetLibrary};
@@ -20,7 +20,7 @@ use patchadm_svr4::package::ObjectPath;
 use super::delivered::ArchivedObjects;
 use super::selection::SetEntry;
 use super::{PACKAGES, SetError};
-use crate::object_places::{Delivery, ObjectPlaces, PathKind};
+use crate::object_places::{FairShares, LARGEST_PLACES, ObjectPlaces, OverlongPlaces, PathKind};
 use crate::work::BulkWork;
 
 const MOST_ROUNDS: usize = 10;
@@ -42,7 +42,7 @@ pub(super) fn leave_out_lacking(
 ) -> Result<LackingPackages, SetError> {
     let mut lacking = LackingPackages::default();
     for round in 0.. {
-        let delivered = entries.iter().map(|(entry, objects)| (entry.package.as_str(), objects.clone()));
+        let delivered = entries.iter().map(|(entry, objects)| (entry.package.as_str(), objects));
         let unmet = unmet_in(delivered.collect(), base, interrupt)?;
         if unmet.is_empty() {
             break;
@@ -72,37 +72,32 @@ pub(super) fn leave_out_lacking(
 type ReadEntries = (Vec<SetEntry>, Vec<ArchivedObjects>, Vec<LeftOutPackage>);
 
 /// Reads the packages of entries. Leaves out an entry with a package that cannot be used, as one that an earlier version
-/// has built may be: it harms no other entry.
+/// has built may be: it harms no other entry. The largest locations are left out if all together hold more than `most` bytes.
 pub(super) fn read_delivered(
     entries: Vec<SetEntry>,
+    most: usize,
     interrupt: Interrupt<'_>,
 ) -> Result<ReadEntries, SetError> {
-    let files: Vec<(usize, PathBuf)> = entries
-        .iter()
-        .enumerate()
-        .flat_map(|(number, entry)| entry.files.iter().map(move |file| (number, file)))
-        .filter(|(_, file)| file.path.starts_with(PACKAGES))
-        .map(|(number, file)| (number, file.directory.join(&file.name)))
-        .collect();
-    let mut read: Vec<Result<ArchivedObjects, String>> =
-        entries.iter().map(|_| Ok(ArchivedObjects::default())).collect();
-    for ((number, _), of_file) in files.iter().zip(read_files(&files, interrupt)) {
-        let Some(of_entry) = read.get_mut(*number) else { continue };
-        match of_file {
-            Ok(of_file) => {
-                if let Ok(of_entry) = of_entry {
-                    of_entry.add_all(of_file);
-                }
-            }
-            Err(SetError::Source(error)) if is_of_content(&error) => {
-                *of_entry = Err(error.problem.to_string());
-            }
-            Err(error) => return Err(error),
-        }
+    let mut locations: BTreeMap<&str, Vec<(usize, &SetEntry)>> = BTreeMap::new();
+    for (number, entry) in entries.iter().enumerate() {
+        locations.entry(&entry.location).or_default().push((number, entry));
     }
+    let locations: Vec<(&str, Vec<(usize, &SetEntry)>)> = locations.into_iter().collect();
+    let shares = Mutex::new(FairShares::up_to(most));
+    let read = side_by_side(cores(), locations.len(), || {
+        |at: usize| -> Result<(), SetError> {
+            let Some((location, entries)) = locations.get(at) else { return Ok(()) };
+            let (held, own) = read_location(entries, most.min(LARGEST_PLACES), interrupt)?;
+            shares.lock().unwrap_or_else(PoisonError::into_inner).add(location, held, own);
+            Ok(())
+        }
+    });
+    read.into_iter().collect::<Result<(), _>>()?;
+    let shares = shares.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut read: BTreeMap<usize, Result<ArchivedObjects, String>> = shares.into_items().collect();
     let (mut stay, mut delivered, mut left_out) = (Vec::new(), Vec::new(), Vec::new());
-    for (entry, read) in entries.into_iter().zip(read) {
-        match read {
+    for (number, entry) in entries.into_iter().enumerate() {
+        match read.remove(&number).unwrap_or_else(|| Err(OverlongPlaces.to_string())) {
             Ok(objects) => {
                 stay.push(entry);
                 delivered.push(objects);
@@ -111,6 +106,44 @@ pub(super) fn read_delivered(
         }
     }
     Ok((stay, delivered, left_out))
+}
+
+/// The numbers of entries with what they deliver, or why they cannot be used.
+type ReadLocation = Vec<(usize, Result<ArchivedObjects, String>)>;
+
+/// Reads the packages of a location, and returns what they hold in bytes: none of them if that is more than `most`.
+fn read_location(
+    entries: &[(usize, &SetEntry)],
+    most: usize,
+    interrupt: Interrupt<'_>,
+) -> Result<(usize, ReadLocation), SetError> {
+    let (mut all, mut held) = (Vec::new(), 0_usize);
+    for (number, entry) in entries {
+        let mut of_entry = Ok(ArchivedObjects::default());
+        for file in entry.files.iter().filter(|file| file.path.starts_with(PACKAGES)) {
+            if let Some(signal) = interrupt() {
+                return Err(SetError::Interrupted(signal));
+            }
+            match ArchivedObjects::read(&file.directory.join(&file.name)) {
+                Ok(of_file) => {
+                    held = held.saturating_add(of_file.held());
+                    if let Ok(of_entry) = &mut of_entry {
+                        of_entry.add_all(of_file);
+                    }
+                }
+                Err(error) if is_of_content(&error) => of_entry = Err(error.problem.to_string()),
+                Err(error) => return Err(error.into()),
+            }
+            if held > most {
+                return Ok((0, Vec::new()));
+            }
+        }
+        if let Ok(of_entry) = &mut of_entry {
+            of_entry.delivery.owner.clone_from(&entry.location);
+        }
+        all.push((*number, of_entry));
+    }
+    Ok((held, all))
 }
 
 /// Returns true if the content of a package is the reason of an error, and not the machine.
@@ -155,15 +188,13 @@ pub(crate) fn unmet_in_files(
     base: &BaseLibraries<'_>,
     interrupt: Interrupt<'_>,
 ) -> Result<Vec<UnmetLibrary>, SetError> {
-    let mut delivered = Vec::with_capacity(files.len());
-    for ((package, _), read) in files.iter().zip(read_files(files, interrupt)) {
-        delivered.push((*package, read?));
-    }
-    unmet_in(delivered, base, interrupt)
+    let read = read_files(files, interrupt).into_iter().collect::<Result<Vec<_>, _>>()?;
+    let delivered = files.iter().zip(&read).map(|((package, _), objects)| (*package, objects));
+    unmet_in(delivered.collect(), base, interrupt)
 }
 
 fn unmet_in(
-    delivered: Vec<(&str, ArchivedObjects)>,
+    delivered: Vec<(&str, &ArchivedObjects)>,
     base: &BaseLibraries<'_>,
     interrupt: Interrupt<'_>,
 ) -> Result<Vec<UnmetLibrary>, SetError> {
@@ -181,7 +212,7 @@ pub(crate) struct FoundLibrary<'a> {
 }
 
 pub(crate) fn found_libraries<'a>(
-    delivered: Vec<(&'a str, ArchivedObjects)>,
+    delivered: Vec<(&'a str, &ArchivedObjects)>,
     base: &BaseLibraries<'_>,
     interrupt: Interrupt<'_>,
 ) -> Result<Vec<FoundLibrary<'a>>, SetError> {
@@ -221,7 +252,7 @@ struct InstalledSet<'a> {
 impl<'a> InstalledSet<'a> {
     fn of(
         base: &ScannedBase,
-        delivered: Vec<(&'a str, ArchivedObjects)>,
+        delivered: Vec<(&'a str, &ArchivedObjects)>,
         interrupt: Interrupt<'_>,
     ) -> Result<Self, SetError> {
         let ScannedBase { root, is_directory, tree } = base;
@@ -233,11 +264,9 @@ impl<'a> InstalledSet<'a> {
             machines,
         };
         let mut settings = Vec::new();
-        let deliveries: Vec<Delivery> =
-            delivered.iter().map(|(_, objects)| objects.delivery.clone()).collect();
+        let deliveries = delivered.iter().map(|(_, objects)| &objects.delivery).collect();
         let over = is_directory.then_some(root);
-        let places =
-            ObjectPlaces::of(over, deliveries.iter().collect(), interrupt).map_err(SetError::Interrupted)?;
+        let places = ObjectPlaces::of(over, deliveries, interrupt).map_err(SetError::Interrupted)?;
         for (number, (package, objects)) in delivered.into_iter().enumerate() {
             if let Some(signal) = interrupt() {
                 return Err(SetError::Interrupted(signal));
@@ -245,8 +274,8 @@ impl<'a> InstalledSet<'a> {
             let mut ways = places.ways(number);
             let mut physical = |path: &ObjectPath| ways.place(path, PathKind::Other);
             let mut own: BTreeMap<ObjectPath, Arc<LibraryFile>> = BTreeMap::new();
-            for (path, file) in objects.files {
-                own.insert(physical(&path), file);
+            for (path, file) in &objects.files {
+                own.insert(physical(path), file.clone());
             }
             for (path, file) in &objects.names {
                 if let Some(file) = own.get(&physical(file)).cloned() {
@@ -260,7 +289,7 @@ impl<'a> InstalledSet<'a> {
             for (path, target) in &objects.delivery.links {
                 set.tree.put_link(physical(path), target);
             }
-            settings.extend(objects.settings);
+            settings.extend(objects.settings.iter().cloned());
         }
         set.settings = LoaderSettings::read(&OverlaidSettings { root, delivered: settings });
         Ok(set)

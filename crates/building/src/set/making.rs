@@ -1,6 +1,6 @@
 //! Makes a set: selects, checks, publishes.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use patchadm_bulk_values::conf::SetOnFailure;
 use patchadm_bulk_values::report::{LeftOutPackage, ReportedSet, SharedPath};
@@ -13,7 +13,9 @@ use super::libraries::{BaseLibraries, is_of_content, leave_out_lacking, read_del
 use super::publishing::{LARGEST_MANIFEST, ManifestRoom, publish_within, set_behind};
 use super::selection::{EarlierSet, SetEntry, earlier_versions, leave_out_needy, must_suffice, select};
 use super::{CURRENT, PACKAGES, SetError, SetInput, SetRefusal};
-use crate::object_places::{ObjectPlaces, OverlongPlaces, PathKind, PlacedObject, root_of_base};
+use crate::object_places::{
+    LARGEST_IN_ALL, ObjectPlaces, OverlongPlaces, PathKind, PlacedObject, root_of_base,
+};
 use crate::pool::Pool;
 use crate::shared_paths::{
     BaseConflict, OF_BASE, conflict_with_base, conflicts, delivery_of, disputed_places,
@@ -51,7 +53,7 @@ pub(super) fn make_set_within(
     };
     let mut selected: BTreeSet<String> =
         entries.iter().flat_map(SetEntry::packages).map(str::to_owned).collect();
-    let (entries, delivered, unusable) = read_delivered(entries, input.interrupt)?;
+    let (entries, delivered, unusable) = read_delivered(entries, LARGEST_IN_ALL, input.interrupt)?;
     let base = root_of_base(&work.conf.base)?;
     selected.extend(delivered.iter().flat_map(|objects| objects.delivery.packages.iter().cloned()));
     let mut apart = apart((entries, delivered), base.as_ref(), previous.as_ref(), input.interrupt)?;
@@ -194,7 +196,8 @@ fn keep_earlier(
         return Ok((entries.into_iter().zip(delivered).collect(), shared_paths, left_out));
     }
     let restored: BTreeSet<String> = earlier.iter().map(|entry| entry.package.clone()).collect();
-    let (earlier, of_earlier, _) = read_delivered(earlier, interrupt)?;
+    let held = delivered.iter().map(ArchivedObjects::held).fold(0, usize::saturating_add);
+    let (earlier, of_earlier, _) = read_delivered(earlier, LARGEST_IN_ALL.saturating_sub(held), interrupt)?;
     delivered.extend(of_earlier);
     entries.extend(earlier);
     let (stay, more_shared, more_left_out) = apart((entries, delivered), base, previous, interrupt)?;
@@ -334,7 +337,7 @@ impl DisputedPlaces {
             }
         }
         let mut disputed = Self { places, held: BTreeMap::new(), in_set: BTreeSet::new() };
-        let above: BTreeSet<ObjectPath> = disputed.places.keys().flat_map(directories_above).collect();
+        let above = directories_above(disputed.places.keys());
         let mut directories: BTreeMap<ObjectPath, BTreeSet<&str>> = BTreeMap::new();
         for (set, (path, file)) in
             previous.iter().flat_map(|set| set.manifest.files.iter().map(move |file| (set, file)))
@@ -351,7 +354,7 @@ impl DisputedPlaces {
             };
             let Ok(before) = of_all.placed(*number, &before.paths) else { continue };
             for object in before {
-                if object.kind == PathKind::Directory && above.contains(&object.place) {
+                if object.kind == PathKind::Directory && above.contains(object.place.as_bytes()) {
                     directories.entry(object.place.clone()).or_default().insert(&file.location);
                 }
                 if disputed.places.contains_key(&object.place) {
@@ -380,8 +383,8 @@ impl DisputedPlaces {
             }
         }
         for (place, by) in wanted {
-            let holders = directories_above(place).into_iter().find_map(|directory| {
-                let had = directories.get(&directory)?;
+            let holders = place.ancestors_bytes().find_map(|directory| {
+                let had = directories.get(directory)?;
                 let holders: Vec<_> = by.iter().filter(|(location, _)| had.contains(location)).collect();
                 (!holders.is_empty()).then_some(holders)
             });
@@ -416,8 +419,34 @@ impl DisputedPlaces {
     }
 }
 
-/// The nearest one first.
-fn directories_above(place: &ObjectPath) -> Vec<ObjectPath> {
-    let above = |path: &ObjectPath| path.parent_bytes().and_then(|path| ObjectPath::new(path).ok());
-    std::iter::successors(above(place), above).collect()
+/// Returns each directory once, without copies: all directories above long paths would be a thousand times their bytes.
+fn directories_above<'p>(places: impl Iterator<Item = &'p ObjectPath>) -> HashSet<&'p [u8]> {
+    let mut above = HashSet::new();
+    for place in places {
+        for directory in place.ancestors_bytes() {
+            if !above.insert(directory) {
+                break;
+            }
+        }
+    }
+    above
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Copies of all directories above each path would take a gigabyte.
+    #[test]
+    fn the_directories_above_many_deep_paths_are_held_once_and_not_copied() {
+        let deep = "/d".repeat(2_000);
+        let places: Vec<ObjectPath> = (0..1_000)
+            .map(|number| ObjectPath::new(format!("{deep}/{number}").as_bytes()).unwrap())
+            .collect();
+        let above = directories_above(places.iter());
+        assert_eq!(above.len(), 2_001);
+        assert!(above.contains(&b"/"[..]) && above.contains(deep.as_bytes()));
+        let of_first = places[0].as_bytes().as_ptr_range();
+        assert!(above.iter().all(|directory| of_first.contains(&directory.as_ptr())));
+    }
 }

@@ -19,6 +19,7 @@ use patchadm_making::make::{MakeRequest, MakeWatch, ParameterDefaults, make_pack
 use patchadm_rootfs::{Root, Timestamp};
 use patchadm_svr4::package::{ObjectPath, Params};
 
+use super::libraries::read_delivered;
 use super::making::make_set_within;
 use super::publishing::publish_within;
 use super::selection::select;
@@ -577,6 +578,31 @@ fn the_location_with_the_largest_share_of_a_manifest_that_is_too_large_is_left_o
     let input = SetInput { run: 9, date: "2026-11-20T12:00:00Z", packages: &packages, interrupt: &|| None };
     assert_eq!(make_set_within(&bulk.work, &input, 10).unwrap().unwrap_err(), SetRefusal::Empty);
     assert_eq!(set_of_link(&bulk.work, CURRENT).unwrap(), Some(8));
+}
+
+#[test]
+fn the_location_with_the_most_paths_is_left_out_where_all_together_have_too_many() {
+    let bulk = Bulk::new("");
+    let a = bulk.result("a", "1", &[("/opt/a", b"a")]);
+    let paths: Vec<String> = (0..50).map(|number| format!("/opt/two/{number}")).collect();
+    let files: Vec<(&str, &[u8])> = paths.iter().map(|path| (path.as_str(), &b"x"[..])).collect();
+    let (left, right) = (bulk.result("left", "1", &files[..25]), bulk.result("right", "1", &files[25..]));
+    let packages = [done("a-1", "x/a", &a), done("left-1", "x/two", &left), done("right-1", "x/two", &right)];
+    let read = |most: usize| {
+        let selected = select((1, &packages), None, &bulk.work.conf, &|_| Ok(Vec::new()));
+        let (entries, _) = selected.unwrap().unwrap();
+        let (stay, delivered, left_out) = read_delivered(entries, most, &|| None).unwrap();
+        let stay: Vec<String> = stay.into_iter().map(|entry| entry.package).collect();
+        (stay, delivered.iter().map(ArchivedObjects::held).sum::<usize>(), left_out)
+    };
+    let (stay, held, left_out) = read(usize::MAX);
+    assert_eq!((stay.len(), left_out), (3, Vec::new()));
+    assert_eq!(read(held).0, stay);
+    let (stay, of_one, left_out) = read(held - 1);
+    assert_eq!((stay, of_one < held / 2), (vec!["a-1".to_owned()], true));
+    let told: Vec<_> = left_out.iter().map(|left| (&*left.package, left.reason)).collect();
+    assert_eq!(told, [("left-1", LeftOutReason::Unusable), ("right-1", LeftOutReason::Unusable)]);
+    assert!(left_out[0].name.starts_with("the paths of its location"), "{}", left_out[0].name);
 }
 
 #[test]

@@ -21,7 +21,7 @@ use super::place::{TaskPlace, forget_mount, must_end, remove_all, remove_within_
 use super::sandbox_run::{Ticks, fail_without_room, run_in_sandbox, run_installer};
 use super::{StepError, TaskError, TaskFailure, over_limit};
 use crate::base::BaseLayer;
-use crate::object_places::{Delivery, ObjectPlaces, PathKind, PlacedObject};
+use crate::object_places::{Delivery, LARGEST_IN_ALL, ObjectPlaces, OverlongPlaces, PathKind, PlacedObject};
 use crate::sandbox::{
     BuildRoot, BuildUser, LayerKind, SandboxCommand, SandboxLimits, StopCause, TaskLog, environment,
     installer,
@@ -485,9 +485,16 @@ fn must_be_apart(
     packages: &[PackageFile],
 ) -> Result<(Vec<Delivery>, Vec<Vec<PlacedObject>>), StepError> {
     let failed = |detail: String| StepError::from(TaskFailure::of(FailureCause::Install, detail));
-    let deliveries = packages.iter().map(|package| delivery_of(&package.directory.join(&package.file)));
-    let deliveries: Vec<Delivery> =
-        deliveries.collect::<Result<_, _>>().map_err(|error| failed(error.to_string()))?;
+    let (mut deliveries, mut held): (Vec<Delivery>, usize) = (Vec::new(), 0);
+    for package in packages {
+        let read = delivery_of(&package.directory.join(&package.file));
+        let delivery = read.map_err(|error| failed(error.to_string()))?;
+        held = held.saturating_add(delivery.held);
+        if held > LARGEST_IN_ALL {
+            return Err(failed(format!("{}: {OverlongPlaces}", package.file)));
+        }
+        deliveries.push(delivery);
+    }
     let root = Root::open(&base.layer)?;
     let ended = |signal| StepError::from(TaskFailure::of(FailureCause::Install, format!("signal {signal}")));
     let places = ObjectPlaces::of(Some(&root), deliveries.iter().collect(), &never).map_err(ended)?;
