@@ -30,7 +30,7 @@ const MOMENTS: [(&str, Moment); 9] = [
     ("scan", Moment::InDirectory("scan", 50)),
     ("build", Moment::Once(|build| has_log(build, "begun"))),
     ("packing", Moment::Once(is_packing)),
-    ("pool", Moment::Once(enters_pool)),
+    ("pool", Moment::InDirectory("pool", 80)),
     ("set, before it has its name", Moment::InDirectory("sets", 0)),
     ("set, behind it", Moment::InDirectory("sets", 99)),
     ("patches", Moment::InDirectory("patches", 99)),
@@ -49,17 +49,6 @@ fn has_log(build: &BulkBuild, words: &str) -> bool {
 fn is_packing(build: &BulkBuild) -> bool {
     let mut tasks = fs::read_dir(build.work().join("build/tasks")).into_iter().flatten().flatten();
     tasks.any(|task| task.path().join("made").exists())
-}
-
-/// Whether a result is about to enter the pool, or is there and has not reached the disk: before the run has begun, other
-/// things are written there.
-fn enters_pool(build: &BulkBuild) -> bool {
-    let mut names = fs::read_dir(build.work().join("pool")).into_iter().flatten().flatten();
-    build.work().join("runs/2/journal").exists()
-        && names.any(|entry| {
-            entry.file_name().to_string_lossy().starts_with(".bulk-")
-                || entry.path().join(".unflushed").exists()
-        })
 }
 
 /// What a run has come to.
