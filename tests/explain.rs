@@ -113,7 +113,8 @@ fn all_codes_are_listed_as_each_is_explained_by_itself() {
             .collect();
         // The condition of the root follows the meaning of a code of verbs.
         let short = |meaning: &str| {
-            let end = [" The root is ", " The output lists "].iter().filter_map(|one| meaning.find(one)).min();
+            let end =
+                [" The root is ", " The output lists "].iter().filter_map(|one| meaning.find(one)).min();
             meaning[..end.unwrap_or(meaning.len())].to_owned()
         };
         let listed = lines.iter().filter(|(first, last, _)| (first..=last).contains(&&code));

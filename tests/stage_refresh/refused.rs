@@ -104,7 +104,11 @@ fn lies_of_a_stage_about_itself_are_told_by_the_file() {
     for (name, text, reason) in [
         ("base.web-01", first.clone(), "is not the base that the promotion web-01 wrote"),
         ("base.web-01", swapped(&base, run, &format!("9{run}")), "is not the base that the promotion web-01"),
-        ("base.web-01", swapped(&base, id, "0123456789abcdef"), "it belongs to another stage, 0123456789abcdef"),
+        (
+            "base.web-01",
+            swapped(&base, id, "0123456789abcdef"),
+            "it belongs to another stage, 0123456789abcdef",
+        ),
         (
             "base.web-01",
             swapped(&base, "\"mode\":493", "\"mode\":511"),

@@ -313,7 +313,7 @@ mod tests {
         };
         assert_eq!(end(""), Vec::<String>::new());
         assert_eq!(end("one\r\ntwo"), ["one", "two"]);
-        let many: String = (0..30).map(|number| format!("line {number}\n")).collect();
+        let many = (0..30).map(|number| format!("line {number}\n")).collect::<Vec<_>>().concat();
         let lines = end(&many);
         assert_eq!((lines.len(), lines[0].as_str(), lines[19].as_str()), (20, "line 10", "line 29"));
         let cut = format!("{}\u{2026}", "\u{e9}".repeat(LONGEST_LINE));

@@ -283,7 +283,7 @@ impl<'a> ObjectPlaces<'a> {
             }
             shares.add(owner, if own.is_empty() { 0 } else { held }, own);
         }
-        let placed: BTreeMap<usize, Vec<(ObjectPath, Arc<[u8]>)>> = shares.into_items().collect();
+        let placed: BTreeMap<usize, Vec<_>> = shares.into_items().collect();
         let overlong = (0..self.deliveries.len()).filter(|number| !placed.contains_key(number)).collect();
         let mut links = PlacedLinks::new();
         for (number, own) in placed {
