@@ -148,7 +148,7 @@ pub enum Distrust {
     AccessList,
     /// A symbolic link of another user on the way to the root.
     Link,
-    /// A symbolic link of another user inside the root, to a directory that is not that user's.
+    /// A symbolic link inside the root that another user can replace, to a directory that is not that user's.
     LinkInside,
     /// Another user mounted its file system and answers for everything in it.
     ForeignMount,
@@ -242,7 +242,7 @@ impl fmt::Display for Untrusted {
             Distrust::LinkInside => {
                 write!(
                     f,
-                    "The symbolic link {path} belongs to uid {uid}, but not the directory that it leads to."
+                    "Uid {uid} can replace the symbolic link {path}, and does not own the directory that it leads to."
                 )
             }
             Distrust::ForeignMount => {
@@ -296,7 +296,7 @@ impl Untrusted {
                 "specify the root without that link, or use `--trust-root` if you trust uid {uid} to do anything as root here"
             ),
             Distrust::LinkInside => format!(
-                "remove the link, give it to root (`chown -h root {path}`), or use `--trust-root` if you trust uid {uid} to do anything as root here"
+                "remove the link, or use `--trust-root` if you trust uid {uid} to do anything as root here"
             ),
             Distrust::ForeignMount => {
                 format!("run it as uid {uid}, or use `--trust-root` if you trust uid {uid} to do anything as root here")
@@ -394,8 +394,8 @@ mod tests {
         let of_record = untrusted(0, 1004, Distrust::Owner);
         assert!(!of_record.way_on().contains("--as-owner"), "the owner of the root is the superuser");
         let of_link = untrusted(0, 1004, Distrust::LinkInside);
-        assert!(of_link.to_string().starts_with("The symbolic link /zones/a/var/sadm belongs to uid 1004,"));
-        assert!(of_link.way_on().contains("`chown -h root /zones/a/var/sadm`"));
+        assert!(of_link.to_string().starts_with("Uid 1004 can replace the symbolic link /zones/a/var/sadm,"));
+        assert!(of_link.way_on().starts_with("remove the link, or use `--trust-root`"));
         assert!(untrusted(0, 0, Distrust::Named).way_on().starts_with("use `--trust-root`"));
         let of_container = untrusted(0, 0, Distrust::Engine).way_on();
         assert!(of_container.contains("--trust-root") && of_container.contains("trusted_roots"));

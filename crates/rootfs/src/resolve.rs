@@ -114,7 +114,7 @@ impl<'a> Resolver<'a> {
                 if let Some(guard) = self.root.guard() {
                     guard.link(self.root, &here, path)?;
                 }
-                let led = self.walk(parent, &target, links, path)?;
+                let led = self.walk(parent.clone(), &target, links, path)?;
                 self.must_be_harmless(&here, uid, &led)?;
                 led
             }
@@ -123,22 +123,39 @@ impl<'a> Resolver<'a> {
         Ok(found)
     }
 
-    /// By such a link, its owner could lead a change of the superuser to any directory.
+    /// By such a link, its owner could lead a change of the superuser to any directory. So could the owner of a directory
+    /// above a link of the superuser: a link can be moved to another name.
     fn must_be_harmless(&self, link: &ObjectPath, uid: u32, led: &ObjectPath) -> Result<()> {
-        if uid == 0 || !self.root.is_wary_of_links() || uid == self.root.owner()?.0 {
+        if !self.root.is_wary_of_links() {
+            return Ok(());
+        }
+        let owner = self.root.owner()?.0;
+        let is_trusted = |uid: u32| uid == 0 || uid == owner;
+        let mut uid = uid;
+        for above in link.ancestors() {
+            if !is_trusted(uid) {
+                break;
+            }
+            uid = self.owner_of_directory(&above)?.unwrap_or(uid);
+        }
+        if is_trusted(uid) {
             return Ok(());
         }
         // A missing directory would be made by whoever owns the one above it.
         for at in std::iter::once(led.clone()).chain(led.ancestors()) {
-            let Some(opened) = optional(self.root.open_directory(&at))? else { continue };
-            let seen = ObjectStatus::of_file(&opened);
-            let seen = seen.map_err(|errno| self.root.error("look at", &at, errno))?;
-            if rule::holds("root.link.owner", seen.uid == uid) {
+            let Some(of_target) = self.owner_of_directory(&at)? else { continue };
+            if rule::holds("root.link.owner", of_target == uid) {
                 return Ok(());
             }
             break;
         }
         Err(self.root.untrusted(self.root.show(link), uid, Distrust::LinkInside))
+    }
+
+    fn owner_of_directory(&self, at: &ObjectPath) -> Result<Option<u32>> {
+        let Some(opened) = optional(self.root.open_directory(at))? else { return Ok(None) };
+        let seen = ObjectStatus::of_file(&opened).map_err(|errno| self.root.error("look at", at, errno))?;
+        Ok(Some(seen.uid))
     }
 
     fn walk(
@@ -292,6 +309,8 @@ mod tests {
             root.clone().trusted().wary_of_links().resolver().locate(&in_app(link)).unwrap();
         }
         lchown(place("opt/app/etc"), Some(0), None).unwrap();
+        assert!(wary.resolver().locate(&in_app("etc")).is_err(), "the directory's owner can move a link of root");
+        chown(place("opt/app"), Some(0), None).unwrap();
         assert_eq!(wary.resolver().locate(&in_app("etc")).unwrap(), at("/etc/x"));
         lchown(place("opt/app/etc"), Some(1234), None).unwrap();
         chown(dir.path(), Some(1234), None).unwrap();
