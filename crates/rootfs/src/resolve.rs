@@ -309,7 +309,10 @@ mod tests {
             root.clone().trusted().wary_of_links().resolver().locate(&in_app(link)).unwrap();
         }
         lchown(place("opt/app/etc"), Some(0), None).unwrap();
-        assert!(wary.resolver().locate(&in_app("etc")).is_err(), "the directory's owner can move a link of root");
+        assert!(
+            wary.resolver().locate(&in_app("etc")).is_err(),
+            "the directory's owner can move a link of root"
+        );
         chown(place("opt/app"), Some(0), None).unwrap();
         assert_eq!(wary.resolver().locate(&in_app("etc")).unwrap(), at("/etc/x"));
         lchown(place("opt/app/etc"), Some(1234), None).unwrap();

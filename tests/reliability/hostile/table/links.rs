@@ -94,10 +94,10 @@ fn through_links_to_others() -> Vec<Case> {
     };
     let line = |lines: &'static [&'static str]| move |b: &Bench| { led(b); b.lines(lines) };
     vec![
-        case(2, "a file through a user's link to root's directory", ADD, line(&["f none led/new 0644 root root 2 130 0"]), refused(3, "led belongs to uid 1004")).privileged(),
-        case(2, "the same, forced", FORCE, line(&["f none led/new 0644 root root 2 130 0"]), refused(3, "led belongs to uid 1004")).privileged(),
-        case(2, "a directory over a user's link to root's directory", ADD, line(&["d none led 0777 root root"]), refused(3, "led belongs to uid 1004")).privileged(),
-        case(2, "a new package through a user's link to root's directory", INSTALL, move |b| { led(b); b.spool(&Package::new("ACMEa").line("~", "d none /opt/ACMEweb/led/new 0777 root root")) }, refused(1, "led belongs to uid 1004")).privileged(),
+        case(2, "a file through a user's link to root's directory", ADD, line(&["f none led/new 0644 root root 2 130 0"]), refused(3, "id 1004 can replace")).privileged(),
+        case(2, "the same, forced", FORCE, line(&["f none led/new 0644 root root 2 130 0"]), refused(3, "id 1004 can replace")).privileged(),
+        case(2, "a directory over a user's link to root's directory", ADD, line(&["d none led 0777 root root"]), refused(3, "id 1004 can replace")).privileged(),
+        case(2, "a new package through a user's link to root's directory", INSTALL, move |b| { led(b); b.spool(&Package::new("ACMEa").line("~", "d none /opt/ACMEweb/led/new 0777 root root")) }, refused(1, "id 1004 can replace")).privileged(),
     ]
 }
 
