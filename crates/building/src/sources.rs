@@ -457,8 +457,12 @@ impl Sources {
             command.uid(uid).gid(gid);
         }
         let mut process = command.spawn()?;
-        if let Some(mut input) = process.stdin.take() {
-            input.write_all(order)?;
+        if let Some(mut input) = process.stdin.take()
+            && let Err(error) = input.write_all(order)
+            // A process that has ended says why by its output and status.
+            && error.kind() != io::ErrorKind::BrokenPipe
+        {
+            return Err(error);
         }
         Ok(process)
     }
