@@ -4,6 +4,7 @@
 
 use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use patchadm_bulk_values::conf::BuildBase;
@@ -261,29 +262,15 @@ impl<'a> ObjectPlaces<'a> {
 
     /// The second value has the deliveries whose links would have too long places.
     fn placed_links(&self) -> (PlacedLinks, BTreeSet<usize>) {
-        let mut shares = FairShares::up_to(self.most.1);
-        for (owner, deliveries) in self.by_owner() {
-            let (mut own, mut held) = (Vec::new(), 0_usize);
-            for (number, delivery) in deliveries {
-                let mut ways = self.ways(number);
-                let place = |(path, target): &(ObjectPath, Arc<[u8]>)| {
-                    (ways.place(path, PathKind::Symlink), target.clone())
-                };
-                let links: Vec<_> = delivery.links.iter().map(place).collect();
-                if ways.are_overlong() {
-                    continue;
-                }
-                let bytes: usize = links.iter().map(|(place, _)| place.as_bytes().len() + PATH_BYTES).sum();
-                held = held.saturating_add(bytes);
-                if held > self.most.0 {
-                    own.clear();
-                    break;
-                }
-                own.push((number, links));
-            }
-            shares.add(owner, if own.is_empty() { 0 } else { held }, own);
-        }
-        let placed: BTreeMap<usize, Vec<_>> = shares.into_items().collect();
+        let place_of: fn(&(ObjectPath, Arc<[u8]>)) -> &ObjectPath = |(place, _)| place;
+        let Ok(placed) = self.in_fair_shares(place_of, |number, delivery| {
+            let mut ways = self.ways(number);
+            let place = |(path, target): &(ObjectPath, Arc<[u8]>)| {
+                (ways.place(path, PathKind::Symlink), target.clone())
+            };
+            let links: Vec<_> = delivery.links.iter().map(place).collect();
+            Ok::<_, Infallible>((!ways.are_overlong()).then_some(links))
+        });
         let overlong = (0..self.deliveries.len()).filter(|number| !placed.contains_key(number)).collect();
         let mut links = PlacedLinks::new();
         for (number, own) in placed {
@@ -294,12 +281,34 @@ impl<'a> ObjectPlaces<'a> {
         (links, overlong)
     }
 
-    fn by_owner(&self) -> BTreeMap<&'a str, Vec<(usize, &'a Delivery)>> {
+    /// Places something of each delivery, owner by owner, by number. Leaves out a delivery with `None`, and all deliveries of
+    /// an owner whose places are too long or the longest ones of too many.
+    fn in_fair_shares<T, E>(
+        &self,
+        place_of: fn(&T) -> &ObjectPath,
+        mut placed: impl FnMut(usize, &Delivery) -> Result<Option<Vec<T>>, E>,
+    ) -> Result<BTreeMap<usize, Vec<T>>, E> {
         let mut owners: BTreeMap<&str, Vec<(usize, &Delivery)>> = BTreeMap::new();
         for (number, delivery) in self.deliveries.iter().copied().enumerate() {
             owners.entry(&delivery.owner).or_default().push((number, delivery));
         }
-        owners
+        let mut shares = FairShares::up_to(self.most.1);
+        for (owner, deliveries) in owners {
+            let (mut own, mut held) = (Vec::new(), 0_usize);
+            for (number, delivery) in deliveries {
+                let Some(items) = placed(number, delivery)? else { continue };
+                let bytes: usize =
+                    items.iter().map(|item| place_of(item).as_bytes().len() + PATH_BYTES).sum();
+                held = held.saturating_add(bytes);
+                if held > self.most.0 {
+                    own.clear();
+                    break;
+                }
+                own.push((number, items));
+            }
+            shares.add(owner, if own.is_empty() { 0 } else { held }, own);
+        }
+        Ok(shares.into_items().collect())
     }
 
     pub(crate) fn ways(&self, delivery: usize) -> Ways<'_> {
@@ -321,32 +330,11 @@ impl<'a> ObjectPlaces<'a> {
         &self,
         interrupt: Interrupt<'_>,
     ) -> Result<Vec<Result<Vec<PlacedObject>, OverlongPlaces>>, i32> {
-        let mut shares = FairShares::up_to(self.most.1);
-        for (owner, deliveries) in self.by_owner() {
-            let (mut own, mut held) = (Vec::new(), 0_usize);
-            for (number, _) in deliveries {
-                if let Some(signal) = interrupt() {
-                    return Err(signal);
-                }
-                let Ok(objects) = self.objects(number) else { continue };
-                let bytes: usize =
-                    objects.iter().map(|object| object.place.as_bytes().len() + PATH_BYTES).sum();
-                held = held.saturating_add(bytes);
-                if held > self.most.0 {
-                    own.clear();
-                    break;
-                }
-                own.push((number, objects));
-            }
-            shares.add(owner, if own.is_empty() { 0 } else { held }, own);
-        }
-        let mut all: Vec<_> = self.deliveries.iter().map(|_| Err(OverlongPlaces)).collect();
-        for (number, objects) in shares.into_items() {
-            if let Some(of_delivery) = all.get_mut(number) {
-                *of_delivery = Ok(objects);
-            }
-        }
-        Ok(all)
+        let place_of: fn(&PlacedObject) -> &ObjectPath = |object| &object.place;
+        let mut all = self.in_fair_shares(place_of, |number, _| {
+            interrupt().map_or_else(|| Ok(self.objects(number).ok()), Err)
+        })?;
+        Ok((0..self.deliveries.len()).map(|number| all.remove(&number).ok_or(OverlongPlaces)).collect())
     }
 
     pub(crate) fn placed(

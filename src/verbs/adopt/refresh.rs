@@ -71,7 +71,7 @@ struct AdoptRefreshReply {
     exit: Exit,
     #[serde(skip)]
     is_hook: bool,
-    /// Without a change.
+    /// If nothing else is said.
     #[serde(skip)]
     unchanged: Vec<String>,
     #[serde(skip)]
@@ -110,10 +110,13 @@ impl AdoptRefreshReply {
         // A hook is called between unpacking and configuring, and is called again.
         let is_left = !report.left.is_empty() && !args.from_hook;
         let wording = Wording::of_verbs(root.prefix());
+        let changed = report.receipt.is_some();
+        let entries = RefreshedEntries::of(root, report);
+        let is_said = args.from_hook || !entries.sentences(result == ResultWord::Planned).is_empty();
         Self {
             result,
-            changed: report.receipt.is_some(),
-            entries: RefreshedEntries::of(root, report),
+            changed,
+            entries,
             notes,
             exit: match (is_left, is_something) {
                 (false, _) => Exit::OK,
@@ -121,7 +124,7 @@ impl AdoptRefreshReply {
                 (true, false) => Exit::of_verb(ExitCause::NativeChanged),
             },
             is_hook: args.from_hook,
-            unchanged: if args.from_hook { Vec::new() } else { unchanged_lines(root, &wording) },
+            unchanged: if is_said { Vec::new() } else { unchanged_lines(root, &wording) },
             wording,
         }
     }

@@ -286,8 +286,7 @@ impl TreeSnapshot {
     fn changed_outside(&self, after: &Self, paths: &BTreeSet<ObjectPath>) -> Option<ObjectPath> {
         let all: BTreeSet<&ObjectPath> = self.0.keys().chain(after.0.keys()).collect();
         let is_above = |path: &ObjectPath| {
-            let begin = [path.as_bytes(), b"/"].concat();
-            paths.iter().any(|own| own.as_bytes().starts_with(&begin))
+            paths.range(path.lowest_below()..).next().is_some_and(|own| own.is_below(path))
         };
         let is_outside = |path: &ObjectPath| match (self.0.get(path), after.0.get(path)) {
             (Some(before), Some(now)) => before != now,

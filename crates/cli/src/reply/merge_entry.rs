@@ -78,23 +78,21 @@ impl MergeEntry {
     }
 
     pub fn sentence(&self) -> String {
-        let Self { shown, shown_beside, patch, .. } = self;
-        if self.is_of_edited {
-            return format!("{shown} was modified locally; that version is in {shown_beside}");
-        }
-        format!(
-            "{shown} is modified locally and was kept; the version from patch {patch} is in {shown_beside}"
-        )
+        self.told("was", "is")
     }
 
     /// The same before the run.
     pub fn plan_sentence(&self) -> String {
+        self.told("would be", "would be")
+    }
+
+    fn told(&self, was: &str, is: &str) -> String {
         let Self { shown, shown_beside, patch, .. } = self;
         if self.is_of_edited {
-            return format!("{shown} was modified locally; that version would be in {shown_beside}");
+            return format!("{shown} was modified locally; that version {is} in {shown_beside}");
         }
         format!(
-            "{shown} is modified locally and would be kept; the version from patch {patch} would be in {shown_beside}"
+            "{shown} is modified locally and {was} kept; the version from patch {patch} {is} in {shown_beside}"
         )
     }
 

@@ -312,10 +312,7 @@ impl RegainedLines {
         applied: &mut Vec<AppliedTo<'p>>,
     ) {
         let (mut run, mut unknown) = (0, Vec::new());
-        let lines = traces.ledger.as_ref().map(Ledger::lines).unwrap_or_default().iter().rev();
-        // Of several spellings the first line counts.
-        let lines: HashMap<PatchId, &LedgerLine> =
-            lines.filter_map(|line| Some((PatchId::new(&line.patch).ok()?, line))).collect();
+        let lines = traces.ledger.as_ref().map(Ledger::by_id).unwrap_or_default();
         for patch in patches {
             let line = lines.get(patch).copied();
             let number = line.and_then(|line| Run::parse(&line.run)).map(|run| run.number);

@@ -1,14 +1,14 @@
 //! Reads all packages of a root in parallel. With live files, each costs opening its directory and its pkginfo. During
 //! a run, and for symbolic links, the [`RecordView`] is asked instead, with the same results.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::thread;
 
 use rustix::io::Errno;
 
 use super::{DatabaseError, RecordDamage, RecordView, installed, ledger, places};
-use crate::format::ledger::{Ledger, LedgerLine};
+use crate::format::ledger::Ledger;
 use patchadm_rootfs::{Dir, FileType, ReadBudget, cores};
 use patchadm_svr4::format::params::LARGEST_FILE;
 use patchadm_svr4::package::{Params, PkgInst};
@@ -351,9 +351,7 @@ impl Suspects {
     }
 
     fn fault(&self, ledger: &Ledger) -> Option<String> {
-        let lines = ledger.lines().iter().filter_map(|line| Some((PatchId::new(&line.patch).ok()?, line)));
-        // Of several spellings the first line counts.
-        let lines: HashMap<PatchId, &LedgerLine> = lines.rev().collect();
+        let lines = ledger.by_id();
         let line_of = |name: &String| lines.get(&PatchId::new(name).ok()?).copied();
         let unlisted = self.unlisted.iter().find_map(line_of);
         let unlisted = unlisted.map(|line| {

@@ -12,6 +12,7 @@ use patchadm_changeset::format::manifest::{decode, encode};
 use patchadm_changeset::format::run::Run;
 use patchadm_rootfs::Digest;
 use patchadm_svr4::package::{ObjectPath, rule};
+use patchadm_svr4::patch::PatchId;
 
 /// 16 MiB.
 pub const LARGEST: usize = 16 << 20;
@@ -217,6 +218,12 @@ impl Ledger {
     /// Returns the earlier-form line of a patch, named as its save directory.
     pub fn earlier(&self, patch: &str) -> Option<&EarlierLine> {
         self.earlier.get(self.earlier_places.get(patch)?)
+    }
+
+    /// Returns the lines by patch, however it is spelled. Of several spellings the first line counts.
+    pub fn by_id(&self) -> HashMap<PatchId, &LedgerLine> {
+        let lines = self.lines.iter().rev();
+        lines.filter_map(|line| Some((PatchId::new(&line.patch).ok()?, line))).collect()
     }
 
     /// Returns the line of a patch, named as its save directory.

@@ -3,7 +3,7 @@
 //! steer a run are not stored.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use patchadm_inputs::native::{NATIVE_OVERTAKEN, is_native_parameter};
 use patchadm_svr4::places;
@@ -12,7 +12,7 @@ use patchadm_svr4::package::{Params, PkgInst, exports};
 use patchadm_svr4::patch::{PatchId, PatchList, is_fix_record};
 
 use super::clock::Now;
-use super::target::classes;
+use super::target::{add_classes, classes};
 
 const ENVIRONMENT: &[&str] = &["LANG", "TZ", "PATH", "OAMBASE"];
 
@@ -121,7 +121,7 @@ pub(super) fn merged(
 ) -> Params {
     let mut new = Params::with_room_of(old);
     let known = if old.is_empty() { Vec::new() } else { classes(old) };
-    new.set("CLASSES", union_of_classes(known, classes(delivered)).join(" "));
+    new.set("CLASSES", union_of_classes(known, &classes(delivered)).join(" "));
     let basedir = old.get("BASEDIR").or_else(|| delivered.get("BASEDIR"));
     if let Some(basedir) = basedir {
         new.set("BASEDIR", basedir);
@@ -148,9 +148,8 @@ pub(super) fn merged(
 }
 
 /// Class `none` always comes first.
-pub(super) fn union_of_classes(mut known: Vec<String>, delivered: Vec<String>) -> Vec<String> {
-    let mut seen: HashSet<String> = known.iter().cloned().collect();
-    known.extend(delivered.into_iter().filter(|class| seen.insert(class.clone())));
+pub(super) fn union_of_classes(mut known: Vec<String>, delivered: &[String]) -> Vec<String> {
+    add_classes(&mut known, delivered.iter().map(String::as_str));
     known.sort_by_key(|class| class != "none");
     known
 }

@@ -245,6 +245,17 @@ pub(super) fn classes(params: &Params) -> Vec<String> {
     if classes.is_empty() { vec!["none".to_owned()] } else { classes }
 }
 
+/// Adds each class that is not there yet.
+pub(super) fn add_classes<'c>(classes: &mut Vec<String>, more: impl Iterator<Item = &'c str>) {
+    let mut known: HashSet<String> = classes.iter().cloned().collect();
+    for class in more {
+        if !known.contains(class) {
+            known.insert(class.to_owned());
+            classes.push(class.to_owned());
+        }
+    }
+}
+
 /// The symbolic links of a root.
 pub(super) struct KnownLinks<'a>(pub(super) &'a BTreeMap<ObjectPath, Live>);
 

@@ -193,8 +193,8 @@ impl Archives<'_> {
     fn later(&self, package: &PkgInst, id: &PatchId) -> Vec<(PatchId, UndoManifest)> {
         let Ok(ledger) = ledger::counting(self.view, package) else { return Vec::new() };
         let reader = self.ground.undo_data(self.view, None);
-        let list = self.applied.packages().iter().filter(|records| records.package == *package);
-        let later = list.flat_map(|records| records.list.iter().skip_while(|other| *other != id).skip(1));
+        let records = self.applied.records_of(package).into_iter();
+        let later = records.flat_map(|records| records.list.iter().skip_while(|other| *other != id).skip(1));
         let manifest = |other: &PatchId| {
             let name = installed::saved_as(self.view, package, other).ok()?;
             let manifest = reader.known_manifest(package, &name, &ledger, &never).ok()??;

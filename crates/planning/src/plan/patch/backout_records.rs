@@ -406,7 +406,7 @@ fn classes_without(
             let value = all.join(" ").into_bytes();
             taken.entry(at).or_default().parameters.insert(CLASSES.to_owned(), Some(value));
         }
-        all = union_of_classes(all, brought);
+        all = union_of_classes(all, &brought);
     }
     left.classes = Some(all.join(" "));
 }

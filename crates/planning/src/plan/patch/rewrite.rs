@@ -2,7 +2,7 @@
 //! compression. Every saved object passes through the run from the archive that has it; nothing is read from the live
 //! tree. [`repack`] rewrites an archive in another form.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 use patchadm_changeset::RecordFile;
@@ -25,7 +25,7 @@ use super::chains::{ChainSegment, Chains, Inheritance, is_made_on_the_way, with_
 use super::undo::copying_scripts;
 use crate::plan::parameters::is_restored;
 use crate::plan::refusal::Reason;
-use crate::plan::target::{PackageTarget, classes};
+use crate::plan::target::{PackageTarget, add_classes, classes};
 use crate::plan::{
     LedgerChange, LedgerRewrite, Member, Plan, RecordChange, ReplacedVersion, RewrittenArchive, UndoArchive,
     UndoPart,
@@ -360,13 +360,7 @@ impl<'a> Rewriting<'a> {
 fn name_classes<'o>(pkginfo: &mut Params, objects: impl Iterator<Item = &'o Object>) {
     let mut named = classes(pkginfo);
     let before = named.len();
-    let mut known: HashSet<String> = named.iter().cloned().collect();
-    for class in objects.map(|object| object.class.as_str()) {
-        if !known.contains(class) {
-            known.insert(class.to_owned());
-            named.push(class.to_owned());
-        }
-    }
+    add_classes(&mut named, objects.map(|object| object.class.as_str()));
     if named.len() > before {
         pkginfo.set("CLASSES", named.join(" "));
     }

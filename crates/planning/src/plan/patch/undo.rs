@@ -26,7 +26,7 @@ use crate::plan::parameters::{PATCH_INFO, is_restored, patch_of_info};
 use crate::plan::plan_builder::PlanBuilder;
 use crate::plan::records::RecordChanges;
 use crate::plan::refusal::Reason;
-use crate::plan::target::{PackageTarget, Wanted, classes};
+use crate::plan::target::{PackageTarget, Wanted, add_classes, classes};
 use crate::plan::{Action, Body, NewObject, NewXattrs, TreeContent, TreeFile, UndoArchive, UndoPlace};
 
 #[derive(Clone, Copy, Debug)]
@@ -181,13 +181,7 @@ impl Undoing<'_> {
         params.set("ACTIVE_OBSOLETES", self.obsoletes.to_string());
         let mut classes = classes(self.old);
         let named = classes.len();
-        let mut known: HashSet<String> = classes.iter().cloned().collect();
-        for class in saved.iter().map(|(entry, _)| entry.object.class.as_str()) {
-            if !known.contains(class) {
-                known.insert(class.to_owned());
-                classes.push(class.to_owned());
-            }
-        }
+        add_classes(&mut classes, saved.iter().map(|(entry, _)| entry.object.class.as_str()));
         if classes.len() > named {
             params.set("CLASSES", classes.join(" "));
         }
