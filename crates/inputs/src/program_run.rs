@@ -6,7 +6,7 @@ use std::os::fd::AsFd as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -31,9 +31,12 @@ pub fn ending() -> Arc<AtomicUsize> {
     ENDING.clone()
 }
 
-/// Returns the signal in [`ending`], if one came: the interrupt of work whose caller has none of its own.
+/// Returns the first signal in [`ending`] that was seen, if one came. Work whose caller has no interrupt of its own also ends
+/// by it.
 pub fn ending_signal() -> Option<i32> {
-    i32::try_from(ENDING.load(Ordering::Relaxed)).ok().filter(|signal| *signal != 0)
+    static FIRST: OnceLock<usize> = OnceLock::new();
+    let signal = Some(ENDING.load(Ordering::SeqCst)).filter(|signal| *signal != 0)?;
+    i32::try_from(*FIRST.get_or_init(|| signal)).ok()
 }
 
 #[derive(Clone, Copy, Debug)]

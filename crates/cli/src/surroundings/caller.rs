@@ -15,7 +15,7 @@ use patchadm_changeset::transaction::ProgressEvent;
 use patchadm_core::operation::session::Caller;
 use patchadm_inputs::database::history::HistoryEntry;
 use patchadm_inputs::database::policy;
-use patchadm_inputs::program_run::ending;
+use patchadm_inputs::program_run::{ending, ending_signal};
 use patchadm_planning::plan::clock::Now;
 use patchadm_rootfs::{INTERRUPTED, LockHolder, Root};
 use patchadm_svr4::package::control::printable;
@@ -105,7 +105,6 @@ static END_THE_PROGRAM: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
 
 /// Signals belong to the process and are never forgotten: one that comes during a plan also ends the run after it.
 static UNCOUNTED: LazyLock<Arc<AtomicUsize>> = LazyLock::new(Arc::default);
-static FIRST: AtomicUsize = AtomicUsize::new(0);
 static COUNT: AtomicUsize = AtomicUsize::new(0);
 
 /// Handlers are set once: with two, one signal could count twice.
@@ -127,17 +126,14 @@ fn catch_signals() -> anyhow::Result<()> {
 }
 
 fn count_signals() {
-    let signal = UNCOUNTED.swap(0, Ordering::SeqCst);
-    if signal != 0 {
-        // Later ones are only counted.
-        let _ = FIRST.compare_exchange(0, signal, Ordering::SeqCst, Ordering::SeqCst);
+    if UNCOUNTED.swap(0, Ordering::SeqCst) != 0 {
         COUNT.fetch_add(1, Ordering::SeqCst);
     }
 }
 
 fn first_signal() -> Option<i32> {
     count_signals();
-    i32::try_from(FIRST.load(Ordering::SeqCst)).ok().filter(|signal| *signal != 0)
+    ending_signal()
 }
 
 fn signal_count() -> usize {
