@@ -293,7 +293,7 @@ fn write_with_our_scripts(from: &Path, to: &Path) {
     fs::write(to.join("pkgmap"), pkgmap.lines().map(line).collect::<String>()).unwrap();
 }
 
-/// Goes these steps on both sides at once, and compares what is there after each.
+/// Runs these steps on both sides at once, and compares the roots after each one.
 fn different_roots(
     sides: &[Side; 2],
     steps: &[&str],

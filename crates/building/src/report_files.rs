@@ -326,7 +326,7 @@ fn log_ends<'a>(work: &BulkWork, report: &'a RunReport, most: usize) -> BTreeMap
         let run = Some(package.run.unwrap_or(report.run));
         let read = LogReader::of(work, &package.package, run).and_then(LogReader::last_lines);
         let Ok(lines) = read else { continue };
-        // Empty lines take memory, too.
+        // Even empty lines take memory.
         let bytes: usize = lines.iter().map(|line| line.len() + size_of::<String>()).sum();
         if held + bytes > most {
             break;

@@ -122,7 +122,7 @@ impl Applet {
     }
 }
 
-/// Those of a few verbs are often typed before the verb, too.
+/// Includes options of a few verbs, which are often typed before the verb.
 const GLOBAL_WITH_VALUE: [&str; 10] =
     ["-R", "--root", "--color", "--policy", "--roots", "--wait", "--trial", "--probe", "-M", "--depot"];
 

@@ -94,8 +94,8 @@ impl Root {
         Self { guard: None, trusted: true, wary_of_links: false, ..self }
     }
 
-    /// Follows a link of a user other than the superuser only into a directory of that user. The root directory's owner
-    /// may place any link. No effect for an unprivileged caller or on a [`trusted`](Self::trusted) root.
+    /// Follows a link that a user other than the superuser can replace only into a directory of that user. The root
+    /// directory's owner may place any link. No effect for an unprivileged caller or on a [`trusted`](Self::trusted) root.
     #[must_use]
     pub fn wary_of_links(self) -> Self {
         Self { wary_of_links: self.privileged && !self.trusted, ..self }

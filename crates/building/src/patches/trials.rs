@@ -290,7 +290,7 @@ impl BulkTrials<'_> {
         let units = PatchUnits::of(patches, self.libraries, self.released);
         let last = first_that_fails(units.len(), |count| self.passes(&units.first(count)))?;
         if !self.passes(&units.with_required(last))? {
-            // Patches without code would fail there, too.
+            // Patches without code would also fail there.
             let is_plain = |at: &usize| !self.is_scripted(&units.with_required(*at));
             let plain = (0..units.len()).find(is_plain).filter(|_| !is_plain(&last));
             for at in plain.into_iter().chain([last]) {
@@ -313,8 +313,8 @@ impl BulkTrials<'_> {
         Ok(guilty_patches(units.unit(last), &format!("it fails together with the others: {reason}")))
     }
 
-    /// True if a unit, after those before it, changes objects outside the places of packages. Its scripts see the patches
-    /// of a later unit, too, which are not applied.
+    /// True if a unit, after those before it, changes objects outside the places of packages. Its scripts also see the
+    /// patches of a later unit, which are not applied.
     fn changes_outside(&self, units: &PatchUnits<'_>, at: usize, later: usize) -> Result<bool, TrialFailure> {
         let (mut patches, mut watched) = (Vec::new(), 0..0);
         for (part, is_watched) in

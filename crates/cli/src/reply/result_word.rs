@@ -61,7 +61,7 @@ impl ResultWord {
                 Self::Refused
             }
             Failure::Plan(fault) if fault.is_difference() => Self::Refused,
-            // A check of trust, whatever its cause: the exit code says so, too.
+            // A failed trust check is a refusal, as its exit code says.
             failure => {
                 let kind = if is_refusal(failure) { ExitKind::Refusal } else { ExitKind::Plain };
                 let code = verb_codes::code(cause_of(failure), kind, None);

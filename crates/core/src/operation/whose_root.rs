@@ -42,7 +42,7 @@ pub fn standing(root: Root, host: &Root, said: SaidOfOwner) -> Result<RootStandi
         if said.as_owner {
             return Err(Failure::OwnedByRoot(shown));
         }
-        // Users own directories of objects there, too.
+        // Users also own directories of objects there.
         return Ok(RootStanding::Caller(if is_trusted { root } else { root.wary_of_links() }));
     }
     if is_trusted {

@@ -124,7 +124,7 @@ impl NativeReader {
     }
 }
 
-/// A failure is final, too: to find it again may take as long.
+/// Keeps a failure as well: finding it again may take as long.
 fn opened<R>(
     place: &Opened<R>,
     find: impl FnOnce() -> Result<Option<R>, NativeError>,

@@ -457,9 +457,8 @@ fn words(told: &Untrusted) -> String {
         Distrust::Group => format!("the group of {path} may write it"),
         Distrust::Others => format!("everybody may write {path}"),
         Distrust::AccessList => format!("an access list lets others write {path}"),
-        Distrust::Link | Distrust::LinkInside => {
-            format!("the symbolic link {path} on the way to it belongs to uid {uid}")
-        }
+        Distrust::Link => format!("the symbolic link {path} on the way to it belongs to uid {uid}"),
+        Distrust::LinkInside => format!("uid {uid} can replace the symbolic link {path}"),
         Distrust::ForeignMount => format!("{path} is on a file system that uid {uid} mounted"),
         Distrust::OtherNamespace => format!("{path} is in another mount namespace"),
         Distrust::Named | Distrust::Engine | Distrust::Overlay => {

@@ -593,7 +593,7 @@ impl DpkgLists {
                 self.unreadable.push(format!("info/{name} of dpkg has a line that is too long for a path"));
                 continue;
             }
-            // An empty list counts, too.
+            // An empty list counts as one path.
             left = left.checked_sub(list.lines().count().max(1)).ok_or_else(|| {
                 records(format!(
                     "with info/{} of dpkg, its lists have more than {most} paths, and a whole system has about \

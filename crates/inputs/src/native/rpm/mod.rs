@@ -42,7 +42,7 @@ const LONGEST_ANSWER: usize = 256 << 20;
 /// All runs for the database of the running system, on any machine.
 const LONGEST: Duration = Duration::from_secs(600);
 
-/// All runs for a copy, of which one may take [`MOST_SECONDS`]. Each takes about ten for a full system.
+/// All runs for a copy; a single run is limited to [`MOST_SECONDS`]. On a full system, a run takes about ten seconds.
 const LONGEST_OF_COPY: Duration = Duration::from_secs(3 * MOST_SECONDS);
 
 /// Instead of a home directory, whose macros rpm would read.
@@ -606,7 +606,7 @@ struct InstalledRpm {
 #[derive(Debug, Default)]
 struct InstalledOfNames {
     asked: BTreeSet<String>,
-    /// Also of other names: rpm takes a name with a version, too.
+    /// Includes other names: rpm also accepts a name with a version.
     found: BTreeMap<String, Vec<InstalledRpm>>,
     count: usize,
     absent: BTreeSet<String>,
