@@ -14,6 +14,7 @@ use std::time::Duration;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use patchadm_svr4::package::checksum::Checksum;
+use patchadm_testing::processes::resident_peak;
 use sha2::{Digest as _, Sha256};
 use zip::write::SimpleFileOptions;
 
@@ -39,25 +40,17 @@ fn peak(stage: &Scenario, line: &str) -> u64 {
     let output = File::create(&said).unwrap();
     let mut command = stage.command(line);
     let mut child = command.stdout(Stdio::null()).stderr(output).stdin(Stdio::null()).spawn().unwrap();
-    let status_file = PathBuf::from(format!("/proc/{}/status", child.id()));
     let mut peak = 0;
     let status = loop {
-        peak = peak.max(high_water_mark(&status_file).unwrap_or(0));
+        peak = peak.max(resident_peak(child.id()).unwrap_or(0));
         if let Some(status) = child.try_wait().unwrap() {
             break status;
         }
         thread::sleep(Duration::from_millis(1));
     };
     assert!(status.success(), "{line}: {status}: {}", fs::read_to_string(said).unwrap());
-    assert!(peak > 0, "{} tells no high-water mark", status_file.display());
+    assert!(peak > 0, "{line}: it ended before its memory was read");
     peak
-}
-
-/// What the kernel says of a process; nothing once it has ended.
-fn high_water_mark(status: &Path) -> Option<u64> {
-    let text = fs::read_to_string(status).ok()?;
-    let kilobytes = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    Some(kilobytes.trim().trim_end_matches(" kB").parse::<u64>().ok()? * 1024)
 }
 
 /// Content of an object that no memory ever holds as a whole: lines that gzip makes half as long.

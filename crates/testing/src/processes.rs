@@ -18,3 +18,16 @@ pub fn runs(pid: &str) -> bool {
     let stat = fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
     stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
 }
+
+/// The most resident memory that a child has had, in bytes; `None` once it has ended.
+///
+/// `spawn` may return while the child still has the memory of the test, so nothing counts before the kernel tells of
+/// another program.
+pub fn resident_peak(child: u32) -> Option<u64> {
+    if fs::read_link(format!("/proc/{child}/exe")).ok()? == std::env::current_exe().ok()? {
+        return None;
+    }
+    let status = fs::read_to_string(format!("/proc/{child}/status")).ok()?;
+    let kilobytes = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(kilobytes.trim().trim_end_matches(" kB").parse::<u64>().ok()? * 1024)
+}
