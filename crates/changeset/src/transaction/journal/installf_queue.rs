@@ -7,7 +7,8 @@ use crate::plan::{Action, Body, Change, NewObject};
 use crate::transaction::error::Cause;
 use crate::transaction::objects::names::Dirs;
 use patchadm_rootfs::{
-    CAPABILITY, Dir, FileType, Live, LiveKind, ObjectRights, OpenObject, Root, WritableFile, random,
+    CAPABILITY, Dir, FileType, Live, LiveKind, ObjectRights, OpenObject, Root, Timestamp, WritableFile,
+    random,
 };
 use patchadm_svr4::package::rule::holds;
 use patchadm_svr4::package::{Ftype, Mode, ObjectPath};
@@ -109,8 +110,11 @@ fn note(change: &Change) -> Option<InstallfEntry> {
         }
         (
             Action::Replace(NewObject { body: Body::Symlink(new), .. }),
-            Some(Live { kind: LiveKind::Symlink(old), .. }),
-        ) => Some(InstallfEntry::Turned { path, old: old.clone(), new: new.clone() }),
+            Some(Live { kind: LiveKind::Symlink(old), uid, gid, mtime, .. }),
+        ) => {
+            let was = Some((*uid, *gid, *mtime));
+            Some(InstallfEntry::Turned { path, old: old.clone(), new: new.clone(), was })
+        }
         (Action::Attributes(_), Some(old)) => {
             // No request concerns a socket.
             let (ftype, b3) = (old.kind.file_type().ftype()?, old.digest());
@@ -137,7 +141,7 @@ impl LiveChanger<'_> {
         match &change.action {
             Action::Add(new) => self.add(&parent, name, new),
             Action::Replace(NewObject { body: Body::Symlink(target), uid, gid, .. }) => {
-                turn(&parent, name, target, (*uid, *gid))
+                turn(&parent, name, target, (*uid, *gid, None))
             }
             Action::Attributes(new) => {
                 set_attributes(&parent, name, ObjectRights { uid: new.uid, gid: new.gid, mode: new.mode })
@@ -181,11 +185,19 @@ fn set_permitted(object: &OpenObject, root: &Root, rights: ObjectRights) -> Resu
     Ok(object.set_rights(ObjectRights { uid, gid, ..rights })?)
 }
 
-fn turn(parent: &Dir, name: &[u8], target: &[u8], (uid, gid): (u32, u32)) -> Result<(), Cause> {
+fn turn(
+    parent: &Dir,
+    name: &[u8],
+    target: &[u8],
+    (uid, gid, mtime): (u32, u32, Option<Timestamp>),
+) -> Result<(), Cause> {
     let beside = format!(".patchadm-{:016x}", random()?).into_bytes();
     parent.make_symlink(&beside, target)?;
     if parent.root().is_privileged() {
         parent.set_owner(&beside, Some(uid), Some(gid))?;
+    }
+    if let Some(mtime) = mtime {
+        parent.set_mtime(&beside, mtime)?;
     }
     Ok(parent.rename(&beside, name)?)
 }
@@ -219,10 +231,11 @@ pub fn undo_queue(root: &Root, queue: &InstallfRequests) -> Result<Vec<String>, 
                 ));
             }
             InstallfEntry::Changed { .. } => notes.extend(change_back(&parent, name, entry)?),
-            InstallfEntry::Turned { old, new, .. }
+            InstallfEntry::Turned { old, new, was, .. }
                 if seen.file_type == FileType::Symlink && parent.read_link(name)? == *new =>
             {
-                turn(&parent, name, old, (seen.uid, seen.gid))?;
+                let was = was.map(|(uid, gid, mtime)| (uid, gid, Some(mtime)));
+                turn(&parent, name, old, was.unwrap_or((seen.uid, seen.gid, None)))?;
             }
             _ => {}
         }

@@ -111,6 +111,34 @@ fn what_is_asked_for_is_made_at_once_and_taken_back_by_a_rollback() {
 }
 
 #[test]
+fn a_link_has_its_owner_and_time_back_and_an_older_line_keeps_the_owner_that_is_there() {
+    use patchadm_rootfs::Timestamp;
+    let scene = Scene::new();
+    let soft = scene.host("/opt/soft");
+    let is_root = scene.root.is_privileged();
+    if is_root {
+        std::os::unix::fs::lchown(&soft, Some(1004), Some(1005)).unwrap();
+    }
+    let opt = scene.root.dir(&at("/opt")).unwrap();
+    opt.set_mtime(b"soft", Timestamp::whole(981_173_106)).unwrap();
+    let seen = |path: &PathBuf| {
+        let seen = fs::symlink_metadata(path).unwrap();
+        (seen.uid(), seen.gid(), seen.mtime())
+    };
+    let before = seen(&soft);
+    scene.make();
+    assert_ne!(seen(&soft), before, "the run made another link");
+    assert_eq!(scene.undo(), [""; 0]);
+    assert_eq!((seen(&soft), scene.target("/opt/soft")), (before, "old".into()));
+
+    let line = b"turned /opt/soft=older old\n";
+    let older = InstallfRequests::parse(line).unwrap();
+    assert_eq!(undo_queue(&scene.root, &older).unwrap(), [""; 0]);
+    assert_eq!(scene.target("/opt/soft"), PathBuf::from("older"));
+    assert_eq!((seen(&soft).0, seen(&soft).1), (before.0, before.1));
+}
+
+#[test]
 fn what_others_put_there_in_the_meantime_stays() {
     let scene = Scene::new();
     scene.make();
