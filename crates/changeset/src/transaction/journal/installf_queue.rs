@@ -5,6 +5,7 @@
 use crate::format::installf_queue::{InstallfEntry, InstallfQueueError, InstallfRequests, LARGEST};
 use crate::plan::{Action, Body, Change, NewObject};
 use crate::transaction::error::Cause;
+use crate::transaction::objects::identity::is_made_since;
 use crate::transaction::objects::names::Dirs;
 use patchadm_rootfs::{
     CAPABILITY, Dir, FileType, Live, LiveKind, ObjectRights, OpenObject, Root, Timestamp, WritableFile,
@@ -20,6 +21,8 @@ pub(crate) const NAME: &[u8] = b"queue";
 #[derive(Debug)]
 pub struct InstallfQueue {
     file: WritableFile,
+    /// The birth of the run's stage.
+    begun: Option<Timestamp>,
     /// Read or added so far.
     pub queue: InstallfRequests,
 }
@@ -78,7 +81,7 @@ impl InstallfQueue {
         if whole != bytes.len() {
             file.set_size(whole as u64)?;
         }
-        Ok(Self { queue: parse(&dir, &bytes)?, file })
+        Ok(Self { queue: parse(&dir, &bytes)?, file, begun: dir.itself()?.inode.born })
     }
 
     /// The change is durable on return.
@@ -89,13 +92,14 @@ impl InstallfQueue {
         Ok(())
     }
 
-    /// Each change is announced by a durable line.
+    /// Each change is announced by a durable line. Objects that somebody else could have put there get no wider rights,
+    /// unless they were made during the run.
     pub fn make(&mut self, root: &Root, changes: &[Box<Change>]) -> Result<(), Cause> {
         let notes: Vec<InstallfEntry> = changes.iter().filter_map(|change| note(change)).collect();
         if !notes.is_empty() {
             self.add(notes)?;
         }
-        let mut hand = LiveChanger { root, dirs: Dirs::new(root) };
+        let mut hand = LiveChanger { root, begun: self.begun, dirs: Dirs::new(root) };
         changes.iter().try_for_each(|change| hand.make(change))
     }
 }
@@ -129,6 +133,7 @@ fn note(change: &Change) -> Option<InstallfEntry> {
 
 struct LiveChanger<'a> {
     root: &'a Root,
+    begun: Option<Timestamp>,
     dirs: Dirs,
 }
 
@@ -143,9 +148,11 @@ impl LiveChanger<'_> {
             Action::Replace(NewObject { body: Body::Symlink(target), uid, gid, .. }) => {
                 turn(&parent, name, target, (*uid, *gid, None))
             }
-            Action::Attributes(new) => {
-                set_attributes(&parent, name, ObjectRights { uid: new.uid, gid: new.gid, mode: new.mode })
-            }
+            Action::Attributes(new) => self.set_attributes(
+                &parent,
+                name,
+                ObjectRights { uid: new.uid, gid: new.gid, mode: new.mode },
+            ),
             Action::Replace(_) | Action::Delete | Action::RemoveDirectory => {
                 Err(Cause::Internal(format!("{} cannot be changed at once", change.path)))
             }
@@ -171,13 +178,15 @@ impl LiveChanger<'_> {
             }
         }
         let mode = (!matches!(new.body, Body::Symlink(_))).then_some(new.mode);
-        set_attributes(parent, name, ObjectRights { uid: Some(new.uid), gid: Some(new.gid), mode })
+        self.set_attributes(parent, name, ObjectRights { uid: Some(new.uid), gid: Some(new.gid), mode })
     }
-}
 
-fn set_attributes(parent: &Dir, name: &[u8], rights: ObjectRights) -> Result<(), Cause> {
-    let object = parent.hold(name)?.ok_or_else(|| Cause::Changed(parent.root().show(&parent.at(name))))?;
-    set_permitted(&object, parent.root(), rights)
+    fn set_attributes(&self, parent: &Dir, name: &[u8], rights: ObjectRights) -> Result<(), Cause> {
+        let gone = || Cause::Changed(parent.root().show(&parent.at(name)));
+        let object = parent.hold(name)?.ok_or_else(gone)?;
+        parent.must_be_own(&object, rights, |seen| Ok(is_made_since(self.begun, seen)))?;
+        set_permitted(&object, parent.root(), rights)
+    }
 }
 
 fn set_permitted(object: &OpenObject, root: &Root, rights: ObjectRights) -> Result<(), Cause> {
