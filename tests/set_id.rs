@@ -59,12 +59,14 @@ fn a_repair_gives_no_owner_to_bytes_that_are_not_recorded() {
     assert_eq!(fs::metadata(stage.at("/opt/stuf/tool")).unwrap().uid(), 0);
 }
 
+/// A registered configuration file.
+const CONF: &str = "/opt/stuf/conf";
+
 #[test]
 fn a_repair_opens_no_file_that_another_user_could_have_put_there() {
     if !is_root() {
         return crate::skipped("a repair in a directory of another user: not root");
     }
-    const CONF: &str = "/opt/stuf/conf";
     let stage = Scenario::new();
     stage.package("SUNWstuf", "NAME=Stuff\n");
     stage.contents(&[

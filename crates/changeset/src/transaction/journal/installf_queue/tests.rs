@@ -112,7 +112,6 @@ fn what_is_asked_for_is_made_at_once_and_taken_back_by_a_rollback() {
 
 #[test]
 fn a_link_has_its_owner_and_time_back_and_an_older_line_keeps_the_owner_that_is_there() {
-    use patchadm_rootfs::Timestamp;
     let scene = Scene::new();
     let soft = scene.host("/opt/soft");
     let is_root = scene.root.is_privileged();
