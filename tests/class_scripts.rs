@@ -152,6 +152,37 @@ fn no_file_of_a_class_script_that_somebody_else_could_exchange_gets_set_id_bits(
 }
 
 #[test]
+fn a_class_script_opens_no_file_that_another_user_could_have_put_there() {
+    if !is_root() {
+        crate::skipped("a_class_script_opens_no_file_that_another_user_could…: not root");
+        return;
+    }
+    let stage = stage();
+    stage.file("/opt/ACMEall/data", "secret\n");
+    stage.mode("/opt/ACMEall/data", 0o600);
+    chown(stage.at("/opt/ACMEall"), Some(54_321), None).unwrap();
+    let before = stage.everything();
+    let package = Package::new("ACMEall").param("CLASSES", "none preserve").of_class(
+        "preserve",
+        'e',
+        "data",
+        0o644,
+        "delivered\n",
+    );
+    let run = add(&stage, "-n", &package);
+    assert_ne!(run.code, 0, "{}", run.stderr);
+    let told = run.stderr.contains("could be another object: @ROOT@/opt/ACMEall belongs to uid 54321;")
+        && run.stderr.contains("` and `chmod 0644`");
+    assert!(told, "{}", run.stderr);
+    assert_same(&stage.everything(), &before);
+
+    chown(stage.at("/opt/ACMEall"), Some(0), None).unwrap();
+    added(&stage, &package);
+    let seen = fs::metadata(stage.at("/opt/ACMEall/data")).unwrap();
+    assert_eq!((seen.mode() & 0o7777, seen.uid(), seen.len()), (0o644, 0, 7));
+}
+
+#[test]
 fn an_update_passes_on_what_differs_and_says_so() {
     let stage = stage();
     let package = |data: &str| {

@@ -59,6 +59,48 @@ fn a_repair_gives_no_owner_to_bytes_that_are_not_recorded() {
     assert_eq!(fs::metadata(stage.at("/opt/stuf/tool")).unwrap().uid(), 0);
 }
 
+/// A registered configuration file.
+const CONF: &str = "/opt/stuf/conf";
+
+#[test]
+fn a_repair_opens_no_file_that_another_user_could_have_put_there() {
+    if !is_root() {
+        return crate::skipped("a repair in a directory of another user: not root");
+    }
+    let stage = Scenario::new();
+    stage.package("SUNWstuf", "NAME=Stuff\n");
+    stage.contents(&[
+        "/opt/stuf/conf e none 0644 root bin 6 542 981173106 SUNWstuf",
+        "/opt/stuf/pipe p none 0666 root bin SUNWstuf",
+    ]);
+    let conf = |owner: u32, bytes: &str| {
+        stage.file(CONF, bytes);
+        stage.mode(CONF, 0o600);
+        chown(stage.at("/opt/stuf"), Some(owner), None).unwrap();
+        stage.run("pkgchk -f -R @ROOT@ SUNWstuf")
+    };
+    let said = conf(1004, "secret\n").fails(1);
+    for told in [
+        "attributes are left unchanged: @ROOT@/opt/stuf/conf does not get its owner and mode",
+        "because it could be another object: @ROOT@/opt/stuf belongs to uid 1004",
+        "if it is the right one, use `chown 0:",
+        "` and `chmod 0644`",
+    ] {
+        assert!(said.contains(told), "{said}");
+    }
+    assert_eq!(mode(&stage, CONF), 0o600);
+    assert_eq!(mode(&stage, "/opt/stuf/pipe"), 0o666, "the repair made it itself");
+
+    conf(1004, "hello\n").ok();
+    assert_eq!(mode(&stage, CONF), 0o644, "the recorded bytes are no secret");
+    fs::hard_link(stage.at(CONF), stage.at("/opt/kept")).unwrap();
+    conf(1004, "hello\n").fails(1);
+    assert_eq!(mode(&stage, CONF), 0o600, "it is another file, too");
+    fs::remove_file(stage.at("/opt/kept")).unwrap();
+    conf(0, "edited\n").ok();
+    assert_eq!(mode(&stage, CONF), 0o644, "only root could have put it there");
+}
+
 /// Applies a patch that delivers the only program of a package with this mode and these bytes.
 fn apply(stage: &Scenario, id: &str, mode: u32, bytes: &str) {
     stage.patchadd("", &Patch::of(id, Package::new("ACMEweb").file("bin/tool", mode, bytes))).ok();

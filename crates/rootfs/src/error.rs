@@ -38,6 +38,18 @@ pub enum RootError {
     NoRoom { directory: String, unit: &'static str, free: u64, wanted: u64 },
     #[error("{0}")]
     Untrusted(Box<Untrusted>),
+    /// Another user could have put any object there, such as a file that only the superuser may read.
+    #[error(
+        "{path} does not get its owner and mode, because it could be another object: {by}; if it is the right one, use `chown {uid}:{gid}` and `chmod {mode:04o}`"
+    )]
+    Exchangeable {
+        path: String,
+        /// The directory, as a clause.
+        by: String,
+        uid: u32,
+        gid: u32,
+        mode: u32,
+    },
 }
 
 #[derive(Clone, Debug, thiserror::Error)]
@@ -74,13 +86,14 @@ impl RootError {
             Self::Loop(_) => Some(Errno::LOOP),
             Self::TooLarge { .. } | Self::SumTooLarge { .. } | Self::Hollow(_) => Some(Errno::FBIG),
             Self::NoRoom { .. } => Some(Errno::NOSPC),
-            Self::Untrusted(_) | Self::Flagged(_) => Some(Errno::PERM),
+            Self::Untrusted(_) | Self::Flagged(_) | Self::Exchangeable { .. } => Some(Errno::PERM),
         }
     }
 
     pub fn is_refused_access(&self) -> bool {
-        // Nobody may do what an attribute forbids.
-        !matches!(self, Self::Flagged(_)) && matches!(self.errno(), Some(Errno::ACCESS | Errno::PERM))
+        // Nobody may do these.
+        !matches!(self, Self::Flagged(_) | Self::Exchangeable { .. })
+            && matches!(self.errno(), Some(Errno::ACCESS | Errno::PERM))
     }
 
     /// Returns true if the file system, or the caller's quota, is full, or only its reserve is left.

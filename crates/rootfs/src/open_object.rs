@@ -203,7 +203,41 @@ impl OpenObject {
     }
 }
 
+impl Dir {
+    /// Refuses to give an object of this directory to others, or to open it to them, if anybody but its owner and the
+    /// superuser may write here, and so could have put any object under the name. `is_known` says that the object is
+    /// new or its bytes are public; an object with other names is never known.
+    pub fn must_be_own(
+        &self,
+        object: &OpenObject,
+        rights: ObjectRights,
+        is_known: impl FnOnce(&ObjectStatus) -> Result<bool>,
+    ) -> Result<()> {
+        let (root, seen) = (self.root(), object.look()?);
+        if !root.is_privileged() || root.is_trusted() || !rights.are_wider(&seen) {
+            return Ok(());
+        }
+        let by = root.strange(self, b"", self.path(), &self.itself()?, &[0, seen.uid]);
+        let Some(by) = by.map(|by| by.to_string()) else { return Ok(()) };
+        let has_other_names = seen.file_type != FileType::Directory && seen.links > 1;
+        if !has_other_names && is_known(&seen)? {
+            return Ok(());
+        }
+        let (uid, gid) = (rights.uid.unwrap_or(seen.uid), rights.gid.unwrap_or(seen.gid));
+        let mode = rights.mode.unwrap_or(seen.mode).bits();
+        Err(RootError::Exchangeable { path: root.show(&object.path), by, uid, gid, mode })
+    }
+}
+
 impl ObjectRights {
+    /// Returns true if they allow anybody but the superuser more than the object allows now.
+    fn are_wider(self, seen: &ObjectStatus) -> bool {
+        let mode = self.mode.unwrap_or(seen.mode).bits();
+        let is_given = self.uid.is_some_and(|uid| uid != 0 && uid != seen.uid);
+        let is_shared = self.gid.is_some_and(|gid| gid != 0 && gid != seen.gid) && mode & 0o070 != 0;
+        is_given || is_shared || mode & !seen.mode.bits() & 0o6077 != 0
+    }
+
     fn other_owner(self, seen: &ObjectStatus) -> Option<(Option<u32>, Option<u32>)> {
         let (uid, gid) = (self.uid.filter(|uid| *uid != seen.uid), self.gid.filter(|gid| *gid != seen.gid));
         (uid.is_some() || gid.is_some()).then_some((uid, gid))
@@ -311,6 +345,59 @@ mod object_rights_tests {
         assert!(!file.set_rights_if(rights, || Ok(false)).unwrap());
         assert_eq!(seen(dir.path()), (7, 0, 0o644));
         assert_eq!(file.xattr(CAPABILITY).unwrap(), None);
+    }
+
+    #[test]
+    fn what_another_user_could_have_put_there_is_neither_given_away_nor_opened() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        if !root.is_privileged() {
+            println!("skipped: owners cannot be set here");
+            return;
+        }
+        let at = |name: &str| dir.path().join(name);
+        fs::create_dir(at("theirs")).unwrap();
+        fs::write(at("theirs/file"), "secret\n").unwrap();
+        fs::set_permissions(at("theirs/file"), fs::Permissions::from_mode(0o600)).unwrap();
+        let theirs = || root.dir(&ObjectPath::new(b"/theirs").unwrap()).unwrap();
+        let given = ObjectRights { uid: Some(7), ..ObjectRights::default() };
+        let opened = ObjectRights { mode: Some(Mode::of(0o644)), ..ObjectRights::default() };
+        let shared = ObjectRights { gid: Some(7), mode: Some(Mode::of(0o640)), uid: None };
+        let closed = ObjectRights { uid: Some(0), gid: Some(7), mode: Some(Mode::of(0o400)) };
+        let may_have = |rights, is_known| {
+            let object = theirs().hold(b"file").unwrap().unwrap();
+            theirs().must_be_own(&object, rights, |_| Ok(is_known)).is_ok()
+        };
+        assert!(
+            [given, opened, shared].into_iter().all(|rights| may_have(rights, false)),
+            "only root writes"
+        );
+        let is_theirs: [&dyn Fn(); 3] = [
+            &|| chown(at("theirs"), Some(7), None).unwrap(),
+            &|| {
+                chown(at("theirs"), Some(0), Some(7)).unwrap();
+                fs::set_permissions(at("theirs"), fs::Permissions::from_mode(0o775)).unwrap();
+            },
+            &|| fs::set_permissions(at("theirs"), fs::Permissions::from_mode(0o1777)).unwrap(),
+        ];
+        for make in is_theirs {
+            make();
+            for rights in [given, opened, shared] {
+                assert!(!may_have(rights, false) && may_have(rights, true), "{rights:?}");
+            }
+            assert!(may_have(closed, false), "nobody gets more");
+        }
+        let object = theirs().hold(b"file").unwrap().unwrap();
+        let refused = theirs().must_be_own(&object, given, |_| Ok(false)).unwrap_err().to_string();
+        assert!(refused.ends_with("if it is the right one, use `chown 7:0` and `chmod 0600`"), "{refused}");
+        fs::hard_link(at("theirs/file"), at("other")).unwrap();
+        assert!(!may_have(given, true), "a file with other names is never known");
+        fs::remove_file(at("other")).unwrap();
+
+        chown(at("theirs"), Some(7), Some(0)).unwrap();
+        fs::set_permissions(at("theirs"), fs::Permissions::from_mode(0o755)).unwrap();
+        chown(at("theirs/file"), Some(7), None).unwrap();
+        assert!(may_have(opened, false), "it belongs to the only user who writes there");
     }
 
     #[test]

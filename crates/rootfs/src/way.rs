@@ -319,7 +319,7 @@ impl Root {
         Ok(None)
     }
 
-    fn strange(
+    pub(crate) fn strange(
         &self,
         dir: &Dir,
         name: &[u8],

@@ -51,6 +51,8 @@ pub enum InstallfEntry {
         path: ObjectPath,
         old: Vec<u8>,
         new: Vec<u8>,
+        /// The old owner, group and modification time; earlier versions did not write them.
+        was: Option<(u32, u32, Timestamp)>,
     },
 }
 
@@ -133,7 +135,7 @@ fn entry(fields: &mut Fields<'_>) -> Option<InstallfEntry> {
             let path = path(fields)?;
             let mode = std::str::from_utf8(fields.next()?).ok()?;
             let mode = u32::from_str_radix(mode, 8).ok().and_then(Mode::new)?;
-            let (uid, gid) = (number(fields)?, number(fields)?);
+            let (uid, gid) = (number(fields.next()?)?, number(fields.next()?)?);
             let (inode, ftype) = (inode(fields)?, fields.ftype().ok()?);
             let b3 = match fields.next() {
                 Some(digest) => {
@@ -150,7 +152,11 @@ fn entry(fields: &mut Fields<'_>) -> Option<InstallfEntry> {
         b"turned" => {
             let (path, old) = fields.path_and_target().ok()?;
             let new = unescape(fields.next()?);
-            InstallfEntry::Turned { path: ObjectPath::new(&path).ok()?, old: old?, new }
+            let was = match fields.next() {
+                Some(uid) => Some((number(uid)?, number(fields.next()?)?, moment(fields.next()?)?)),
+                None => None,
+            };
+            InstallfEntry::Turned { path: ObjectPath::new(&path).ok()?, old: old?, new, was }
         }
         _ => return None,
     };
@@ -172,19 +178,28 @@ fn check(entry: &InstallfEntry) -> Result<(), &'static str> {
             let is_capability = capability
                 .as_ref()
                 .is_none_or(|value| b3.is_some() && (1..=LONGEST_CAPABILITY).contains(&value.len()));
-            let is_moment = inode.born.is_none_or(|born| born.nanoseconds < 1_000_000_000);
+            check_owner(*uid, *gid, inode.born)?;
             [
-                (holds("queue.changed.owner", *uid != NOBODYS_NUMBER), "the owner"),
-                (holds("queue.changed.group", *gid != NOBODYS_NUMBER), "the group"),
-                (holds("queue.changed.born", is_moment), "the time"),
                 (holds("queue.changed.type", is_object && has_sum), "the type"),
                 (holds("queue.changed.capability", is_capability), "the capabilities"),
             ]
             .into_iter()
             .try_for_each(|(is_right, field)| is_right.then_some(()).ok_or(field))
         }
+        InstallfEntry::Turned { was: Some((uid, gid, mtime)), .. } => check_owner(*uid, *gid, Some(*mtime)),
         _ => Ok(()),
     }
+}
+
+fn check_owner(uid: u32, gid: u32, time: Option<Timestamp>) -> Result<(), &'static str> {
+    let is_moment = time.is_none_or(|time| time.nanoseconds < 1_000_000_000);
+    [
+        (holds("queue.changed.owner", uid != NOBODYS_NUMBER), "the owner"),
+        (holds("queue.changed.group", gid != NOBODYS_NUMBER), "the group"),
+        (holds("queue.changed.born", is_moment), "the time"),
+    ]
+    .into_iter()
+    .try_for_each(|(is_right, field)| is_right.then_some(()).ok_or(field))
 }
 
 fn package(fields: &mut Fields<'_>) -> Option<PkgInst> {
@@ -202,15 +217,19 @@ fn class(fields: &mut Fields<'_>) -> Result<Option<String>, FieldError> {
     }
 }
 
-fn number(fields: &mut Fields<'_>) -> Option<u32> {
-    fields::number(fields.next()?, u32::MAX.into()).and_then(|number| u32::try_from(number).ok())
+fn number(field: &[u8]) -> Option<u32> {
+    fields::number(field, u32::MAX.into()).and_then(|number| u32::try_from(number).ok())
+}
+
+fn moment(field: &[u8]) -> Option<Timestamp> {
+    Timestamp::parse(std::str::from_utf8(field).ok()?)
 }
 
 fn inode(fields: &mut Fields<'_>) -> Option<Inode> {
     let number = fields::number(fields.next()?, u64::MAX)?;
     let born = match fields.next()? {
         b"?" => None,
-        moment => Some(Timestamp::parse(std::str::from_utf8(moment).ok()?)?),
+        born => Some(moment(born)?),
     };
     Some(Inode { number, born })
 }
@@ -246,8 +265,9 @@ fn write(entry: &InstallfEntry) -> Vec<u8> {
                 format!(" {:04o} {uid} {gid} {number} {born} {ftype}{sum}{capability}", mode.bits());
             [with_path("changed", path), attributes.into_bytes()].concat()
         }
-        InstallfEntry::Turned { path, old, new } => {
-            [&with_path("turned", path)[..], b"=", &escape(old), b" ", &escape(new)].concat()
+        InstallfEntry::Turned { path, old, new, was } => {
+            let was = was.map(|(uid, gid, mtime)| format!(" {uid} {gid} {mtime}")).unwrap_or_default();
+            [&with_path("turned", path)[..], b"=", &escape(old), b" ", &escape(new), was.as_bytes()].concat()
         }
     }
 }
@@ -269,12 +289,13 @@ changed /opt/stuf/a 0600 0 3 1234 1795158000.000000007 f b3:00010203040506070809
 changed /opt/stuf/b 2755 0 0 1235 ? d
 changed /opt/stuf/c 0755 0 3 1236 ? f b3:000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f cap:0100000200200000000000000000000000000000
 turned /opt/stuf/s=../old ../new
+turned /opt/stuf/t=../old ../new 1004 3 1795158000.000000007
 ";
 
     #[test]
     fn every_line_is_read_and_written() {
         let queue = InstallfRequests::parse(QUEUE.as_bytes()).unwrap();
-        assert_eq!(queue.0.len(), 11);
+        assert_eq!(queue.0.len(), 12);
         assert_eq!(String::from_utf8(InstallfRequests::lines(&queue.0)).unwrap(), QUEUE);
         let paths: Vec<String> = queue.paths().iter().map(ToString::to_string).collect();
         assert_eq!(paths, ["/opt/stuf/a", "/opt/stuf/l", "/opt/stuf/with blank"]);
@@ -303,6 +324,9 @@ turned /opt/stuf/s=../old ../new
             ("changed /a 0644 4294967295 0 7 ? d", "the owner"),
             ("changed /a 0644 0 4294967295 7 ? d", "the group"),
             ("changed /a 0644 0 0 7 1.1000000000 d", "the time"),
+            ("turned /a=b c 4294967295 0 1.000000000", "the owner"),
+            ("turned /a=b c 0 4294967295 1.000000000", "the group"),
+            ("turned /a=b c 0 0 1.1000000000", "the time"),
             ("changed /a 4755 0 0 7 ? f", "the type"),
             ("changed /a 4755 0 0 7 ? e", "the type"),
             (
@@ -314,7 +338,13 @@ turned /opt/stuf/s=../old ../new
             assert_eq!(error, InstallfQueueError { line: 1, field: Some(field) }, "{bad}");
             assert_eq!(error.to_string(), format!("line 1, {field} is not what this program writes"));
         }
-        for bad in ["changed /a 10755 0 0 7 ? d", "changed /a 0644 0 0 7 ?", "made /a/../b d", "made b d"] {
+        for bad in [
+            "changed /a 10755 0 0 7 ? d",
+            "changed /a 0644 0 0 7 ?",
+            "turned /a=b c 0 0",
+            "made /a/../b d",
+            "made b d",
+        ] {
             let error = InstallfRequests::parse(format!("{bad}\n").as_bytes()).unwrap_err();
             assert_eq!(error, InstallfQueueError { line: 1, field: None }, "{bad}");
         }
@@ -332,10 +362,13 @@ turned /opt/stuf/s=../old ../new
         let package = || "[A-Z][a-z0-9]{0,8}".prop_map(|name| PkgInst::new(&name).unwrap());
         let class = || proptest::option::of("[a-z]{1,8}");
         let target = || proptest::collection::vec(1u8..=255, 1..9);
+        let moment = || {
+            let parts = (any::<i64>(), 0u32..1_000_000_000);
+            parts.prop_map(|(seconds, nanoseconds)| Timestamp { seconds, nanoseconds })
+        };
         let inode = || {
-            let born = (any::<i64>(), 0u32..1_000_000_000);
-            let born = born.prop_map(|(seconds, nanoseconds)| Timestamp { seconds, nanoseconds });
-            (any::<u64>(), proptest::option::of(born)).prop_map(|(number, born)| Inode { number, born })
+            let born = proptest::option::of(moment());
+            (any::<u64>(), born).prop_map(|(number, born)| Inode { number, born })
         };
         let symlink = move |(path, class, target)| Registration {
             class,
@@ -360,11 +393,8 @@ turned /opt/stuf/s=../old ../new
                     InstallfEntry::Changed { path, mode, uid, gid, inode, ftype, b3, capability }
                 }
             ),
-            (any_path(), target(), target()).prop_map(|(path, old, new)| InstallfEntry::Turned {
-                path,
-                old,
-                new
-            }),
+            (any_path(), target(), target(), proptest::option::of((0..u32::MAX, 0..u32::MAX, moment())))
+                .prop_map(|(path, old, new, was)| InstallfEntry::Turned { path, old, new, was }),
         ]
     }
 

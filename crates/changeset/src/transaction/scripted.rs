@@ -24,7 +24,7 @@ use crate::transaction::finish::{SwitchFindings, finish_committed, remove_direct
 use crate::transaction::journal::run_notes::{RunNote, ScriptRecorder, escaped, note_script, with_notes};
 use crate::transaction::journal::{installf_queue, journal_file, run_notes};
 use crate::transaction::objects::copies::{copy_object, copy_tree, set_xattrs};
-use crate::transaction::objects::identity::identity;
+use crate::transaction::objects::identity::{identity, is_made_since};
 use crate::transaction::objects::names::Dirs;
 use crate::transaction::outside::{publish_remote, remote_places};
 use crate::transaction::safety_copies::{ProtectedPaths, SafetyCopies, make_safety_copies};
@@ -36,7 +36,9 @@ use crate::transaction::stage::staged_versions::StagedVersions;
 use crate::transaction::steps::{OpenedRun, Receipt, commit, undo_published};
 use crate::transaction::switch::op_runner::OpRunner;
 use crate::transaction::tree::survey::must_allow_scripts;
-use patchadm_rootfs::{Digest, Dir, FileType, Inode, Lock, ObjectRights, ObjectStatus, Root, Xattrs};
+use patchadm_rootfs::{
+    Digest, Dir, FileType, Inode, Lock, ObjectRights, ObjectStatus, Root, Timestamp, Xattrs,
+};
 use patchadm_svr4::package::ObjectPath;
 
 /// Between its batches.
@@ -212,7 +214,8 @@ impl<'s> ScriptedRun<'s> {
         note_script(&self.root, &mut self.journal.head.progress, None)
     }
 
-    /// For objects that a script has put in place; skips missing ones.
+    /// For objects that a script has put in place; skips missing ones. Refuses those that somebody else could have put
+    /// there, unless they were made during the run.
     pub fn set_attributes_after_script(
         &mut self,
         objects: &[(ObjectPath, AttributeChange)],
@@ -230,9 +233,10 @@ impl<'s> ScriptedRun<'s> {
             found.push((physical, seen, to));
         }
         run_notes::add(&self.domains.get(0)?.dir, &made, false)?;
+        let begun = self.domains.get(0)?.dir.itself()?.inode.born;
         for (physical, seen, to) in found {
             if let Some(dir) = dirs.parent(&physical)? {
-                set_attributes(&dir, physical.name(), &seen, to)?;
+                set_attributes(&dir, physical.name(), (&seen, begun), to)?;
             }
         }
         Ok(())
@@ -285,11 +289,18 @@ impl ScriptRecorder for ScriptedRun<'_> {
     }
 }
 
-fn set_attributes(dir: &Dir, name: &[u8], seen: &ObjectStatus, to: &AttributeChange) -> Result<(), Cause> {
+fn set_attributes(
+    dir: &Dir,
+    name: &[u8],
+    (seen, begun): (&ObjectStatus, Option<Timestamp>),
+    to: &AttributeChange,
+) -> Result<(), Cause> {
     if let Some(object) = dir.hold(name)? {
         let is_owner_set = dir.root().is_privileged();
         let (uid, gid) = (to.uid.filter(|_| is_owner_set), to.gid.filter(|_| is_owner_set));
-        object.set_rights(ObjectRights { uid, gid, mode: to.mode })?;
+        let rights = ObjectRights { uid, gid, mode: to.mode };
+        dir.must_be_own(&object, rights, |seen| Ok(is_made_since(begun, seen)))?;
+        object.set_rights(rights)?;
     }
     if let Some(xattrs) = &to.xattrs {
         set_exact_xattrs(dir, name, xattrs)?;

@@ -373,7 +373,9 @@ pub fn of_root(error: &RootError) -> ExitCause {
         | RootError::Loop(_)
         | RootError::Name { .. } => ExitCause::DamagedRecord,
         RootError::Call { errno, .. } => of_errno(Some(*errno)),
-        RootError::Flagged(_) | RootError::NoRoom { .. } => of_errno(error.errno()),
+        RootError::Flagged(_) | RootError::NoRoom { .. } | RootError::Exchangeable { .. } => {
+            of_errno(error.errno())
+        }
     }
 }
 

@@ -5,9 +5,11 @@
 use crate::format::installf_queue::{InstallfEntry, InstallfQueueError, InstallfRequests, LARGEST};
 use crate::plan::{Action, Body, Change, NewObject};
 use crate::transaction::error::Cause;
+use crate::transaction::objects::identity::is_made_since;
 use crate::transaction::objects::names::Dirs;
 use patchadm_rootfs::{
-    CAPABILITY, Dir, FileType, Live, LiveKind, ObjectRights, OpenObject, Root, WritableFile, random,
+    CAPABILITY, Dir, FileType, Live, LiveKind, ObjectRights, OpenObject, Root, Timestamp, WritableFile,
+    random,
 };
 use patchadm_svr4::package::rule::holds;
 use patchadm_svr4::package::{Ftype, Mode, ObjectPath};
@@ -19,6 +21,8 @@ pub(crate) const NAME: &[u8] = b"queue";
 #[derive(Debug)]
 pub struct InstallfQueue {
     file: WritableFile,
+    /// The birth of the run's stage.
+    begun: Option<Timestamp>,
     /// Read or added so far.
     pub queue: InstallfRequests,
 }
@@ -77,7 +81,7 @@ impl InstallfQueue {
         if whole != bytes.len() {
             file.set_size(whole as u64)?;
         }
-        Ok(Self { queue: parse(&dir, &bytes)?, file })
+        Ok(Self { queue: parse(&dir, &bytes)?, file, begun: dir.itself()?.inode.born })
     }
 
     /// The change is durable on return.
@@ -88,13 +92,14 @@ impl InstallfQueue {
         Ok(())
     }
 
-    /// Each change is announced by a durable line.
+    /// Each change is announced by a durable line. Objects that somebody else could have put there get no wider rights,
+    /// unless they were made during the run.
     pub fn make(&mut self, root: &Root, changes: &[Box<Change>]) -> Result<(), Cause> {
         let notes: Vec<InstallfEntry> = changes.iter().filter_map(|change| note(change)).collect();
         if !notes.is_empty() {
             self.add(notes)?;
         }
-        let mut hand = LiveChanger { root, dirs: Dirs::new(root) };
+        let mut hand = LiveChanger { root, begun: self.begun, dirs: Dirs::new(root) };
         changes.iter().try_for_each(|change| hand.make(change))
     }
 }
@@ -109,8 +114,11 @@ fn note(change: &Change) -> Option<InstallfEntry> {
         }
         (
             Action::Replace(NewObject { body: Body::Symlink(new), .. }),
-            Some(Live { kind: LiveKind::Symlink(old), .. }),
-        ) => Some(InstallfEntry::Turned { path, old: old.clone(), new: new.clone() }),
+            Some(Live { kind: LiveKind::Symlink(old), uid, gid, mtime, .. }),
+        ) => {
+            let was = Some((*uid, *gid, *mtime));
+            Some(InstallfEntry::Turned { path, old: old.clone(), new: new.clone(), was })
+        }
         (Action::Attributes(_), Some(old)) => {
             // No request concerns a socket.
             let (ftype, b3) = (old.kind.file_type().ftype()?, old.digest());
@@ -125,6 +133,7 @@ fn note(change: &Change) -> Option<InstallfEntry> {
 
 struct LiveChanger<'a> {
     root: &'a Root,
+    begun: Option<Timestamp>,
     dirs: Dirs,
 }
 
@@ -137,11 +146,13 @@ impl LiveChanger<'_> {
         match &change.action {
             Action::Add(new) => self.add(&parent, name, new),
             Action::Replace(NewObject { body: Body::Symlink(target), uid, gid, .. }) => {
-                turn(&parent, name, target, (*uid, *gid))
+                turn(&parent, name, target, (*uid, *gid, None))
             }
-            Action::Attributes(new) => {
-                set_attributes(&parent, name, ObjectRights { uid: new.uid, gid: new.gid, mode: new.mode })
-            }
+            Action::Attributes(new) => self.set_attributes(
+                &parent,
+                name,
+                ObjectRights { uid: new.uid, gid: new.gid, mode: new.mode },
+            ),
             Action::Replace(_) | Action::Delete | Action::RemoveDirectory => {
                 Err(Cause::Internal(format!("{} cannot be changed at once", change.path)))
             }
@@ -167,13 +178,15 @@ impl LiveChanger<'_> {
             }
         }
         let mode = (!matches!(new.body, Body::Symlink(_))).then_some(new.mode);
-        set_attributes(parent, name, ObjectRights { uid: Some(new.uid), gid: Some(new.gid), mode })
+        self.set_attributes(parent, name, ObjectRights { uid: Some(new.uid), gid: Some(new.gid), mode })
     }
-}
 
-fn set_attributes(parent: &Dir, name: &[u8], rights: ObjectRights) -> Result<(), Cause> {
-    let object = parent.hold(name)?.ok_or_else(|| Cause::Changed(parent.root().show(&parent.at(name))))?;
-    set_permitted(&object, parent.root(), rights)
+    fn set_attributes(&self, parent: &Dir, name: &[u8], rights: ObjectRights) -> Result<(), Cause> {
+        let gone = || Cause::Changed(parent.root().show(&parent.at(name)));
+        let object = parent.hold(name)?.ok_or_else(gone)?;
+        parent.must_be_own(&object, rights, |seen| Ok(is_made_since(self.begun, seen)))?;
+        set_permitted(&object, parent.root(), rights)
+    }
 }
 
 fn set_permitted(object: &OpenObject, root: &Root, rights: ObjectRights) -> Result<(), Cause> {
@@ -181,11 +194,19 @@ fn set_permitted(object: &OpenObject, root: &Root, rights: ObjectRights) -> Resu
     Ok(object.set_rights(ObjectRights { uid, gid, ..rights })?)
 }
 
-fn turn(parent: &Dir, name: &[u8], target: &[u8], (uid, gid): (u32, u32)) -> Result<(), Cause> {
+fn turn(
+    parent: &Dir,
+    name: &[u8],
+    target: &[u8],
+    (uid, gid, mtime): (u32, u32, Option<Timestamp>),
+) -> Result<(), Cause> {
     let beside = format!(".patchadm-{:016x}", random()?).into_bytes();
     parent.make_symlink(&beside, target)?;
     if parent.root().is_privileged() {
         parent.set_owner(&beside, Some(uid), Some(gid))?;
+    }
+    if let Some(mtime) = mtime {
+        parent.set_mtime(&beside, mtime)?;
     }
     Ok(parent.rename(&beside, name)?)
 }
@@ -219,10 +240,11 @@ pub fn undo_queue(root: &Root, queue: &InstallfRequests) -> Result<Vec<String>, 
                 ));
             }
             InstallfEntry::Changed { .. } => notes.extend(change_back(&parent, name, entry)?),
-            InstallfEntry::Turned { old, new, .. }
+            InstallfEntry::Turned { old, new, was, .. }
                 if seen.file_type == FileType::Symlink && parent.read_link(name)? == *new =>
             {
-                turn(&parent, name, old, (seen.uid, seen.gid))?;
+                let was = was.map(|(uid, gid, mtime)| (uid, gid, Some(mtime)));
+                turn(&parent, name, old, was.unwrap_or((seen.uid, seen.gid, None)))?;
             }
             _ => {}
         }

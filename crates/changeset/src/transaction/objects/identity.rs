@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use crate::format::journal::{Identity, Op, OpKind, is_settable};
 use crate::format::manifest::encode;
 use crate::transaction::error::Cause;
-use patchadm_rootfs::{Digest, Dir, FileType, Inode, ObjectStatus, Result, Xattrs};
+use patchadm_rootfs::{Digest, Dir, FileType, Inode, ObjectStatus, Result, Timestamp, Xattrs};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ObjectState {
@@ -27,6 +27,11 @@ pub(crate) fn is_layered(dir: &Dir) -> Result<bool> {
 
 pub(crate) fn is_same_inode(dir: &Dir, seen: &ObjectStatus, before: Inode) -> Result<bool> {
     Ok(seen.inode == before || is_layered(dir)?)
+}
+
+/// Returns true if the object was made since `begun`, the birth of the run's stage. Without birth times, nothing was.
+pub(crate) fn is_made_since(begun: Option<Timestamp>, seen: &ObjectStatus) -> bool {
+    begun.is_some_and(|begun| seen.inode.born.is_some_and(|born| born >= begun))
 }
 
 /// Ignores current attributes. In a copied root, where the inode differs, it must have one side's attributes.

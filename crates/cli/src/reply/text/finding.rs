@@ -111,6 +111,7 @@ fn unable(unfixed: &UnfixedReason) -> String {
         UnfixedReason::OtherBytes => {
             "attributes are left unchanged: the content differs from the record".to_owned()
         }
+        UnfixedReason::Exchangeable(reason) => format!("attributes are left unchanged: {reason}"),
         UnfixedReason::Mtime => "unable to fix modification time".to_owned(),
         UnfixedReason::Directory => "unable to create directory".to_owned(),
         UnfixedReason::Node => "unable to create package object".to_owned(),
@@ -220,6 +221,10 @@ mod tests {
             (
                 ObjectFinding::Unfixed(UnfixedReason::OtherBytes),
                 "attributes are left unchanged: the content differs from the record",
+            ),
+            (
+                ObjectFinding::Unfixed(UnfixedReason::Exchangeable(name("it could be another object"))),
+                "attributes are left unchanged: it could be another object",
             ),
             (ObjectFinding::Unfixed(UnfixedReason::Mtime), "unable to fix modification time"),
             (ObjectFinding::Unfixed(UnfixedReason::Directory), "unable to create directory"),

@@ -81,6 +81,8 @@ pub enum UnfixedReason {
     Attributes,
     /// Left as they are: the bytes are not the recorded ones.
     OtherBytes,
+    /// Left as they are: another user could have put it there.
+    Exchangeable(String),
     Mtime,
     Directory,
     Node,

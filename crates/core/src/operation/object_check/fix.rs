@@ -98,7 +98,12 @@ fn repair(
                 note(&mut failed, link_anew(comparison, line), unlinked(object));
             }
             ObjectFinding::Mode(_) | ObjectFinding::Owner(_) | ObjectFinding::Group(_) => {
-                let unfixed = set_attributes(comparison, line).unwrap_or(Some(UnfixedReason::Attributes));
+                let unfixed = set_attributes(comparison, line, false).unwrap_or_else(|error| {
+                    Some(match error {
+                        RootError::Exchangeable { .. } => UnfixedReason::Exchangeable(error.to_string()),
+                        _ => UnfixedReason::Attributes,
+                    })
+                });
                 failed.extend(unfixed.filter(|unfixed| !failed.contains(unfixed)));
             }
             ObjectFinding::Mtime(mtime) => {
@@ -117,7 +122,7 @@ fn unlinked(object: &Object) -> UnfixedReason {
 fn make_directory(comparison: &ObjectComparison<'_>, line: &ContentsLine) -> Result<(), RootError> {
     let (parent, name) = comparison.place(&line.path)?;
     parent.make_dir(&name, line.object.attributes.mode.unwrap_or(Mode::of(DIRECTORY_MODE)))?;
-    set_attributes(comparison, line).map(drop)
+    set_attributes(comparison, line, true).map(drop)
 }
 
 fn make_node(comparison: &ObjectComparison<'_>, line: &ContentsLine) -> Result<(), RootError> {
@@ -129,14 +134,16 @@ fn make_node(comparison: &ObjectComparison<'_>, line: &ContentsLine) -> Result<(
         _ => return Err(parent.refused(&name)),
     };
     parent.make_node(&name, file_type, numbers)?;
-    set_attributes(comparison, line).map(drop)
+    set_attributes(comparison, line, true).map(drop)
 }
 
 /// Only recorded bytes get set-id bits or their owner: otherwise a user who replaced a program would get a set-id
 /// program. The 16-bit sum of `contents` can be forged, so a patch's BLAKE3 must match, too, if there is one.
+/// `is_new` says that this repair has just made the object.
 fn set_attributes(
     comparison: &ObjectComparison<'_>,
     line: &ContentsLine,
+    is_new: bool,
 ) -> Result<Option<UnfixedReason>, RootError> {
     let (parent, name) = comparison.place_behind(line)?;
     if name.is_empty() {
@@ -152,6 +159,10 @@ fn set_attributes(
         return Ok(Some(UnfixedReason::OtherBytes));
     }
     let rights = ObjectRights { uid, gid, mode: line.object.attributes.mode };
+    parent.must_be_own(&object, rights, |seen| match seen.file_type {
+        FileType::Regular => Ok(is_for_bytes || holds_recorded_bytes(comparison, line, &object)?),
+        file_type => Ok(is_new && FileType::of(line.object.ftype) == Some(file_type)),
+    })?;
     if !is_for_bytes {
         return object.set_rights_until(rights, comparison.interrupt).map(|()| None);
     }

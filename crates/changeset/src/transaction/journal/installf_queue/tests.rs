@@ -111,6 +111,67 @@ fn what_is_asked_for_is_made_at_once_and_taken_back_by_a_rollback() {
 }
 
 #[test]
+fn a_link_has_its_owner_and_time_back_and_an_older_line_keeps_the_owner_that_is_there() {
+    let scene = Scene::new();
+    let soft = scene.host("/opt/soft");
+    let is_root = scene.root.is_privileged();
+    if is_root {
+        std::os::unix::fs::lchown(&soft, Some(1004), Some(1005)).unwrap();
+    }
+    let opt = scene.root.dir(&at("/opt")).unwrap();
+    opt.set_mtime(b"soft", Timestamp::whole(981_173_106)).unwrap();
+    let seen = |path: &PathBuf| {
+        let seen = fs::symlink_metadata(path).unwrap();
+        (seen.uid(), seen.gid(), seen.mtime())
+    };
+    let before = seen(&soft);
+    scene.make();
+    assert_ne!(seen(&soft), before, "the run made another link");
+    assert_eq!(scene.undo(), [""; 0]);
+    assert_eq!((seen(&soft), scene.target("/opt/soft")), (before, "old".into()));
+
+    let line = b"turned /opt/soft=older old\n";
+    let older = InstallfRequests::parse(line).unwrap();
+    assert_eq!(undo_queue(&scene.root, &older).unwrap(), [""; 0]);
+    assert_eq!(scene.target("/opt/soft"), PathBuf::from("older"));
+    assert_eq!((seen(&soft).0, seen(&soft).1), (before.0, before.1));
+}
+
+#[test]
+fn no_object_that_another_user_could_have_put_there_is_opened_unless_the_run_made_it() {
+    let scene = Scene::new();
+    if !scene.root.is_privileged() || fs::metadata(scene.dir.path()).unwrap().created().is_err() {
+        return crate::skipped("objects of another user: not root, or no birth times here");
+    }
+    let file = |path: &str| {
+        fs::write(scene.host(path), "secret\n").unwrap();
+        fs::set_permissions(scene.host(path), fs::Permissions::from_mode(0o600)).unwrap();
+    };
+    fs::create_dir(scene.host("/opt/theirs")).unwrap();
+    file("/opt/theirs/old");
+    // The run begins a tick of the clock later.
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    fs::remove_dir(scene.host(STAGE)).unwrap();
+    fs::create_dir(scene.host(STAGE)).unwrap();
+    file("/opt/theirs/new");
+    std::os::unix::fs::chown(scene.host("/opt/theirs"), Some(1004), None).unwrap();
+
+    let opened = |path: &str| {
+        let mode = Some(Mode::of(0o644));
+        let change = Action::Attributes(AttributeChange { mode, ..AttributeChange::default() });
+        vec![Box::new(scene.change(path, change))]
+    };
+    let mut queue = InstallfQueue::open(&scene.root, &at(STAGE)).unwrap();
+    let error = queue.make(&scene.root, &opened("/opt/theirs/old")).unwrap_err().to_string();
+    assert!(error.contains("/opt/theirs/old does not get its owner and mode"), "{error}");
+    queue.make(&scene.root, &opened("/opt/theirs/new")).unwrap();
+    assert_eq!((scene.mode("/opt/theirs/old"), scene.mode("/opt/theirs/new")), (0o600, 0o644));
+    drop(queue);
+    assert_eq!(scene.undo(), [""; 0]);
+    assert_eq!((scene.mode("/opt/theirs/old"), scene.mode("/opt/theirs/new")), (0o600, 0o600));
+}
+
+#[test]
 fn what_others_put_there_in_the_meantime_stays() {
     let scene = Scene::new();
     scene.make();
