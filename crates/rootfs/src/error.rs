@@ -249,7 +249,10 @@ impl fmt::Display for Untrusted {
                 )
             }
             Distrust::AboveLink => {
-                write!(f, "Users other than its owner may write {path} and can replace a symbolic link below it.")
+                write!(
+                    f,
+                    "Users other than its owner may write {path} and can replace a symbolic link below it."
+                )
             }
             Distrust::ForeignMount => {
                 write!(
