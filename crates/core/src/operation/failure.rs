@@ -353,8 +353,7 @@ fn unrecovered(error: &TransactionError) -> String {
         Cause::Journal { .. } | Cause::Doubt { .. } | Cause::KeepingPlace { .. } => error.to_string(),
         _ => {
             let cause = error.to_string();
-            let cause = cause.trim_end_matches('.');
-            format!("an unfinished run could not be recovered: {cause}; {}", error.left)
+            format!("an unfinished run could not be recovered: {}", cause.trim_end_matches('.'))
         }
     }
 }
