@@ -282,7 +282,8 @@ impl TrialClaims {
             .map_err(Failure::or_interrupted(interrupt))?;
         for ((path, was), place) in self.0.iter().zip(&places) {
             let Some(owner) = owners.of(path).first() else { continue };
-            let now = ground.root.live_at(place)?.as_ref().map(RecordedState::of);
+            let now = ground.root.live_at_until(place, interrupt);
+            let now = now.map_err(Failure::or_interrupted(interrupt))?.as_ref().map(RecordedState::of);
             let is_as_found = match (was, &now) {
                 (ClaimedState::Nothing, None) => true,
                 (ClaimedState::Object(was), Some(now)) => {
