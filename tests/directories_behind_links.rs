@@ -477,6 +477,19 @@ fn a_link_of_root_or_of_the_directorys_owner_is_followed_and_with_trust_any() {
     assert!(run.code == 3 && run.said().contains(&format!("id {NOBODY} can replace")), "{}", run.said());
     lchown(stage.at("/opt/app"), Some(0), Some(0)).unwrap();
     in_and_out("", "/etc");
+    for (directory, bits, group) in [("/opt/app", 0o757, 0), ("/opt", 0o775, NOBODY), ("/opt", 0o777, 0)] {
+        lchown(stage.at(directory), None, Some(group)).unwrap();
+        stage.mode(directory, bits);
+        for line in ["patchadd -R @ROOT@ delivered/200-01", "pkgadd -n -R @ROOT@ -d more ACMEmore"] {
+            let run = stage.run(line);
+            let said = run.said();
+            assert!(run.code != 0 && said.contains(&format!("may write @ROOT@{directory} and")), "{said}");
+            assert!(said.contains(&format!("`chmod go-w @ROOT@{directory}`")), "{said}");
+        }
+        stage.mode(directory, bits | 0o1000);
+        in_and_out("", "/etc");
+        stage.mode(directory, 0o755);
+    }
     fs::remove_file(stage.at("/opt/app/share")).unwrap();
     stage.symlink("/opt/app/share", "share.old");
     lchown(stage.at("/opt/app/share"), Some(NOBODY), Some(NOBODY)).unwrap();

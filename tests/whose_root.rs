@@ -206,6 +206,27 @@ fn a_link_of_somebody_else_on_the_way_to_the_root_is_not_followed() {
 }
 
 #[test]
+fn a_link_to_the_root_in_a_directory_of_others_is_not_followed() {
+    let Some(stage) = stage("a link in a directory of others") else { return };
+    let directory = stage.beside("links");
+    fs::create_dir_all(directory.join("below")).unwrap();
+    let link = directory.join("below/link");
+    symlink(stage.root(), &link).unwrap();
+    let patchadd = format!("patchadd -R {} delivered/100-01", link.display());
+    lchown(&directory, Some(NOBODY), None).unwrap();
+    let said = stage.run(&patchadd).fails(3);
+    assert!(said.contains(&format!("belongs to uid {NOBODY}: the symbolic link")), "{said}");
+    lchown(&directory, Some(0), None).unwrap();
+    fs::set_permissions(&directory, Permissions::from_mode(0o777)).unwrap();
+    let said = stage.run(&patchadd).fails(3);
+    assert!(said.contains("may write ") && said.contains("/links and can replace a symbolic link"), "{said}");
+    assert!(said.contains("emove the permission: `chmod go-w "), "{said}");
+    stage.run(&format!("pkginfo -R {}", link.display())).ok();
+    fs::set_permissions(&directory, Permissions::from_mode(0o1777)).unwrap();
+    stage.run(&patchadd).ok();
+}
+
+#[test]
 fn a_link_of_somebody_else_before_double_dots_is_not_followed() {
     let Some(stage) = stage("a link before double dots") else { return };
     let (root, link) = (stage.root(), stage.beside("link"));

@@ -159,10 +159,13 @@ pub enum Distrust {
     Others,
     /// An access list lets others write to it, or cannot be judged.
     AccessList,
-    /// A symbolic link of another user on the way to the root.
+    /// A symbolic link on the way to the root that another user can replace.
     Link,
     /// A symbolic link inside the root that another user can replace, to a directory that is not that user's.
     LinkInside,
+    /// A directory above a symbolic link, on the way to the root or inside it: others may write to it, so that they can
+    /// replace the link.
+    AboveLink,
     /// Another user mounted its file system and answers for everything in it.
     ForeignMount,
     /// It belongs to another mount namespace than the caller's.
@@ -249,13 +252,19 @@ impl fmt::Display for Untrusted {
             Distrust::Link => {
                 write!(
                     f,
-                    "The way to the root {root} belongs to uid {uid}: the symbolic link {path} is theirs."
+                    "The way to the root {root} belongs to uid {uid}: the symbolic link {path} is theirs to replace."
                 )
             }
             Distrust::LinkInside => {
                 write!(
                     f,
                     "Uid {uid} can replace the symbolic link {path}, and does not own the directory that it leads to."
+                )
+            }
+            Distrust::AboveLink => {
+                write!(
+                    f,
+                    "Users other than its owner may write {path} and can replace a symbolic link below it."
                 )
             }
             Distrust::ForeignMount => {
@@ -310,6 +319,9 @@ impl Untrusted {
             ),
             Distrust::LinkInside => format!(
                 "remove the link, or use `--trust-root` if you trust uid {uid} to do anything as root here"
+            ),
+            Distrust::AboveLink => format!(
+                "remove the permission: `chmod go-w {path}`, or use `--trust-root` if you trust them to do anything as root here"
             ),
             Distrust::ForeignMount => {
                 format!("run it as uid {uid}, or use `--trust-root` if you trust uid {uid} to do anything as root here")
@@ -409,6 +421,13 @@ mod tests {
         let of_link = untrusted(0, 1004, Distrust::LinkInside);
         assert!(of_link.to_string().starts_with("Uid 1004 can replace the symbolic link /zones/a/var/sadm,"));
         assert!(of_link.way_on().starts_with("remove the link, or use `--trust-root`"));
+        let above_link = untrusted(0, 0, Distrust::AboveLink);
+        assert!(
+            above_link.to_string().contains(" may write /zones/a/var/sadm and can replace a symbolic link")
+        );
+        assert!(
+            above_link.way_on().starts_with("remove the permission: `chmod go-w /zones/a/var/sadm`, or ")
+        );
         assert!(untrusted(0, 0, Distrust::Named).way_on().starts_with("use `--trust-root`"));
         let of_container = untrusted(0, 0, Distrust::Engine).way_on();
         assert!(of_container.contains("--trust-root") && of_container.contains("trusted_roots"));

@@ -2,10 +2,12 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::path::Path;
 
 use rustix::io::Errno;
 
 use super::calls::MOST_LINKS;
+use super::way::strange_directory;
 use super::{Distrust, Interrupt, ObjectStatus, Result, Root, RootError, optional};
 use patchadm_svr4::package::{ObjectPath, rule};
 
@@ -54,7 +56,11 @@ impl<'a> Resolver<'a> {
     /// For paths that are only compared with others: one behind a link that is not to be followed stays as written.
     pub fn locate_to_compare(&self, path: &ObjectPath) -> Result<ObjectPath> {
         match self.locate_object(path) {
-            Err(RootError::Untrusted(told)) if told.why == Distrust::LinkInside => Ok(path.clone()),
+            Err(RootError::Untrusted(told))
+                if matches!(told.why, Distrust::LinkInside | Distrust::AboveLink) =>
+            {
+                Ok(path.clone())
+            }
             located => located,
         }
     }
@@ -123,24 +129,30 @@ impl<'a> Resolver<'a> {
         Ok(found)
     }
 
-    /// By such a link, its owner could lead a change of the superuser to any directory. So could the owner of a directory
-    /// above a link of the superuser: a link can be moved to another name.
+    /// By such a link, its owner could lead a change of the superuser to any directory. So could whoever owns or may
+    /// write to a directory above a link of the superuser: a link can be moved to another name.
     fn must_be_harmless(&self, link: &ObjectPath, uid: u32, led: &ObjectPath) -> Result<()> {
         if !self.root.is_wary_of_links() {
             return Ok(());
         }
         let owner = self.root.owner()?.0;
-        let is_trusted = |uid: u32| uid == 0 || uid == owner;
-        let mut uid = uid;
+        let mut user = (uid != 0 && uid != owner).then_some(uid);
         for above in link.ancestors() {
-            if !is_trusted(uid) {
+            if user.is_some() {
                 break;
             }
-            uid = self.owner_of_directory(&above)?.unwrap_or(uid);
+            let Some(opened) = optional(self.root.open_directory(&above))? else { continue };
+            let shown = self.root.show(&above);
+            let strange = strange_directory(&opened, Path::new(&shown), owner)
+                .map_err(|errno| self.root.error("look at", &above, errno))?;
+            match strange {
+                Some(strange) if strange.is_writable => {
+                    return Err(self.root.untrusted(strange.path, strange.uid, Distrust::AboveLink));
+                }
+                strange => user = strange.map(|strange| strange.uid),
+            }
         }
-        if is_trusted(uid) {
-            return Ok(());
-        }
+        let Some(uid) = user else { return Ok(()) };
         // A missing directory would be made by whoever owns the one above it.
         for at in std::iter::once(led.clone()).chain(led.ancestors()) {
             let Some(of_target) = self.owner_of_directory(&at)? else { continue };
@@ -265,7 +277,8 @@ mod tests {
 
     #[test]
     fn a_link_of_a_user_leads_root_only_to_what_is_of_that_user() {
-        use std::os::unix::fs::{chown, lchown};
+        use std::fs::{Permissions, set_permissions};
+        use std::os::unix::fs::{PermissionsExt as _, chown, lchown};
 
         if !rustix::process::geteuid().is_root() {
             return;
@@ -315,7 +328,26 @@ mod tests {
         );
         chown(place("opt/app"), Some(0), None).unwrap();
         assert_eq!(wary.resolver().locate(&in_app("etc")).unwrap(), at("/etc/x"));
+        for (directory, group, bits) in
+            [("opt/app", 0, 0o757), ("opt/app", 1234, 0o775), ("opt", 0, 0o777), ("opt", 1234, 0o770)]
+        {
+            let mode = |bits| set_permissions(place(directory), Permissions::from_mode(bits)).unwrap();
+            chown(place(directory), None, Some(group)).unwrap();
+            mode(bits);
+            let told = wary.resolver().locate(&in_app("etc")).unwrap_err();
+            let named = place(directory).display().to_string();
+            let is_it = |told: &crate::Untrusted| (told.why, &told.path) == (Distrust::AboveLink, &named);
+            assert!(matches!(&told, RootError::Untrusted(told) if is_it(told)), "{bits:o}: {told}");
+            assert_eq!(wary.resolver().locate_to_compare(&in_app("etc")).unwrap(), in_app("etc"));
+            root.resolver().locate(&in_app("etc")).unwrap();
+            mode(bits | 0o1000);
+            assert_eq!(wary.resolver().locate(&in_app("etc")).unwrap(), at("/etc/x"), "a sticky one");
+            mode(0o755);
+        }
+        set_permissions(place("opt/app"), Permissions::from_mode(0o1777)).unwrap();
         lchown(place("opt/app/etc"), Some(1234), None).unwrap();
+        assert!(wary.resolver().locate(&in_app("etc")).is_err(), "anybody can make a link there");
+        set_permissions(place("opt/app"), Permissions::from_mode(0o755)).unwrap();
         chown(dir.path(), Some(1234), None).unwrap();
         assert_eq!(wary.resolver().locate(&in_app("etc")).unwrap(), at("/etc/x"), "the root is theirs");
     }

@@ -57,6 +57,13 @@ fn look_at_links_of(root: &Root, path: &Path) -> Result<()> {
             shown.push(&part);
             continue;
         }
+        if let Some(strange) = strange_above_link(&at).map_err(failed)? {
+            return Err(if strange.is_writable {
+                root.untrusted(strange.path, strange.uid, Distrust::AboveLink)
+            } else {
+                root.untrusted(shown.join(&part).display().to_string(), strange.uid, Distrust::Link)
+            });
+        }
         let target = again(|| rustix::fs::readlinkat(&next, "", Vec::new())).map_err(failed)?;
         let target = PathBuf::from(OsString::from_vec(target.into_bytes()));
         if target.is_absolute() {
@@ -70,6 +77,34 @@ fn look_at_links_of(root: &Root, path: &Path) -> Result<()> {
     let (found, opened) = (ObjectStatus::of_file(&at).map_err(failed)?, root.seen()?);
     let is_same = (found.inode, found.file_system) == (opened.inode, opened.file_system);
     if is_same { Ok(()) } else { Err(failed(Errno::STALE)) }
+}
+
+/// Returns the nearest directory, this one or one above it, by which others could replace a link in this one.
+fn strange_above_link(directory: &OwnedFd) -> rustix::io::Result<Option<ForeignObject>> {
+    let mut above: Option<OwnedFd> = None;
+    loop {
+        let at = above.as_ref().unwrap_or(directory);
+        let shown = std::fs::read_link(format!("/proc/self/fd/{}", at.as_raw_fd())).unwrap_or_default();
+        if let Some(strange) = strange_directory(at, &shown, 0)? {
+            return Ok(Some(strange));
+        }
+        let next = open(Some(at), b"..")?;
+        let seen = |fd: &OwnedFd| ObjectStatus::of_file(fd).map(|seen| (seen.inode, seen.mount));
+        if seen(at)? == seen(&next)? {
+            return Ok(None);
+        }
+        above = Some(next);
+    }
+}
+
+/// Returns a directory if users other than the superuser, the caller and `owner` could replace a link in it that is not
+/// theirs. A sticky bit protects the link.
+pub(crate) fn strange_directory(
+    opened: &OwnedFd,
+    path: &Path,
+    owner: u32,
+) -> rustix::io::Result<Option<ForeignObject>> {
+    Ok(strange_to(&ObjectOnWay::of(opened, path)?, owner))
 }
 
 /// Returns the first object above a host path by which a user other than the caller and the superuser could replace the
@@ -147,8 +182,14 @@ impl ObjectOnWay {
 }
 
 fn strange(object: &ObjectOnWay) -> Option<ForeignObject> {
+    strange_to(object, 0)
+}
+
+/// `owner` is trusted as well.
+fn strange_to(object: &ObjectOnWay, owner: u32) -> Option<ForeignObject> {
     let uid = object.seen.uid;
-    let is_owned = uid == 0 || uid == rustix::process::geteuid().as_raw() || is_of_other_namespace(uid);
+    let is_owned =
+        uid == 0 || uid == owner || uid == rustix::process::geteuid().as_raw() || is_of_other_namespace(uid);
     (!is_owned || object.is_writable).then(|| ForeignObject {
         path: object.path.display().to_string(),
         uid,

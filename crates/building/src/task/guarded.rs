@@ -5,7 +5,8 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
 
-use patchadm_rootfs::{Dir, FileType, Inode, ObjectStatus, Root, RootError, Timestamp};
+use patchadm_making::release::is_kept_attribute;
+use patchadm_rootfs::{Dir, FileType, Inode, ObjectStatus, Root, RootError, Timestamp, Xattrs};
 use patchadm_svr4::format::contents::{is_comment, key_of, owner_names, path_of};
 use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::places;
@@ -58,6 +59,8 @@ struct ObservedObject {
     file_type: FileType,
     attributes: (u32, u32, u32),
     file: Option<(u64, Timestamp, Inode)>,
+    /// Only of directories that no package delivers: those of other objects have the ctime.
+    xattrs: Xattrs,
 }
 
 impl ObservedObject {
@@ -67,6 +70,7 @@ impl ObservedObject {
             file_type: seen.file_type,
             attributes: (seen.mode.bits(), seen.uid, seen.gid),
             file: (!is_directory).then_some((seen.size, seen.ctime, seen.inode)),
+            xattrs: Xattrs::new(),
         }
     }
 }
@@ -210,19 +214,27 @@ impl UndeliveredObjects {
             }
             let is_directory = seen.file_type == FileType::Directory;
             let enters = is_directory && is_listable(above, name)?;
-            let of_base = if is_directory { look(&base, &path)? } else { None };
-            let is_usual = match of_base.filter(|of_base| of_base.file_type == FileType::Directory) {
-                Some(of_base) => of_base.mode == seen.mode && !(enters && is_replaced(above, name)?),
+            let xattrs = if is_directory { kept_attributes(above, name)? } else { Xattrs::new() };
+            let of_base = if is_directory { found(&base, &path)? } else { None };
+            let is_usual = match of_base.filter(|(_, of_base)| of_base.file_type == FileType::Directory) {
+                Some((dir, of_base)) => {
+                    let is_as_there = (of_base.uid, of_base.gid) == (seen.uid, seen.gid)
+                        && kept_attributes(&dir, path.name())? == xattrs;
+                    of_base.mode == seen.mode
+                        && (is_as_there || delivered.contains(&path))
+                        && !(enters && is_replaced(above, name)?)
+                }
                 None => delivered.contains(&path),
             };
             if is_usual {
                 return Ok(enters);
             }
             bytes += path.as_bytes().len();
+            bytes += xattrs.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
             if objects.len() >= MOST_OBJECTS || bytes > MOST_BYTES {
                 return Err(WalkStop::Overfull);
             }
-            objects.insert(path, ObservedObject::of(seen));
+            objects.insert(path, ObservedObject { xattrs, ..ObservedObject::of(seen) });
             Ok(enters)
         });
         match walked {
@@ -232,11 +244,15 @@ impl UndeliveredObjects {
         }
     }
 
-    /// Returns the first object that is new, gone or another one, or the root if there are too many now.
-    pub(super) fn first_change(&self, after: Option<&Self>) -> Option<ObjectPath> {
-        let Some(after) = after else { return Some(ObjectPath::root()) };
-        let paths: BTreeSet<&ObjectPath> = self.0.keys().chain(after.0.keys()).collect();
-        paths.into_iter().find(|path| self.0.get(*path) != after.0.get(*path)).cloned()
+    /// Returns the first object that is new, gone or another one. `None` stands for more objects than are remembered: they
+    /// cannot be compared and count as changed.
+    pub(super) fn first_change(before: Option<&Self>, after: Option<&Self>) -> Option<String> {
+        let (Some(before), Some(after)) = (before, after) else {
+            return Some("one of too many objects to compare".to_owned());
+        };
+        let paths: BTreeSet<&ObjectPath> = before.0.keys().chain(after.0.keys()).collect();
+        let changed = paths.into_iter().find(|path| before.0.get(*path) != after.0.get(*path));
+        changed.map(ToString::to_string)
     }
 }
 
@@ -250,11 +266,25 @@ fn fixed(path: &str) -> ObjectPath {
     ObjectPath::new(path.as_bytes()).unwrap_or_else(|_| ObjectPath::root())
 }
 
-/// An object below a non-directory does not exist.
+/// Extended attributes that overlayfs copies with a directory.
+fn kept_attributes(above: &Dir, name: &[u8]) -> Result<Xattrs, RootError> {
+    let mut found = above.xattrs(name)?;
+    found.retain(|key, _| is_kept_attribute(key) && !key.starts_with(b"user.overlay."));
+    Ok(found)
+}
+
 fn look(root: &Root, path: &ObjectPath) -> Result<Option<ObjectStatus>, RootError> {
+    Ok(found(root, path)?.map(|(_, seen)| seen))
+}
+
+/// Also returns its directory. An object below a non-directory does not exist.
+fn found(root: &Root, path: &ObjectPath) -> Result<Option<(Dir, ObjectStatus)>, RootError> {
     let Some(above) = path.parent() else { return Ok(None) };
     match root.dir_if_there(&above) {
-        Ok(Some(dir)) => dir.look(path.name()),
+        Ok(Some(dir)) => {
+            let seen = dir.look(path.name())?;
+            Ok(seen.map(|seen| (dir, seen)))
+        }
         Err(error) if error.is_refused_access() => Err(error),
         Ok(None) | Err(_) => Ok(None),
     }
@@ -349,6 +379,8 @@ fn owners(line: &[u8]) -> Option<Vec<&[u8]>> {
 #[cfg(test)]
 mod tests {
     use std::fs;
+
+    use rustix::fs::XattrFlags;
 
     use super::*;
     use crate::object_places::PathKind;
@@ -452,9 +484,52 @@ mod tests {
             // Some file systems have coarse times.
             std::thread::sleep(std::time::Duration::from_millis(20));
             change(&layer).unwrap();
-            let found = before.first_change(look().as_ref());
-            assert_eq!(found.map(|path| path.to_string()).as_deref(), expected);
-            assert!(before.first_change(None).is_some(), "more than are remembered");
+            let found = UndeliveredObjects::first_change(Some(&before), look().as_ref());
+            assert_eq!(found.as_deref(), expected);
+            for (before, after) in [(Some(&before), None), (None, Some(&before)), (None, None)] {
+                let told = UndeliveredObjects::first_change(before, after);
+                assert_eq!(told.as_deref(), Some("one of too many objects to compare"));
+            }
+        }
+    }
+
+    #[test]
+    fn another_owner_or_attribute_of_a_directory_of_the_base_is_a_change_unless_a_package_delivers_it() {
+        let dir = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+        let (layer, base) = (dir.path().join("layer"), dir.path().join("base"));
+        fs::create_dir(&layer).unwrap();
+        fs::create_dir_all(base.join("usr/bin")).unwrap();
+        let usr = PlacedObject { place: fixed("/usr"), path: fixed("/usr"), kind: PathKind::Directory };
+        let delivered = [vec![usr]];
+        let look = |delivered: &[Vec<PlacedObject>]| {
+            UndeliveredObjects::of(&layer, &base, delivered).unwrap().unwrap()
+        };
+        let before = look(&[]);
+        let found = |delivered: &[Vec<PlacedObject>]| {
+            UndeliveredObjects::first_change(Some(&before), Some(&look(delivered)))
+        };
+        let place = layer.join("usr");
+        fs::create_dir(&place).unwrap();
+        assert_eq!(found(&[]), None, "copied up");
+        let set = |name: &str| rustix::fs::setxattr(&place, name, b"1", XattrFlags::empty()).is_ok();
+        if set("user.overlay.origin") {
+            assert_eq!(found(&[]), None, "as overlayfs marks it");
+        }
+        if set("user.list") {
+            assert_eq!(found(&[]).as_deref(), Some("/usr"));
+            let as_it_is = look(&[]);
+            rustix::fs::setxattr(&place, "user.list", b"2", XattrFlags::empty()).unwrap();
+            let changed = UndeliveredObjects::first_change(Some(&as_it_is), Some(&look(&[])));
+            assert_eq!(changed.as_deref(), Some("/usr"));
+            assert_eq!(found(&delivered), None);
+            rustix::fs::removexattr(&place, "user.list").unwrap();
+        }
+        for (uid, gid) in [(Some(1234), None), (None, Some(1234))] {
+            if std::os::unix::fs::chown(&place, uid, gid).is_ok() {
+                assert_eq!(found(&[]).as_deref(), Some("/usr"), "{uid:?} {gid:?}");
+                assert_eq!(found(&delivered), None);
+                std::os::unix::fs::chown(&place, Some(0), Some(0)).unwrap();
+            }
         }
     }
 

@@ -170,7 +170,7 @@ impl SandboxInstallation<'_> {
             let is_watched = way == InstallWay::Watched && number + 1 == packages.len();
             let undelivered = || UndeliveredObjects::of(&self.upper, &self.base.layer, objects);
             let before = match is_watched.then(undelivered).transpose() {
-                Ok(before) => before.flatten(),
+                Ok(before) => before,
                 Err(error) => return left_by_packages(error),
             };
             let slow = || {
@@ -214,8 +214,9 @@ impl SandboxInstallation<'_> {
             if let Some(before) = before {
                 match undelivered() {
                     Ok(after) => {
-                        if let Some(path) = before.first_change(after.as_ref()) {
-                            return Ok(InstallationEnd::Remains(path.to_string()));
+                        let changed = UndeliveredObjects::first_change(before.as_ref(), after.as_ref());
+                        if let Some(changed) = changed {
+                            return Ok(InstallationEnd::Remains(changed));
                         }
                     }
                     Err(error) => return left_by_packages(error),
@@ -617,7 +618,7 @@ pub(crate) const COMPLETE: &[u8] = b"complete";
 
 /// The number of the rules and limits by which the content of a layer was judged. It is raised when one of them becomes
 /// stricter: layers are judged when they are made, so those by other rules are made again.
-const RULES: u32 = 1;
+const RULES: u32 = 2;
 
 fn line_of_rules() -> String {
     format!("rules {RULES}\n")

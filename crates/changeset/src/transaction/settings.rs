@@ -108,7 +108,13 @@ impl Debug for RunSettings<'_> {
 /// A patch, a package or an undo archive.
 pub trait ContentSource {
     /// Streams files for which `wanted` (package index, path) returns true, in the source's order.
-    fn stream(&mut self, wanted: &WantedFile<'_>, sink: &mut FileSink<'_>) -> Result<(), StreamError>;
+    /// Fails once a signal came.
+    fn stream(
+        &mut self,
+        wanted: &WantedFile<'_>,
+        interrupt: Interrupt<'_>,
+        sink: &mut FileSink<'_>,
+    ) -> Result<(), StreamError>;
 
     /// Returns the place of a file in an undo directory, so that it can come back itself.
     fn stored(&self, _package: usize, _path: &PackagePath) -> Option<&StoredFile> {

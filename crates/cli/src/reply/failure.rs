@@ -563,13 +563,32 @@ mod tests {
         let failure = Failure::Unrecovered { error };
         let told = described(&Wording::default(), Command::Patchadd, &failure);
         assert!(told.contains("id 1004 can replace the symbolic link /opt/app/share,"), "{told}");
-        assert!(told.contains("/opt/app/share/tool is the new one"), "{told}");
+        assert_eq!(told.matches("/opt/app/share/tool is the new one").count(), 1, "{told}");
         assert!(
             told.contains("remove the link, or use `--trust-root`") && told.contains("; then run `"),
             "{told}"
         );
         assert!(!told.to_lowercase().contains("nothing was changed"), "{told}");
         assert_eq!(code(Command::Patchadd, &failure).code(), UNFINISHED);
+    }
+
+    #[test]
+    fn a_recovery_that_fails_tells_the_condition_of_the_root_once() {
+        for (left, words) in [
+            (RootCondition::Unchanged, "nothing was changed"),
+            (RootCondition::RolledBack, "everything is as before"),
+            (RootCondition::InDoubt, "it is unknown whether"),
+        ] {
+            let failure = Failure::Unrecovered {
+                error: TransactionError { phase: Phase::Recover, cause: no_space(), left },
+            };
+            for told in [
+                described(&Wording::default(), Command::Patchadd, &failure),
+                classic(Path::new("/"), Command::Patchadd, None, &failure),
+            ] {
+                assert_eq!(told.to_lowercase().matches(words).count(), 1, "{told}");
+            }
+        }
     }
 
     fn failed(phase: Phase, cause: Cause) -> Failure {

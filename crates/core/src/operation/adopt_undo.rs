@@ -344,7 +344,8 @@ impl Adopter<'_> {
 
     fn live(&self, path: &ObjectPath) -> Result<Option<RecordedState>, Failure> {
         let root = &self.ground.root;
-        Ok(root.live_at(&root.resolver().locate(path)?)?.as_ref().map(RecordedState::of))
+        let live = root.live_at_until(&root.resolver().locate(path)?, self.interrupt);
+        Ok(live.map_err(Failure::or_interrupted(self.interrupt))?.as_ref().map(RecordedState::of))
     }
 
     /// Returns the run named by the digest file beside an archive.

@@ -9,7 +9,7 @@ use patchadm_changeset::format::manifest::RecordedState;
 use patchadm_changeset::transaction::ContentSource;
 use patchadm_planning::plan::states::{state_after, state_before};
 use patchadm_planning::plan::{Action, Change, Plan};
-use patchadm_rootfs::{Digest, FileType, Root};
+use patchadm_rootfs::{Digest, FileType, Interrupt, Root};
 use patchadm_svr4::package::{Mode, ObjectPath};
 
 const LARGEST_TEXT: u64 = 64 << 10;
@@ -72,6 +72,7 @@ impl fmt::Display for NotShown {
 #[derive(Clone)]
 pub(super) struct TextReader<'a> {
     root: &'a Root,
+    interrupt: Interrupt<'a>,
     files: usize,
     bytes: u64,
     read: u64,
@@ -88,9 +89,9 @@ struct ChangedFile<'p> {
 }
 
 impl<'a> TextReader<'a> {
-    pub(super) fn new(root: &'a Root) -> Self {
+    pub(super) fn new(root: &'a Root, interrupt: Interrupt<'a>) -> Self {
         let (left, directories) = (BTreeMap::new(), BTreeMap::new());
-        Self { root, files: 0, bytes: 0, read: 0, left, directories }
+        Self { root, interrupt, files: 0, bytes: 0, read: 0, left, directories }
     }
 
     /// `digests` are the known ones of delivered files. The contents of files in `scripted` are unknown.
@@ -118,7 +119,7 @@ impl<'a> TextReader<'a> {
             }
         }
         // A damaged source is refused elsewhere.
-        let found = source_bytes(content, &wanted, LARGEST_TEXT).unwrap_or_default();
+        let found = source_bytes(content, &wanted, LARGEST_TEXT, self.interrupt).unwrap_or_default();
         for file in readable {
             let text = self.text(&file, &found);
             if !matches!(&text, Ok(text) if text.before == text.after) {

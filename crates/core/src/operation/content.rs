@@ -7,7 +7,7 @@ use patchadm_changeset::stored_file::StoredFile;
 use patchadm_changeset::transaction::{ContentSource, FileSink, StreamError, WantedFile};
 use patchadm_inputs::source::{Image, Source};
 use patchadm_planning::plan::{Action, Body, Change, Member, NewObject, Plan};
-use patchadm_rootfs::Root;
+use patchadm_rootfs::{Interrupt, Root};
 use patchadm_svr4::package::{ObjectPath, PackagePath};
 
 /// Sources of a plan's content: its packages are those of one image.
@@ -17,11 +17,17 @@ pub(super) struct OneSource<'a> {
 }
 
 impl ContentSource for OneSource<'_> {
-    fn stream(&mut self, wanted: &WantedFile<'_>, sink: &mut FileSink<'_>) -> Result<(), StreamError> {
+    fn stream(
+        &mut self,
+        wanted: &WantedFile<'_>,
+        interrupt: Interrupt<'_>,
+        sink: &mut FileSink<'_>,
+    ) -> Result<(), StreamError> {
         let mut is_wanted = |package: usize, path: &PackagePath| wanted(package, path);
-        self.source.stream(self.image, &mut is_wanted, &mut |package, path, _, data: &mut dyn Read| {
+        let mut sink = |package: usize, path: &PackagePath, _, data: &mut dyn Read| {
             sink(package, path, data).map_err(StreamError::Sink)
-        })
+        };
+        self.source.stream_until(self.image, &mut is_wanted, interrupt, &mut sink)
     }
 
     fn stored(&self, _: usize, path: &PackagePath) -> Option<&StoredFile> {
@@ -33,7 +39,12 @@ impl ContentSource for OneSource<'_> {
 pub(super) struct ManySources<'a>(pub(super) Vec<OneSource<'a>>);
 
 impl ContentSource for ManySources<'_> {
-    fn stream(&mut self, wanted: &WantedFile<'_>, sink: &mut FileSink<'_>) -> Result<(), StreamError> {
+    fn stream(
+        &mut self,
+        wanted: &WantedFile<'_>,
+        interrupt: Interrupt<'_>,
+        sink: &mut FileSink<'_>,
+    ) -> Result<(), StreamError> {
         let mut before = 0;
         for one in &mut self.0 {
             let packages = one.image.packages.iter().enumerate();
@@ -41,7 +52,7 @@ impl ContentSource for ManySources<'_> {
             let mut files = packages.flat_map(|(at, package)| package.files().map(move |file| (at, file)));
             // Streams that must be read from the beginning are read only if needed.
             if files.any(|(at, file)| of_this(at, &file.path)) {
-                one.stream(&of_this, &mut |package, path, data: &mut dyn Read| {
+                one.stream(&of_this, interrupt, &mut |package, path, data: &mut dyn Read| {
                     sink(before + package, path, data)
                 })?;
             }
@@ -55,7 +66,12 @@ impl ContentSource for ManySources<'_> {
 pub(super) struct ArchiveSources<'a>(pub(super) Vec<OneSource<'a>>);
 
 impl ContentSource for ArchiveSources<'_> {
-    fn stream(&mut self, wanted: &WantedFile<'_>, sink: &mut FileSink<'_>) -> Result<(), StreamError> {
+    fn stream(
+        &mut self,
+        wanted: &WantedFile<'_>,
+        interrupt: Interrupt<'_>,
+        sink: &mut FileSink<'_>,
+    ) -> Result<(), StreamError> {
         for (index, one) in self.0.iter_mut().enumerate() {
             let of_this = |_: usize, path: &PackagePath| wanted(index, path);
             // Streams that must be read from the beginning are read only if needed.
@@ -63,7 +79,7 @@ impl ContentSource for ArchiveSources<'_> {
             if !files.any(|file| of_this(0, &file.path)) {
                 continue;
             }
-            one.stream(&of_this, &mut |_, path, data: &mut dyn Read| sink(index, path, data))?;
+            one.stream(&of_this, interrupt, &mut |_, path, data: &mut dyn Read| sink(index, path, data))?;
         }
         Ok(())
     }
@@ -77,7 +93,12 @@ impl ContentSource for ArchiveSources<'_> {
 pub(super) struct NoContent;
 
 impl ContentSource for NoContent {
-    fn stream(&mut self, _: &WantedFile<'_>, _: &mut FileSink<'_>) -> Result<(), StreamError> {
+    fn stream(
+        &mut self,
+        _: &WantedFile<'_>,
+        _: Interrupt<'_>,
+        _: &mut FileSink<'_>,
+    ) -> Result<(), StreamError> {
         Ok(())
     }
 }
@@ -120,6 +141,7 @@ pub(super) fn source_bytes(
     content: &mut dyn ContentSource,
     wanted: &HashSet<(usize, PackagePath)>,
     limit: u64,
+    interrupt: Interrupt<'_>,
 ) -> Result<SourceBytes, StreamError> {
     let mut found = SourceBytes::new();
     if wanted.is_empty() {
@@ -134,7 +156,7 @@ pub(super) fn source_bytes(
         }
         Ok(())
     };
-    content.stream(&is_wanted, &mut sink)?;
+    content.stream(&is_wanted, interrupt, &mut sink)?;
     Ok(found)
 }
 

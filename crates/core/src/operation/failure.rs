@@ -330,8 +330,9 @@ impl Failure {
         interrupt().map_or(Ok(()), |signal| Err(Self::interrupted(signal)))
     }
 
-    pub(super) fn or_interrupted(self, interrupt: Interrupt<'_>) -> Self {
-        interrupt().map_or(self, Self::interrupted)
+    /// For errors of work that fails once a signal came: the signal is the reason.
+    pub(super) fn or_interrupted<E: Into<Self>>(interrupt: Interrupt<'_>) -> impl Fn(E) -> Self {
+        move |error: E| interrupt().map_or_else(|| error.into(), Self::interrupted)
     }
 
     pub fn signal(&self) -> Option<i32> {
@@ -352,8 +353,7 @@ fn unrecovered(error: &TransactionError) -> String {
         Cause::Journal { .. } | Cause::Doubt { .. } | Cause::KeepingPlace { .. } => error.to_string(),
         _ => {
             let cause = error.to_string();
-            let cause = cause.trim_end_matches('.');
-            format!("an unfinished run could not be recovered: {cause}; {}", error.left)
+            format!("an unfinished run could not be recovered: {}", cause.trim_end_matches('.'))
         }
     }
 }

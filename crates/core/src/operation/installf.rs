@@ -19,7 +19,7 @@ use patchadm_inputs::inventory::{Inventory, Touched};
 use patchadm_planning::plan::Plan;
 use patchadm_planning::plan::refusal::{Command, Refusal};
 use patchadm_planning::plan::registration::{self, Discrepancy, GivingUp, Registering, check_room, overlaid};
-use patchadm_rootfs::{Root, never};
+use patchadm_rootfs::{Interrupt, Root, never};
 use patchadm_svr4::format::registration::{Registration, RegistrationError};
 use patchadm_svr4::package::{Ftype, ObjectPath, OwnerStatus, PkgInst};
 
@@ -189,7 +189,11 @@ impl<'a> InstallfTarget<'a> {
         if let Self::Surrounding(ground, queue) = self {
             paths.extend(paths_of_queue(&RecordView::live(&ground.root), &queue.queue)?);
         }
-        let inventory = self.ground().survey(&Touched { paths, ..Touched::default() }, &never)?;
+        let interrupt: Interrupt<'_> = match self {
+            Self::Own(session) => session.caller.interrupt,
+            Self::Surrounding(..) => &never,
+        };
+        let inventory = self.ground().survey(&Touched { paths, ..Touched::default() }, interrupt)?;
         Ok(match self {
             Self::Own(_) => inventory,
             Self::Surrounding(_, queue) => overlaid(inventory, &queue.queue),

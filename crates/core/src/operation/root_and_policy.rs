@@ -453,7 +453,7 @@ impl RootAndPolicy {
             );
         }
         let added = self.native_index().add_spellings(paths, &links, &resolver, interrupt);
-        added.map_err(|error| Failure::from(error).or_interrupted(interrupt))
+        added.map_err(Failure::or_interrupted(interrupt))
     }
 
     /// `packages` must have been read under the same lock.
@@ -473,7 +473,7 @@ impl RootAndPolicy {
         if index.has_diversions() {
             index
                 .add_diverted(&mut touched.to_mut().paths, &self.root.resolver(), interrupt)
-                .map_err(|error| Failure::from(error).or_interrupted(interrupt))?;
+                .map_err(Failure::or_interrupted(interrupt))?;
         }
         let mut inventory = survey_with(packages, &RecordView::live(&self.root), &touched, &setting)?;
         if let Some(after) = &self.after {
@@ -482,7 +482,7 @@ impl RootAndPolicy {
         inventory.native_changes = self.native_changes(&inventory.packages);
         inventory.native_owners = index
             .owners_of(&inventory.physical, &self.root.resolver(), interrupt)
-            .map_err(|error| Failure::from(error).or_interrupted(interrupt))?;
+            .map_err(Failure::or_interrupted(interrupt))?;
         if touched.packages.iter().any(|package| inventory.manager(package) == Some(NativeManager::Dpkg)) {
             inventory.overrides = dpkg::overrides(&self.root)?;
         }
@@ -491,7 +491,7 @@ impl RootAndPolicy {
         inventory
             .native_owners
             .add_names(index, &self.root, objects, interrupt)
-            .map_err(|error| Failure::from(error).or_interrupted(interrupt))?;
+            .map_err(Failure::or_interrupted(interrupt))?;
         if let Some(owner) = self.for_owner {
             inventory.privileged = owner.0 == 0;
             inventory.caller = owner;

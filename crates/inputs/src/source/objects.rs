@@ -139,13 +139,8 @@ impl Source {
         self.stream_until(image, wanted, interrupt, &mut checked)
     }
 
-    /// Compares size and sum of all objects with the pkgmap.
-    pub fn verify(&self, image: &Image) -> Result<(), SourceError> {
-        self.verify_until(image, &never)
-    }
-
-    /// Like [`Self::verify`], with a signal check.
-    pub fn verify_until(&self, image: &Image, interrupt: Interrupt<'_>) -> Result<(), SourceError> {
+    /// Compares size and sum of all objects with the pkgmap. A signal ends it.
+    pub fn verify(&self, image: &Image, interrupt: Interrupt<'_>) -> Result<(), SourceError> {
         let mut read = |package: usize, path: &PackagePath, _, data: &mut dyn Read| {
             let name = image.packages.get(package).map_or("", |package| &package.directory);
             let read = io::copy(data, &mut io::sink()).map(drop);

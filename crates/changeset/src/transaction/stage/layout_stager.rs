@@ -243,7 +243,7 @@ struct SourceReader<'a, 'w, 'l, 'p> {
 
 impl<'w> SourceReader<'_, 'w, '_, '_> {
     fn all(&mut self, content: &mut dyn ContentSource) -> Result<(), Cause> {
-        let wanted = self.wanted;
+        let (wanted, watch) = (self.wanted, self.stager.watch);
         let mut has_come = vec![false; wanted.places.len()];
         let is_wanted = |package: usize, path: &PackagePath| !wanted.of_file((package, path)).1.is_empty();
         let mut sink = |package: usize, path: &PackagePath, data: &mut dyn Read| {
@@ -251,7 +251,8 @@ impl<'w> SourceReader<'_, 'w, '_, '_> {
             has_come.iter_mut().skip(begin).take(places.len()).for_each(|come| *come = true);
             self.one(places, data)
         };
-        content.stream(&is_wanted, &mut sink)?;
+        let streamed = content.stream(&is_wanted, watch.interrupt, &mut sink).map_err(Cause::from);
+        streamed.or_else(|cause| watch.check().and(Err(cause)))?;
         self.hand_over()?;
         match wanted.places.iter().zip(has_come).find(|(_, come)| !come) {
             Some((&index, _)) => Err(self.own.missing(index)?),

@@ -46,7 +46,8 @@ impl StagedVersions {
                 None => Ok(()),
             }
         };
-        let streamed = content.stream(&is_wanted, &mut sink).map_err(Cause::from);
+        let streamed = content.stream(&is_wanted, watch.interrupt, &mut sink).map_err(Cause::from);
+        let streamed = streamed.or_else(|cause| watch.check().and(Err(cause)));
         let files = plan.versions.iter().map(|version| (&version.path, &version.member));
         streamed.map_err(|cause| name_stored(cause, root, content, files))?;
         match missing.into_values().find_map(|number| plan.versions.get(number)) {

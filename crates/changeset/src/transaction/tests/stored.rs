@@ -18,7 +18,7 @@ use crate::plan::{Action, Body, Change, Plan, RecordChange, UndoFormat};
 use crate::stored_file::StoredFile;
 use crate::transaction::archive::stored_files::drop_stored_files;
 use crate::transaction::{ContentSource, FileSink, RunWatch, StreamError, WantedFile};
-use patchadm_rootfs::{ChangeCall, Digest, Door};
+use patchadm_rootfs::{ChangeCall, Digest, Door, Interrupt};
 use patchadm_svr4::package::PackagePath;
 
 const UNDO: &str = "var/sadm/patchadm/undo/1-00000000000000bb";
@@ -34,9 +34,14 @@ struct Source {
 }
 
 impl ContentSource for Source {
-    fn stream(&mut self, wanted: &WantedFile<'_>, sink: &mut FileSink<'_>) -> Result<(), StreamError> {
+    fn stream(
+        &mut self,
+        wanted: &WantedFile<'_>,
+        interrupt: Interrupt<'_>,
+        sink: &mut FileSink<'_>,
+    ) -> Result<(), StreamError> {
         self.streams += 1;
-        Files.stream(wanted, sink)
+        Files.stream(wanted, interrupt, sink)
     }
 
     fn stored(&self, _: usize, path: &PackagePath) -> Option<&StoredFile> {

@@ -21,7 +21,7 @@ use crate::transaction::error::Cause;
 use crate::transaction::stage::domains::OpenDomains;
 use crate::transaction::stage::staged_versions::StagedVersions;
 use patchadm_rootfs::Digest;
-use patchadm_rootfs::{ChangeCall, Door, Root};
+use patchadm_rootfs::{ChangeCall, Door, Interrupt, Root};
 use patchadm_svr4::package::{ObjectPath, PackagePath, PkgInst, checksum};
 
 const CALM: RunWatch<'_> = RunWatch { interrupt: &|| None, progress: &|_| {} };
@@ -30,7 +30,12 @@ const CALM: RunWatch<'_> = RunWatch { interrupt: &|| None, progress: &|_| {} };
 type Sources = Vec<(usize, &'static str, Box<dyn Read>)>;
 
 impl ContentSource for Sources {
-    fn stream(&mut self, wanted: &WantedFile<'_>, sink: &mut FileSink<'_>) -> Result<(), StreamError> {
+    fn stream(
+        &mut self,
+        wanted: &WantedFile<'_>,
+        _: Interrupt<'_>,
+        sink: &mut FileSink<'_>,
+    ) -> Result<(), StreamError> {
         for (package, path, bytes) in self {
             let path = PackagePath::new(path.as_bytes()).unwrap();
             if wanted(*package, &path) {
@@ -127,7 +132,12 @@ fn every_version_is_found_by_the_word_of_its_archive_until_all_are_removed() {
 fn a_run_without_versions_reads_no_source_and_stages_none() {
     struct Untouchable;
     impl ContentSource for Untouchable {
-        fn stream(&mut self, _: &WantedFile<'_>, _: &mut FileSink<'_>) -> Result<(), StreamError> {
+        fn stream(
+            &mut self,
+            _: &WantedFile<'_>,
+            _: Interrupt<'_>,
+            _: &mut FileSink<'_>,
+        ) -> Result<(), StreamError> {
             panic!("the source was read")
         }
     }
@@ -181,13 +191,22 @@ fn a_version_that_the_source_does_not_have_is_missing() {
 fn what_the_source_says_of_itself_is_passed_on() {
     struct Torn;
     impl ContentSource for Torn {
-        fn stream(&mut self, _: &WantedFile<'_>, _: &mut FileSink<'_>) -> Result<(), StreamError> {
+        fn stream(
+            &mut self,
+            _: &WantedFile<'_>,
+            _: Interrupt<'_>,
+            _: &mut FileSink<'_>,
+        ) -> Result<(), StreamError> {
             Err(StreamError::Source("the archive is torn".into()))
         }
     }
     let begun = Begun::new(vec![version(0, "ACMEweb", "bin/httpd", "bytes")], Door::default());
     let error = StagedVersions::stage(&begun.root, &begun.domains, &begun.plan, &mut Torn, CALM).unwrap_err();
     assert!(matches!(&error, Cause::Source(why) if why.to_string() == "the archive is torn"), "{error}");
+    let watch = RunWatch { interrupt: &|| Some(2), ..CALM };
+    let error =
+        StagedVersions::stage(&begun.root, &begun.domains, &begun.plan, &mut Torn, watch).unwrap_err();
+    assert!(matches!(error, Cause::Interrupted(2)), "a signal is the reason: {error}");
 }
 
 #[test]

@@ -28,7 +28,7 @@ use crate::transaction::TransactionError;
 use crate::transaction::WantedFile;
 use crate::transaction::recover;
 use crate::transaction::run_plan;
-use patchadm_rootfs::{CAPABILITY, ChangeCall, Door, Lock, Root, RootChange};
+use patchadm_rootfs::{CAPABILITY, ChangeCall, Door, Interrupt, Lock, Root, RootChange};
 use patchadm_rootfs::{Live, LiveKind, Timestamp};
 use patchadm_svr4::format::params;
 use patchadm_svr4::format::pkgmap::PkgmapEntry;
@@ -371,7 +371,12 @@ pub(super) fn in_a_moment(_: &patchadm_rootfs::LockHolder) -> bool {
 pub(super) struct Files;
 
 impl ContentSource for Files {
-    fn stream(&mut self, wanted: &WantedFile<'_>, sink: &mut FileSink<'_>) -> Result<(), StreamError> {
+    fn stream(
+        &mut self,
+        wanted: &WantedFile<'_>,
+        _: Interrupt<'_>,
+        sink: &mut FileSink<'_>,
+    ) -> Result<(), StreamError> {
         let paths = ["bin/httpd", "flat/leaf", "new/tool", "tree"].map(str::to_owned);
         for path in paths.into_iter().chain((0..MANY).map(one_of_many)) {
             let path = PackagePath::new(path.as_bytes()).unwrap();

@@ -85,7 +85,8 @@ impl<'o> LibraryKeeper<'o> {
         let is_all_read = !kept.is_empty() || has_archived || !gone.is_empty();
         let mut wanted = if is_all_read { members(&changes) } else { members(&named_as_libraries(&changes)) };
         wanted.extend(request.archived.into_iter().flat_map(ArchivedLibraries::members));
-        let files = PlannedFiles::read(&self.ground.root, content, &wanted);
+        let files = PlannedFiles::read((&self.ground.root, self.interrupt), content, &wanted);
+        Failure::unless_interrupted(self.interrupt)?;
         let is_concerned = has_archived
             || self.loses_library(&gone, &changes, &files)
             || brings_new_name(request, &changes, &files, paths)
@@ -152,7 +153,8 @@ impl<'o> LibraryKeeper<'o> {
                 self.state.add_unread(changes, files, content);
             }
             _ => {
-                let all = PlannedFiles::read(&self.ground.root, content, &members(&changes));
+                let all =
+                    PlannedFiles::read((&self.ground.root, self.interrupt), content, &members(&changes));
                 self.state.add_read(changes, all);
             }
         }

@@ -85,13 +85,15 @@ impl<'o> LibraryState<'o> {
             for EarlierPlan { changes, files } in std::mem::take(&mut self.earlier) {
                 let files = match files {
                     EarlierFiles::At(content) => {
-                        PlannedFiles::read(&ground.root, &mut *content.borrow_mut(), &members(&changes))
+                        let how = (&ground.root, interrupt);
+                        PlannedFiles::read(how, &mut *content.borrow_mut(), &members(&changes))
                     }
                     EarlierFiles::Read(files) => files,
                 };
                 apply(&mut scanned.tree, &changes, &files);
                 self.keep_files(files);
             }
+            Failure::unless_interrupted(interrupt)?;
             self.scanned = Some(scanned);
         }
         self.scanned.as_ref().ok_or_else(|| Failure::BadFile("the root was not scanned".to_owned()))

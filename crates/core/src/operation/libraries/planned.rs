@@ -17,7 +17,7 @@ use patchadm_libraries::elf::{ElfSymbols, FilePieces, MissingParts, PartsKeeper,
 use patchadm_libraries::{LibraryFile, LibraryTree, elf};
 use patchadm_planning::plan::kept_libraries::ArchivedLibrary;
 use patchadm_planning::plan::{Action, Body, Change, Member, NewObject, NewXattrs, Plan};
-use patchadm_rootfs::{Digest, Digesting, Dir, FileType, Inode, Live, LiveKind, Root, Timestamp};
+use patchadm_rootfs::{Digest, Digesting, Dir, FileType, Inode, Interrupt, Live, LiveKind, Root, Timestamp};
 use patchadm_svr4::package::{ContentsLine, Mode, ObjectPath, PackagePath, PkgInst};
 
 #[derive(Clone)]
@@ -166,8 +166,12 @@ pub(super) struct PlannedFiles {
 
 impl PlannedFiles {
     /// A second pass reads members that the first one kept only in part. Unreadable ones are unknown; the run
-    /// reports errors of its source.
-    pub(super) fn read(root: &Root, content: &mut dyn ContentSource, wanted: &BTreeSet<MemberKey>) -> Self {
+    /// reports errors of its source, and a signal.
+    pub(super) fn read(
+        (root, interrupt): (&Root, Interrupt<'_>),
+        content: &mut dyn ContentSource,
+        wanted: &BTreeSet<MemberKey>,
+    ) -> Self {
         let mut read = Self::default();
         let mut again = BTreeMap::new();
         let stored = |key: &&MemberKey| content.stored(key.0, &key.1).is_some();
@@ -177,14 +181,14 @@ impl PlannedFiles {
             return read;
         }
         let is_wanted = |package: usize, path: &PackagePath| wanted.contains(&(package, path.clone()));
-        let _ = content.stream(&is_wanted, &mut |package, path, data| {
+        let _ = content.stream(&is_wanted, interrupt, &mut |package, path, data| {
             let key = (package, path.clone());
             again.extend(read.take(&key, PartsKeeper::default(), data).map(|missing| (key, missing)));
             Ok(())
         });
         if !again.is_empty() {
             let is_wanted = |package: usize, path: &PackagePath| again.contains_key(&(package, path.clone()));
-            let _ = content.stream(&is_wanted, &mut |package, path, data| {
+            let _ = content.stream(&is_wanted, interrupt, &mut |package, path, data| {
                 let key = (package, path.clone());
                 if let Some(missing) = again.get(&key) {
                     read.take(&key, PartsKeeper::again(missing), data);

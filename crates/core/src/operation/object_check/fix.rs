@@ -281,7 +281,7 @@ impl<'g> NativeFiles<'g> {
         let places = lines.iter().map(place).collect::<Result<Vec<_>, RootError>>()?;
         let native_owners = index
             .owners_of(places.iter().map(|(path, place)| (path, place)), &resolver, interrupt)
-            .map_err(|error| Failure::from(error).or_interrupted(interrupt))?;
+            .map_err(Failure::or_interrupted(interrupt))?;
         let packages = ground.packages()?;
         let inventory = Inventory { packages, native_owners, ..Inventory::default() };
         Ok(Self { ground, inventory, named: OnceCell::new() })

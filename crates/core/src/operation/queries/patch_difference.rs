@@ -208,7 +208,7 @@ impl ArchiveContent {
     fn bytes(&self, wanted: &HashSet<(usize, PackagePath)>) -> Result<SourceBytes, ArchiveError> {
         let UndoContent { source, image, .. } = &self.content;
         let mut sources = ArchiveSources(vec![OneSource { source, image }]);
-        source_bytes(&mut sources, wanted, LARGEST_COMPARED).map_err(|error| ArchiveError::Damaged {
+        source_bytes(&mut sources, wanted, LARGEST_COMPARED, &never).map_err(|error| ArchiveError::Damaged {
             path: self.path.clone(),
             reason: Cause::from(error).to_string(),
         })

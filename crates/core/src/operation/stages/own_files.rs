@@ -457,8 +457,9 @@ fn words(told: &Untrusted) -> String {
         Distrust::Group => format!("the group of {path} may write it"),
         Distrust::Others => format!("everybody may write {path}"),
         Distrust::AccessList => format!("an access list lets others write {path}"),
-        Distrust::Link => format!("the symbolic link {path} on the way to it belongs to uid {uid}"),
+        Distrust::Link => format!("uid {uid} can replace the symbolic link {path} on the way to it"),
         Distrust::LinkInside => format!("uid {uid} can replace the symbolic link {path}"),
+        Distrust::AboveLink => format!("others may write {path} and can replace a symbolic link below it"),
         Distrust::ForeignMount => format!("{path} is on a file system that uid {uid} mounted"),
         Distrust::OtherNamespace => format!("{path} is in another mount namespace"),
         Distrust::Named | Distrust::Engine | Distrust::Overlay => {

@@ -275,13 +275,15 @@ impl TrialClaims {
     ) -> Result<BTreeMap<ObjectPath, &'static str>, Failure> {
         let (index, resolver) = (ground.native_index(), ground.root.resolver());
         let mut native = BTreeMap::new();
-        let places = self.0.keys().map(|path| resolver.locate_object(path)).collect::<Result<Vec<_>, _>>()?;
+        let places =
+            self.0.keys().map(|path| resolver.locate_to_compare(path)).collect::<Result<Vec<_>, _>>()?;
         let owners = index
             .owners_of(self.0.keys().zip(&places), &resolver, interrupt)
-            .map_err(|error| Failure::from(error).or_interrupted(interrupt))?;
+            .map_err(Failure::or_interrupted(interrupt))?;
         for ((path, was), place) in self.0.iter().zip(&places) {
             let Some(owner) = owners.of(path).first() else { continue };
-            let now = ground.root.live_at(place)?.as_ref().map(RecordedState::of);
+            let now = ground.root.live_at_until(place, interrupt);
+            let now = now.map_err(Failure::or_interrupted(interrupt))?.as_ref().map(RecordedState::of);
             let is_as_found = match (was, &now) {
                 (ClaimedState::Nothing, None) => true,
                 (ClaimedState::Object(was), Some(now)) => {

@@ -158,7 +158,7 @@ fn assert_is_the_patch(source: &Source, image: &Image) {
         let deletes: Vec<_> = package.deletes.iter().map(ToString::to_string).collect();
         assert_eq!(deletes, ["share/old", "/etc/gone"]);
     }
-    source.verify(image).unwrap();
+    source.verify(image, &never).unwrap();
     let contents = contents(source, image);
     assert_eq!(contents.len(), 8);
     assert_eq!(contents[&("SUNWb.p1".to_owned(), "bin/tool".to_owned())], b"0123456".repeat(10_000));
@@ -209,7 +209,7 @@ fn a_signal_ends_the_reading_of_every_form_wherever_it_is() {
             asked.store(0, Ordering::Relaxed);
             let interrupt = || (asked.fetch_add(1, Ordering::Relaxed) >= questions).then_some(2);
             let (source, image) = open_signed_until(&path, &[], &SharedRoom::default(), &interrupt)?;
-            source.verify_until(&image, &interrupt)
+            source.verify(&image, &interrupt)
         };
         after(usize::MAX).unwrap();
         for number in 0..asked.load(Ordering::Relaxed) {
@@ -274,7 +274,7 @@ fn a_damaged_package_is_no_harm_to_its_neighbours() {
         assert!(source.scan(&never).is_err());
         let image = source.scan_only(&|name| name == "SUNWb.p1", &never).unwrap();
         assert_eq!(image.packages.len(), 1);
-        source.verify(&image).unwrap();
+        source.verify(&image, &never).unwrap();
         let nothing = source.scan_only(&|_| false, &never).unwrap_err().problem;
         assert!(matches!(nothing, SourceProblem::BadForm(_)));
     }
@@ -296,7 +296,7 @@ fn a_directory_is_used_in_place_even_through_a_link() {
     let one = Source::open(&place.join("SUNWb.p1"), &never).unwrap();
     let image = one.scan(&never).unwrap();
     assert_eq!(image.packages[0].directory, "SUNWb.p1");
-    one.verify(&image).unwrap();
+    one.verify(&image, &never).unwrap();
     let files = contents(&one, &image);
     assert_eq!(files[&("SUNWb.p1".to_owned(), "etc/a.conf".to_owned())], b"a=1\n");
 }
@@ -328,7 +328,7 @@ fn a_file_with_several_names_reaches_all_of_them() {
     }
     let bytes = part.finish().unwrap().finish().unwrap();
     let (_temp, source, image) = scanned(&bytes).unwrap();
-    source.verify(&image).unwrap();
+    source.verify(&image, &never).unwrap();
 
     let mut builder = tar::Builder::new(Vec::new());
     for (path, data) in [
@@ -348,7 +348,7 @@ fn a_file_with_several_names_reaches_all_of_them() {
         builder.append_link(&mut header, format!("SUNWa/{name}"), "SUNWa/reloc/a").unwrap();
     }
     let (_temp, source, image) = scanned(&builder.into_inner().unwrap()).unwrap();
-    source.verify(&image).unwrap();
+    source.verify(&image, &never).unwrap();
 }
 
 #[test]
@@ -359,7 +359,7 @@ fn long_names_are_read_in_both_dialects_and_lying_sizes_are_refused() {
     map.extend_from_slice(format!("1 f none {long} 0644 root bin 4 217 5\n").as_bytes());
     tree.insert(format!("SUNWa/reloc/{long}"), b"a=1\n".to_vec());
     let (_temp, source, image) = scanned(&tar(&tree, "")).unwrap();
-    source.verify(&image).unwrap();
+    source.verify(&image, &never).unwrap();
 
     let pax = |size: &[u8]| {
         let mut archive = tar(&patch(), "");
@@ -394,7 +394,7 @@ fn the_patches_of_the_goldens_are_the_same_as_directory_and_as_stream() {
         let sources = [&path, &stream].map(|path| Source::open(path, &never).unwrap());
         let [one, other] = [0, 1].map(|at| sources[at].scan(&never).unwrap());
         assert_eq!(contents(&sources[0], &one), contents(&sources[1], &other), "{}", path.display());
-        sources[1].verify(&other).unwrap();
+        sources[1].verify(&other, &never).unwrap();
         for package in &one.packages {
             let twin = other.packages.iter().find(|twin| twin.directory == package.directory).unwrap();
             assert_eq!(package.install, twin.install, "{}", path.display());
@@ -418,7 +418,7 @@ fn real_packages_are_what_their_pkgmaps_say() {
     {
         let source = Source::open(&path, &never).unwrap();
         let image = source.scan(&never).unwrap();
-        source.verify(&image).unwrap();
+        source.verify(&image, &never).unwrap();
         checked += image.packages.len();
     }
     assert_eq!(checked, 5);

@@ -7,7 +7,7 @@ use patchadm_rootfs::{human, never};
 fn refused(change: impl Fn(&mut Tree)) -> SourceProblem {
     let mut tree = patch();
     change(&mut tree);
-    let outcome = scanned(&tar(&tree, "")).and_then(|(_temp, source, image)| source.verify(&image));
+    let outcome = scanned(&tar(&tree, "")).and_then(|(_temp, source, image)| source.verify(&image, &never));
     outcome.unwrap_err().problem
 }
 
@@ -25,7 +25,7 @@ fn a_link_in_place_of_a_file_is_refused_and_never_followed() {
     let problem = source.scan(&never).unwrap_err().problem;
     assert_eq!(problem.to_string(), "package SUNWa, file etc/a.conf: symbolic link included in patch");
     assert!(
-        matches!(source.verify(&image).unwrap_err().problem, SourceProblem::Symlink { .. }),
+        matches!(source.verify(&image, &never).unwrap_err().problem, SourceProblem::Symlink { .. }),
         "swapped in after the scan"
     );
 
@@ -33,7 +33,7 @@ fn a_link_in_place_of_a_file_is_refused_and_never_followed() {
     fs::create_dir(temp.path().join("elsewhere")).unwrap();
     fs::write(temp.path().join("elsewhere/a.conf"), b"a=1\n").unwrap();
     symlink("../../elsewhere", temp.path().join("SUNWa/reloc/etc")).unwrap();
-    let problem = source.verify(&image).unwrap_err().problem;
+    let problem = source.verify(&image, &never).unwrap_err().problem;
     assert_eq!(problem.to_string(), "package SUNWa, file etc/a.conf: missing from the source");
 }
 
@@ -171,7 +171,7 @@ fn archives_with_names_that_lead_outside_are_refused() {
 fn damaged_archives_are_errors_of_their_kind() {
     let tree = patch();
     let kind = |bytes: &[u8]| {
-        let outcome = scanned(bytes).and_then(|(_temp, source, image)| source.verify(&image));
+        let outcome = scanned(bytes).and_then(|(_temp, source, image)| source.verify(&image, &never));
         outcome.unwrap_err().problem
     };
     let whole = gzip(&tar(&tree, ""));
@@ -215,7 +215,7 @@ fn damage_is_an_error_or_harmless_and_never_a_panic() {
             let at = step * bytes.len() / 400;
             bytes[at] = bytes[at].wrapping_add(1 + step.to_le_bytes()[0] % 200);
             if let Ok((_temp, source, image)) = scanned(&bytes)
-                && source.verify(&image).is_ok()
+                && source.verify(&image, &never).is_ok()
             {
                 assert!(
                     contents(&source, &image).values().all(|data| tree.values().any(|known| known == data))

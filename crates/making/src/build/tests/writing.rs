@@ -18,7 +18,7 @@ fn every_form_is_read_as_the_same_patch() {
         let path = place.path().join(name);
         let made = written(&draft, &path, form);
         let (source, image) = open(Origin::Path(&path), Extent::Everything).unwrap();
-        source.verify(&image).unwrap();
+        source.verify(&image, &never).unwrap();
         let package = &image.packages[0];
         assert_eq!(package.pkgmap, draft.packages[0].sparse.pkgmap, "{name}");
         assert_eq!(package.deletes.len(), 1, "{name}");

@@ -10,7 +10,7 @@ use crate::operation::libraries::planned::{MemberKey, PlannedFiles};
 use patchadm_changeset::stored_file::StoredFile;
 use patchadm_changeset::transaction::{ContentSource, FileSink, StreamError, WantedFile};
 use patchadm_libraries::LibraryFile;
-use patchadm_rootfs::{Digest, Root};
+use patchadm_rootfs::{Digest, Interrupt, Root, never};
 use patchadm_svr4::package::{ObjectPath, PackagePath};
 
 /// Makes a file.
@@ -32,7 +32,12 @@ impl Source {
 }
 
 impl ContentSource for Source {
-    fn stream(&mut self, wanted: &WantedFile<'_>, sink: &mut FileSink<'_>) -> Result<(), StreamError> {
+    fn stream(
+        &mut self,
+        wanted: &WantedFile<'_>,
+        _: Interrupt<'_>,
+        sink: &mut FileSink<'_>,
+    ) -> Result<(), StreamError> {
         let mut pass = Vec::new();
         for (name, file) in &self.files {
             if wanted(0, &member(name)) {
@@ -81,7 +86,7 @@ fn read(source: &mut Source) -> PlannedFiles {
 
 fn read_in(root: &Root, source: &mut Source) -> PlannedFiles {
     let wanted: BTreeSet<MemberKey> = source.files.iter().map(|(name, _)| (0, member(name))).collect();
-    PlannedFiles::read(root, source, &wanted)
+    PlannedFiles::read((root, &never), source, &wanted)
 }
 
 #[test]

@@ -422,7 +422,7 @@ impl<'a> ApplyBatches<'a> {
             }
         }
         let is_one_run = (ordered.is_together || is_trial) && operands.len() > 1;
-        let texts = request.texts.then(|| TextReader::new(&ground.root));
+        let texts = request.texts.then(|| TextReader::new(&ground.root, input.caller.interrupt));
         let (alone, keeper) = (BTreeSet::new(), input.keeper());
         Ok(Self { input, operands, execution, is_one_run, alone, keeper, last_touched, texts })
     }
@@ -496,9 +496,10 @@ impl<'a> ApplyBatches<'a> {
     }
 
     fn refuse_sources(&self, damaged: &[usize]) -> Vec<PatchOutcome> {
+        let interrupt = self.input.caller.interrupt;
         let failure = |(place, operand): (usize, &&ApplyOperand)| {
-            let verified = || operand.device.source.verify(&operand.device.image).err();
-            damaged.contains(&place).then(verified).flatten().map(Failure::from)
+            let verified = || operand.device.source.verify(&operand.device.image, interrupt).err();
+            damaged.contains(&place).then(verified).flatten().map(Failure::or_interrupted(interrupt))
         };
         let failures = self.operands.iter().enumerate().map(failure).collect();
         let refused = refuse_all(self.operands, failures).into_iter();
@@ -641,7 +642,7 @@ fn perform_batch(
     {
         let is_bad = |one: &PlannedOperand<'_>| {
             let device = &one.operand.device;
-            one.planned.is_ok() && device.source.verify(&device.image).is_err()
+            one.planned.is_ok() && device.source.verify(&device.image, session.caller.interrupt).is_err()
         };
         let bad = patches.iter().enumerate().filter(|(_, one)| is_bad(one)).map(|(place, _)| place);
         let bad: Vec<usize> = bad.collect();
@@ -658,7 +659,7 @@ fn perform_batch(
                 let error = TransactionError { phase: Phase::Commit, cause, left };
                 (Err(error.into()), InUse::default())
             });
-            performed(one.operand, planned.patch_plan, in_use, result)
+            performed(session, one.operand, (planned.patch_plan, in_use), result)
         }
     });
     Ok(reported.collect())
@@ -741,18 +742,19 @@ fn receipts(session: &Session<'_>, all: Receipt, plans: &[&Plan]) -> Vec<Receipt
 
 /// A damaged source is reported as before a run.
 fn performed(
+    session: &Session<'_>,
     operand: &ApplyOperand,
-    patch_plan: PatchPlan,
-    in_use: InUse,
+    (patch_plan, in_use): (PatchPlan, InUse),
     result: Result<Receipt, Failure>,
 ) -> PatchOutcome {
+    let interrupt = session.caller.interrupt;
     if let Err(Failure::Transaction(error)) = &result
         && (is_of_source(error) || is_undone_for_source(error))
-        && let Err(damage) = operand.device.source.verify(&operand.device.image)
+        && let Err(damage) = operand.device.source.verify(&operand.device.image, interrupt)
         // The reason of a run that had begun stays.
         && (is_of_source(error) || damage.is_exchange())
     {
-        return operand.refused(damage.into());
+        return operand.refused(Failure::or_interrupted(interrupt)(damage));
     }
     applied(operand, patch_plan, in_use, result.map(Some))
 }
@@ -799,7 +801,7 @@ fn apply_with_scripts(
             remove_archive(place);
         }
     }
-    performed(operand, patch_plan, in_use, done)
+    performed(session, operand, (patch_plan, in_use), done)
 }
 
 struct ScriptedApplication<'a> {
@@ -829,7 +831,9 @@ impl ScriptedApplication<'_> {
         inventory: &mut Inventory,
     ) -> Result<Receipt, Failure> {
         let (session, device) = (self.session, &self.operand.device);
-        device.source.verify(&device.image)?;
+        let interrupt = session.caller.interrupt;
+        let verified = device.source.verify(&device.image, interrupt);
+        verified.map_err(Failure::or_interrupted(interrupt))?;
         let packages = patch_plan.parts.iter().map(|part| device.delivered(part.index));
         let packages = packages.collect::<Result<Vec<_>, _>>()?;
         let add = installing.input(session);
@@ -938,7 +942,7 @@ pub fn delivered_changes(
         let scripted = patch_plan.known_to_scripts();
         let texts = if texts {
             let of = (&patch_plan.plan, &delivered);
-            TextReader::new(root).read(of, &scripted, &mut operand.device.content())
+            TextReader::new(root, caller.interrupt).read(of, &scripted, &mut operand.device.content())
         } else {
             ChangedTexts::new()
         };

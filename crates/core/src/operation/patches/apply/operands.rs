@@ -139,7 +139,7 @@ impl ApplyOperand {
                 return Err(SourceError::signature(path, verdict).into());
             }
             if request.dry_run {
-                device.source.verify_until(&device.image, interrupt)?;
+                device.source.verify(&device.image, interrupt)?;
             }
         }
         Ok(Self { device, id })

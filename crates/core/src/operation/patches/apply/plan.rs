@@ -518,7 +518,7 @@ pub(super) fn must_be_usable(
 ) -> Result<(), Failure> {
     let OpenDevice { source, image, .. } = &operand.device;
     if !is_whole || patch_plan.has_scripts() {
-        source.verify_until(image, input.caller.interrupt)?;
+        source.verify(image, input.caller.interrupt)?;
     }
     must_be_safe(input.ground, Command::Patchadd, &operand.shown_id(), patch_plan)?;
     let hooks: Vec<&str> = patch_plan.hooks.iter().map(|hook| hook.name.as_str()).collect();

@@ -144,7 +144,7 @@ impl<'a> BackOutInput<'a> {
     }
 
     pub(in crate::operation::patches) fn text_reader(&self) -> Option<TextReader<'a>> {
-        self.texts.then(|| TextReader::new(&self.ground.root))
+        self.texts.then(|| TextReader::new(&self.ground.root, self.interrupt))
     }
 
     pub(in crate::operation::patches) fn outside(&self) -> OutsideAccess<'_> {

@@ -116,7 +116,11 @@ fn plan_promotion(
         let exchanges = foreseen(&ground.root, &caller.exchanges, plans)?;
         let texts = plan.filter(|_| request.texts).map(|plan| {
             let mut content = StageContent::of(&tree.root, plan);
-            TextReader::new(&ground.root).read((plan, &BTreeMap::new()), &BTreeSet::new(), &mut content)
+            TextReader::new(&ground.root, caller.interrupt).read(
+                (plan, &BTreeMap::new()),
+                &BTreeSet::new(),
+                &mut content,
+            )
         });
         let outcome = made.refused_or_planned();
         Ok(PromoteReport { texts: texts.unwrap_or_default(), ..made.report(outcome, exchanges) })

@@ -68,7 +68,7 @@ use patchadm_planning::plan::promotion::{
 use patchadm_planning::plan::refusal::{BroughtReason, Command, PromotionReason, Reason, SetIdFile};
 use patchadm_planning::plan::{Action, Body, Change, Plan};
 use patchadm_rootfs::{
-    Digest, Digesting, Dir, FileType, KnownFile, Live, LiveKind, Lock, Root, Sums, Timestamp,
+    Digest, Digesting, Dir, FileType, Interrupt, KnownFile, Live, LiveKind, Lock, Root, Sums, Timestamp,
 };
 use patchadm_svr4::package::{ContentsLine, Ftype, ObjectPath, PackagePath, PkgInst};
 use patchadm_svr4::patch::{AppliedPatches, PatchId};
@@ -1103,7 +1103,12 @@ impl<'a> StageContent<'a> {
 }
 
 impl ContentSource for StageContent<'_> {
-    fn stream(&mut self, wanted: &WantedFile<'_>, sink: &mut FileSink<'_>) -> Result<(), StreamError> {
+    fn stream(
+        &mut self,
+        wanted: &WantedFile<'_>,
+        _: Interrupt<'_>,
+        sink: &mut FileSink<'_>,
+    ) -> Result<(), StreamError> {
         let mut open: Option<Dir> = None;
         for (path, member) in self.files.iter().filter(|(_, member)| wanted(0, member)) {
             let failed = |error: patchadm_rootfs::RootError| StreamError::Source(Box::new(error));
