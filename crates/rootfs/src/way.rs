@@ -97,14 +97,18 @@ fn strange_above_link(directory: &OwnedFd) -> rustix::io::Result<Option<ForeignO
     }
 }
 
+/// Groups of those who maintain the system's software: `root`, `bin` and `sys`. SVR4 packages deliver directories such as
+/// `/usr` as `0775 root sys`.
+const SYSTEM_GROUPS: [u32; 3] = [0, 2, 3];
+
 /// Returns a directory if users other than the superuser, the caller and `owner` could replace a link in it that is not
-/// theirs. A sticky bit protects the link.
+/// theirs. A sticky bit protects the link; members of the system's groups are trusted.
 pub(crate) fn strange_directory(
     opened: &OwnedFd,
     path: &Path,
     owner: u32,
 ) -> rustix::io::Result<Option<ForeignObject>> {
-    Ok(strange_to(&ObjectOnWay::of(opened, path)?, owner))
+    Ok(strange_to(&ObjectOnWay::of(opened, path, &SYSTEM_GROUPS)?, owner))
 }
 
 /// Returns the first object above a host path by which a user other than the caller and the superuser could replace the
@@ -140,7 +144,7 @@ pub fn is_own_tree(path: &Path) -> Result<bool> {
         let mut is_own = true;
         let listed = each_entry_from_here(&at, |name, _| {
             let opened = open(Some(&at), name)?;
-            let object = ObjectOnWay::of(&opened, &directory.join(OsStr::from_bytes(name)))?;
+            let object = ObjectOnWay::of(&opened, &directory.join(OsStr::from_bytes(name)), &[0])?;
             // A sticky bit protects what is in a directory, no file.
             is_own &= strange(&object).is_none()
                 && match object.seen.file_type {
@@ -170,11 +174,12 @@ struct ObjectOnWay {
 }
 
 impl ObjectOnWay {
-    fn of(opened: &OwnedFd, path: &Path) -> rustix::io::Result<Self> {
+    /// Members of the `own` groups do not count as others.
+    fn of(opened: &OwnedFd, path: &Path, own: &[u32]) -> rustix::io::Result<Self> {
         let seen = ObjectStatus::of_file(opened)?;
         let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
         // Ordinary users often have a group of their own.
-        let is_own_group = seen.gid == 0 || (!uid.is_root() && seen.gid == gid.as_raw());
+        let is_own_group = own.contains(&seen.gid) || (!uid.is_root() && seen.gid == gid.as_raw());
         let is_safe = seen.file_type == FileType::Symlink || seen.mode.bits() & 0o1000 != 0;
         let is_writable = !is_safe && may_others_write(opened, seen.mode.bits(), is_own_group);
         Ok(Self { path: path.to_owned(), seen, is_writable })
@@ -223,7 +228,7 @@ fn objects_on_way(path: &Path) -> Result<(Vec<ObjectOnWay>, ObjectOnWay)> {
     let mut shown = PathBuf::from("/");
     let mut at = open(None, b"/").map_err(|errno| failed(&shown, errno))?;
     let object =
-        |fd: &OwnedFd, shown: &Path| ObjectOnWay::of(fd, shown).map_err(|errno| failed(shown, errno));
+        |fd: &OwnedFd, shown: &Path| ObjectOnWay::of(fd, shown, &[0]).map_err(|errno| failed(shown, errno));
     let mut last = object(&at, &shown)?;
     let (mut found, mut rest, mut links) = (Vec::new(), parts(&absolute), 0);
     while let Some(part) = rest.pop_front() {
