@@ -305,8 +305,7 @@ fn a_patch_whose_script_fails_beside_others_keeps_none_of_them_back() {
 }
 
 #[test]
-fn a_patch_whose_script_fails_where_a_later_patch_waits_or_changes_something_for_it_keeps_that_one_not_back()
-{
+fn a_patch_whose_script_fails_or_spoils_something_where_a_later_one_waits_keeps_that_one_not_back() {
     let where_it_waits = |then: &str| {
         format!("for patch in /packages/*zvictim-01*; do if [ -e \"$patch\" ]; then {then}; fi; done")
     };
@@ -317,7 +316,7 @@ fn a_patch_whose_script_fails_where_a_later_patch_waits_or_changes_something_for
             "its trial failed: it keeps zvictim-01 from passing: it cannot be applied: add: exit ",
         ),
     ] {
-        let test = "a_patch_whose_script_fails_where_a_later…";
+        let test = "a_patch_whose_script_fails_or_spoils…";
         let Some(build) = BulkBuild::of_recipes(test, !is_root(), "check=none\n") else { return };
         let write = |text: &str| {
             let (evil, victim) = (where_it_waits(script), "mkdir /common && rmdir /common || exit 1");

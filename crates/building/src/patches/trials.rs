@@ -2,7 +2,6 @@
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::ffi::OsString;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -16,22 +15,22 @@ use patchadm_bulk_values::report::UnmetLibrary;
 use patchadm_core::namespaces::EnclosureEnd;
 use patchadm_making::delta::{MadePatch, PatchToTry, PatchTrials, TrialFailure, TriedPatches, TriedTogether};
 use patchadm_making::lint::{LintCode, LintFinding, LintInput, Severity, lint};
-use patchadm_making::release::{Release, open};
-use patchadm_rootfs::{Dir, NewTree, WorkMeter};
+use patchadm_making::release::{Release, ReleaseError, ReleasePackage, open_packages, set_entries};
+use patchadm_rootfs::{Dir, NewTree, side_by_side};
 use patchadm_svr4::package::Mode;
 
 use super::PatchesRequest;
 use super::inside::{
     LOWER, OwnPackages, PACKAGES, TOUCHED, TrialDifference, TrialOrder, TrialResult, TrialStep,
 };
-use super::packages::{PackageOfSet, PathHolders, SetPackages};
+use super::packages::{PackageOfSet, PathHolders, SetPackages, is_of_package};
 use super::units::{LibraryChanges, PatchUnits};
 use crate::name_list::first_names;
 use crate::sandbox::{
     BuildRoot, BuildUser, SandboxCommand, SandboxEnd, SandboxLimits, StopCause, TaskLog, environment,
     installer,
 };
-use crate::set::{BaseLibraries, SetError, unmet_in_files};
+use crate::set::{BaseLibraries, SetError, unmet_in};
 use crate::task::installing::{
     InstallWay, POLICY, POLICY_FILE, PackageFile, ROOM, installed_set, stopped_while,
 };
@@ -54,6 +53,8 @@ pub(super) struct BulkTrials<'a> {
     pub(super) apart: OnceLock<Result<BTreeMap<String, String>, TrialFailure>>,
     /// Conflicting sources, found by the common trial.
     pub(super) spoilers: Mutex<BTreeMap<String, String>>,
+    /// Libraries that released packages lack without any patch. Computed on first use.
+    pub(super) lacking: OnceLock<Result<Vec<UnmetLibrary>, TrialFailure>>,
 }
 
 impl PatchTrials for BulkTrials<'_> {
@@ -409,18 +410,21 @@ impl BulkTrials<'_> {
         }
     }
 
-    /// Checks that all libraries are found once these sources are patched.
+    /// Checks that all libraries are found once these sources are patched, except those that packages lack anyway.
     fn must_be_met(&self, patched: &BTreeSet<&str>) -> Result<(), TrialFailure> {
+        let lacking = self.lacking.get_or_init(|| self.unmet(&BTreeSet::new()));
+        let lacking = lacking.as_ref().map_err(Clone::clone)?;
+        let mut unmet = self.unmet(patched)?;
+        unmet.retain(|one| !lacking.contains(one));
+        if unmet.is_empty() { Ok(()) } else { Err(TrialFailure::Patch(unmet_text(&unmet))) }
+    }
+
+    fn unmet(&self, patched: &BTreeSet<&str>) -> Result<Vec<UnmetLibrary>, TrialFailure> {
         let newest = self.newest.by_name();
         let packages = self.released.packages.iter().map(|package| expected(&newest, package, patched));
-        let files: BTreeSet<(&str, PathBuf)> = packages
-            .map(|package| (package.pkgname.as_str(), package.file.directory.join(&package.file.file)))
-            .collect();
-        let files: Vec<_> = files.into_iter().collect();
-        let unmet = unmet_in_files(&files, self.libraries_of_base, self.request.interrupt);
-        match unmet {
-            Ok(unmet) if unmet.is_empty() => Ok(()),
-            Ok(unmet) => Err(TrialFailure::Patch(unmet_text(&unmet))),
+        let delivered = first_of_files(packages).map(|package| (&*package.pkgname, &*package.delivered));
+        match unmet_in(delivered.collect(), self.libraries_of_base, self.request.interrupt) {
+            Ok(unmet) => Ok(unmet),
             Err(SetError::Interrupted(signal)) => Err(TrialFailure::Interrupted(signal)),
             Err(error) => Err(TrialFailure::Machine(error.to_string())),
         }
@@ -573,13 +577,28 @@ impl LintBase {
         Self { directory: directory.to_owned(), cores, syntax, base: OnceLock::new() }
     }
 
+    /// Opens all packages that can be used.
+    fn open(&self) -> Result<Release, ReleaseError> {
+        let entries = set_entries(&self.directory)?;
+        let opened = side_by_side(self.cores.max(1), entries.len(), || {
+            |at: usize| {
+                let entry = entries.get(at..=at).unwrap_or_default();
+                match open_packages("the released set", entry, 1, &|_| true) {
+                    Ok(release) => Ok(release.packages),
+                    Err(error) if is_of_package(&error.problem) => Ok(Vec::new()),
+                    Err(error) => Err(error),
+                }
+            }
+        });
+        let opened = opened.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let mut packages: Vec<ReleasePackage> = opened.into_iter().flatten().collect();
+        packages.sort_by(|one, other| (&one.name, &one.arch).cmp(&(&other.name, &other.arch)));
+        Ok(Release { name: format!("set:{}", self.directory.display()), packages })
+    }
+
     /// Returns the lint errors of a patch. `may_take_away` allows removed libraries. The outer error is the machine's.
     pub(super) fn look_at(&self, patch: &Path, may_take_away: bool) -> Result<Result<(), String>, String> {
-        let base = self.base.get_or_init(|| {
-            let mut operand = OsString::from("set:");
-            operand.push(&self.directory);
-            open(&operand, self.cores, &WorkMeter::default()).map_err(|error| error.to_string())
-        });
+        let base = self.base.get_or_init(|| self.open().map_err(|error| error.to_string()));
         let base = base.as_ref().map_err(Clone::clone)?;
         let input = LintInput { base: Some(base), depot: &[], syntax: &self.syntax };
         let linted = match lint(patch, &input) {
