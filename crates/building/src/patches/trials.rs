@@ -275,7 +275,8 @@ impl BulkTrials<'_> {
 
     fn try_over(&self, units: &[&[&MadePatch]], over: &BTreeSet<&str>) -> TriedPatches {
         let patches = units.iter().copied().flatten();
-        if let Err(failure) = self.must_be_met(&patches.map(|patch| patch.source.as_str()).collect()) {
+        let sources: BTreeSet<&str> = patches.map(|patch| patch.source.as_str()).collect();
+        if let Err(failure) = self.must_be_met(&sources) {
             return TriedPatches { log: format!("{failure}\n").into_bytes(), end: Err(failure) };
         }
         self.trial_over(units, over).run(self.request)
