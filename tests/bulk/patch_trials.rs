@@ -305,6 +305,42 @@ fn a_patch_whose_script_fails_beside_others_keeps_none_of_them_back() {
 }
 
 #[test]
+fn a_patch_whose_script_fails_or_spoils_something_where_a_later_one_waits_keeps_that_one_not_back() {
+    let where_it_waits = |then: &str| {
+        format!("for patch in /packages/*zvictim-01*; do if [ -e \"$patch\" ]; then {then}; fi; done")
+    };
+    for (script, says) in [
+        ("exit 1", "its trial failed: it fails together with the others: it cannot be applied: add: exit "),
+        (
+            ": > /common",
+            "its trial failed: it keeps zvictim-01 from passing: it cannot be applied: add: exit ",
+        ),
+    ] {
+        let test = "a_patch_whose_script_fails_or_spoils…";
+        let Some(build) = BulkBuild::of_recipes(test, !is_root(), "check=none\n") else { return };
+        let write = |text: &str| {
+            let (evil, victim) = (where_it_waits(script), "mkdir /common && rmdir /common || exit 1");
+            for (name, script) in [("aevil", &*evil), ("zvictim", victim)] {
+                build.recipe(name, "", &SCRIPTED.replace("$TEXT", text));
+                build.write(&format!("{name}/i.ours"), class_script(script));
+            }
+            build.recipe("mother", "", &format!("echo {text} > \"$DESTDIR/$PKGNAME\"\n"));
+        };
+        write("one");
+        build.run("").ends(0);
+        build.action("release @WORK@ 1").ok();
+        write("two");
+        build.run("").ends(0);
+        let (code, made) = patches(&build, "");
+        assert_eq!((code, &made["refused"]), (5, &json!(null)), "{made:#}");
+        let expected = ["aevil failed aevil-01", "mother built mother-01", "zvictim built zvictim-01"];
+        assert_eq!(told(&made), expected, "{made:#}");
+        let reason = made["sources"][0]["reason"].as_str().unwrap();
+        assert!(reason.starts_with(says), "{reason}");
+    }
+}
+
+#[test]
 fn a_released_package_in_whose_way_a_patch_cannot_be_applied_keeps_it_not_back() {
     let test = "a_released_package_in_whose_way…";
     let Some(build) = BulkBuild::of_recipes(test, !is_root(), "check=none\n") else { return };

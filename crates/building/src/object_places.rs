@@ -221,7 +221,7 @@ impl<'a> ObjectPlaces<'a> {
         Self::up_to((LARGEST_PLACES, LARGEST_IN_ALL), base, deliveries, interrupt)
     }
 
-    fn up_to(
+    pub(crate) fn up_to(
         most: (usize, usize),
         base: Option<&'a Root>,
         deliveries: Vec<&'a Delivery>,

@@ -6,12 +6,10 @@ use patchadm_bulk_values::report::{ReportedPatches, patches_text};
 use patchadm_cli::arguments::parse;
 use patchadm_cli::arguments::verbs::DryRunOption;
 use patchadm_cli::call::Invocation;
-use patchadm_cli::reply::failure::source_code;
 use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
 use patchadm_cli::surroundings::Output;
 use patchadm_cli::surroundings::caller::with_signals;
 use patchadm_making::build::BuildRequest;
-use patchadm_planning::plan::refusal::Command;
 use patchadm_producing::ends::{of_release, stop as stopped};
 use patchadm_producing::patch_options::{PatchOptions, read_by_shell};
 use patchadm_svr4::patch::PatchId;
@@ -126,10 +124,6 @@ pub(crate) fn patches_failed(error: &MakePatchesError) -> Stop {
             let (exit, _) = of_release(error);
             (exit, "no patch was made\nhint: run the build again; it makes a new set")
         }
-        MakePatchesError::Source(error) => (
-            source_code(Command::Patchadd, error),
-            "no patch was made\nhint: run the build again; it makes a new set",
-        ),
         MakePatchesError::Delta(error) => return stopped(error),
         MakePatchesError::Root(error) => {
             (Exit::failed(patchadm_cli::reply::cause_of::of_root(error)), "hint: check the named directory")

@@ -14,8 +14,9 @@ use patchadm_releases::{
     ChangeKind, CompareOptions, LinkGroup, ObjectOwner, ReleaseObject, ReleaseObjectKind, Upkeep, compare,
 };
 use patchadm_rootfs::{Dir, FileType, ObjectStatus, Root, RootError, Timestamp, accounts_of};
+use patchadm_svr4::format::contents::{owner_names, path_of};
 use patchadm_svr4::format::params::{LARGEST_FILE, ParamFile};
-use patchadm_svr4::package::{Accounts, ObjectPath, PathError};
+use patchadm_svr4::package::{Accounts, ContentsLine, ObjectPath, PathError};
 use patchadm_svr4::places;
 use patchadm_svr4::places::OWN_LOG;
 use serde::{Deserialize, Serialize};
@@ -94,13 +95,18 @@ fn changed_outside(before: &TrialSnapshot, order: &TrialOrder) -> Result<Option<
     let root = Root::open(Path::new("/"))?;
     let mut own = BTreeSet::new();
     for files in [&order.released, &order.expected] {
-        own.extend(objects_of(Path::new(PACKAGES), files)?.into_keys());
+        let files = files.iter().filter(|file| order.own.files.contains(*file)).cloned();
+        own.extend(objects_of(Path::new(PACKAGES), &files.collect::<Vec<_>>())?.into_keys());
     }
     let resolver = root.resolver();
     let places = own.iter().map(|path| resolver.locate_object(path)).collect::<Result<Vec<_>, _>>()?;
     own.extend(places);
-    let changed = before.tree.changed_outside(&TreeSnapshot::read(&root)?, &own);
-    Ok(changed.map(|path| format!("it changes {path}, which no package delivers")))
+    let now = TrialSnapshot::read(&root)?;
+    if let Some(name) = before.records.changed_beside(&now.records, &order.own.names) {
+        return Ok(Some(format!("it changes the records of {name}")));
+    }
+    let changed = before.tree.changed_outside(&now.tree, &own);
+    Ok(changed.map(|path| format!("it changes {path}, which it does not deliver")))
 }
 
 fn other_than_before(before: &TrialSnapshot, layers: usize) -> Result<Option<String>, TrialServeError> {
@@ -149,7 +155,7 @@ pub(in crate::patches) enum TrialStep {
     Before,
     /// After adding the patches, the tree must equal the expected packages.
     Added,
-    /// After adding more patches, objects outside the places of packages must be as in the state in the order.
+    /// After a command, all but the own objects and records of its patches must be as in the state in the order.
     Outside,
     /// After removing the patches, the tree must equal the state in the order.
     Removed,
@@ -161,9 +167,18 @@ pub(in crate::patches) struct TrialOrder {
     pub(in crate::patches) step: TrialStep,
     pub(in crate::patches) expected: Vec<String>,
     pub(in crate::patches) released: Vec<String>,
+    pub(in crate::patches) own: OwnPackages,
     /// Only root can set owners.
     pub(in crate::patches) has_owners: bool,
     pub(in crate::patches) layers: usize,
+}
+
+/// The packages of a watched command.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::patches) struct OwnPackages {
+    /// Some of those in the order.
+    pub(in crate::patches) files: BTreeSet<String>,
+    pub(in crate::patches) names: BTreeSet<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -387,6 +402,8 @@ const LARGEST_CONTENTS: u64 = 256 << 20;
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct RecordState {
     contents: Blake3Digest,
+    /// A digest of the lines of each package.
+    lines: BTreeMap<String, Blake3Digest>,
     packages: BTreeMap<String, Vec<(String, Vec<u8>)>>,
 }
 
@@ -394,7 +411,8 @@ impl RecordState {
     pub(super) fn read(root: &Root) -> Result<Self, RootError> {
         let contents = root.read(&places::contents(), LARGEST_CONTENTS)?.unwrap_or_default();
         let lines = contents.split_inclusive(|&byte| byte == b'\n').filter(|line| !line.starts_with(b"#"));
-        let contents = Blake3Digest::of(&lines.collect::<Vec<_>>().concat());
+        let lines: Vec<&[u8]> = lines.collect();
+        let (contents, lines) = (Blake3Digest::of(&lines.concat()), digests_by_owner(&lines));
         let mut packages = BTreeMap::new();
         if let Some(dir) = root.dir_if_there(&places::packages())? {
             for name in HeldNames::new().read(&dir)?.0 {
@@ -407,7 +425,23 @@ impl RecordState {
                 packages.insert(String::from_utf8_lossy(&name).into_owned(), said(&text));
             }
         }
-        Ok(Self { contents, packages })
+        Ok(Self { contents, lines, packages })
+    }
+
+    /// Returns a package besides these whose records are others.
+    fn changed_beside<'s>(&'s self, after: &'s Self, own: &BTreeSet<String>) -> Option<&'s str> {
+        let is_own = |name: &str| {
+            own.iter().any(|own| {
+                name.strip_prefix(&**own).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+            })
+        };
+        let names = [self, after].map(|state| state.packages.keys().chain(state.lines.keys()));
+        let is_changed = |name: &&String| {
+            self.packages.get(*name) != after.packages.get(*name)
+                || self.lines.get(*name) != after.lines.get(*name)
+        };
+        let changed = names.into_iter().flatten().filter(|name| !is_own(name)).find(is_changed);
+        changed.map(String::as_str)
     }
 
     pub(super) fn differences(&self, after: &Self) -> Vec<String> {
@@ -426,6 +460,23 @@ impl RecordState {
         }
         found
     }
+}
+
+/// Returns a digest of the lines of each package. A shared object counts only with its path: others may join and set it.
+fn digests_by_owner(lines: &[&[u8]]) -> BTreeMap<String, Blake3Digest> {
+    let mut digests: BTreeMap<String, Blake3Digest> = BTreeMap::new();
+    for line in lines {
+        let line = line.trim_ascii_end();
+        let owners: Vec<&[u8]> = owner_names(line).into_iter().flatten().collect();
+        let is_directory = ContentsLine::parse(line).is_ok_and(|line| line.object.ftype.is_directory());
+        let text = if is_directory || owners.len() > 1 { path_of(line) } else { line };
+        for owner in owners {
+            let digest = digests.entry(String::from_utf8_lossy(owner).into_owned());
+            let digest = digest.or_insert_with(|| Blake3Digest::of(b""));
+            *digest = Blake3Digest::of(&[digest.hex().as_bytes(), text].concat());
+        }
+    }
+    digests
 }
 
 /// Returns a package's parameters, except those that a removed patch may leave.
@@ -674,6 +725,36 @@ mod tests {
         assert_eq!(found(&changed).as_deref(), Some("/opt/made"));
         fs::write(dir.path().join("a"), "").unwrap();
         assert_eq!(found(&TreeSnapshot::read(&root).unwrap()).as_deref(), Some("/a"));
+    }
+
+    #[test]
+    fn records_that_change_are_found_if_they_are_those_of_another_package() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |path: &str| dir.path().join("var/sadm").join(path);
+        for path in ["install", "pkg/one", "pkg/two"] {
+            fs::create_dir_all(at(path)).unwrap();
+        }
+        let read = |pkginfo: &str, lines: &[&str]| {
+            fs::write(at("pkg/one/pkginfo"), pkginfo).unwrap();
+            fs::write(at("install/contents"), lines.concat()).unwrap();
+            RecordState::read(&Root::open(dir.path()).unwrap()).unwrap()
+        };
+        let (opt, shared) = ("/opt d none 0755 root root one\n", "/opt d none 0755 root root one two\n");
+        let one = "/opt/one f none 0644 root root 1 1 1 one\n";
+        let two = "/opt/two f none 0644 root root 1 1 1 two\n";
+        let before = read("PKG=one\n", &[opt, one]);
+        let found = |pkginfo: &str, lines: &[&str]| {
+            let after = read(pkginfo, lines);
+            before.changed_beside(&after, &BTreeSet::from(["two".to_owned()])).map(str::to_owned)
+        };
+        assert_eq!(found("PKG=one\n", &[shared, one, two]), None);
+        assert_eq!(found("PKG=one\nPATCHLIST=one-01\n", &[opt, one]).as_deref(), Some("one"));
+        assert_eq!(found("PKG=one\n", &[opt]).as_deref(), Some("one"), "gone");
+        let other = "/opt/one f none 0644 root root 2 1 1 one\n";
+        assert_eq!(found("PKG=one\n", &[opt, other]).as_deref(), Some("one"));
+        fs::remove_dir_all(at("pkg/one")).unwrap();
+        let after = RecordState::read(&Root::open(dir.path()).unwrap()).unwrap();
+        assert_eq!(before.changed_beside(&after, &BTreeSet::new()), Some("one"));
     }
 
     #[test]

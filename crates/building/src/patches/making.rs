@@ -1,12 +1,13 @@
 //! Making patches from the released set to the newest one.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use patchadm_bulk_values::report::{ReportedPatches, SourcePatchReport, TakenLibrary};
 use patchadm_inputs::input_file::read_own;
 use patchadm_making::build::PatchForm;
-use patchadm_making::delta::{DeltaReport, DeltaRequest, SourceOutcome, delta, parse_bases};
+use patchadm_making::delta::{DeltaReport, DeltaRequest, SourceFailure, SourceOutcome, delta, parse_bases};
+use patchadm_making::release::ReleaseError;
 use serde_json::Value;
 
 use super::packages::{PackageOfSet, SetPackages};
@@ -44,8 +45,10 @@ pub fn make_patches(request: &PatchesRequest<'_>) -> Result<MadePatches, MakePat
         [&released, &newest].map(|set| Providers::find(set, &libraries_of_base, request.interrupt));
     let libraries = LibraryChanges::between((&released, &before?), (&newest, &after?));
     let restricted = restricted_sources(work, &released, &newest);
-    let without: BTreeSet<&str> =
-        restricted.iter().copied().chain(rivals.iter().map(String::as_str)).collect();
+    let unusable: BTreeMap<&String, &Arc<ReleaseError>> =
+        newest.unusable.iter().chain(&released.unusable).collect();
+    let others = rivals.iter().chain(unusable.keys().copied()).map(String::as_str);
+    let without: BTreeSet<&str> = restricted.iter().copied().chain(others).collect();
     let only = sources_without(&without, &released, &newest);
     let trials = BulkTrials {
         request,
@@ -57,6 +60,7 @@ pub fn make_patches(request: &PatchesRequest<'_>) -> Result<MadePatches, MakePat
         base: LintBase::of(&released.directory, cores, request.syntax),
         apart: OnceLock::new(),
         spoilers: Mutex::default(),
+        lacking: OnceLock::new(),
     };
     let mut made = if only.is_empty() && !without.is_empty() {
         DeltaReport { sources: Vec::new(), to_sign: 0, together: None }
@@ -90,6 +94,12 @@ pub fn make_patches(request: &PatchesRequest<'_>) -> Result<MadePatches, MakePat
             }
         }
     }
+    made.sources.extend(
+        unusable
+            .into_iter()
+            .map(|(source, error)| SourceOutcome::failed(source, SourceFailure::Release(error.clone()))),
+    );
+    made.sources.sort_by(|one, other| one.source.cmp(&other.source));
     let mut patches = reported(&made, (&released, &newest), &libraries, &restricted);
     // Strings and numbers: serializing these cannot fail.
     let shared_paths = serde_json::to_value(&shared_paths).unwrap_or_default();

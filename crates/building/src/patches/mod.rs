@@ -14,7 +14,6 @@ use std::path::PathBuf;
 
 use patchadm_bulk_values::report::ReportedPatches;
 use patchadm_bulk_values::result::Blake3Digest;
-use patchadm_inputs::source::SourceError;
 use patchadm_making::build::BuildRequest;
 use patchadm_making::delta::DeltaError;
 use patchadm_making::release::ReleaseError;
@@ -67,8 +66,6 @@ pub enum MakePatchesError {
     Set(#[from] SetError),
     #[error(transparent)]
     Package(#[from] ReleaseError),
-    #[error(transparent)]
-    Source(#[from] SourceError),
     #[error(transparent)]
     Delta(#[from] DeltaError),
     #[error(transparent)]

@@ -2,22 +2,24 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use patchadm_bulk_values::report::SharedPath;
 use patchadm_inputs::sign::sha256_text;
-use patchadm_inputs::source::PackageImage;
+use patchadm_inputs::source::{PackageImage, SourceError};
 use patchadm_making::build::{LibraryFeature, needed_features, provided_features};
-use patchadm_making::release::identify;
+use patchadm_making::release::{ReleaseError, ReleaseProblem, identify};
 use patchadm_rootfs::{Root, side_by_side};
 use patchadm_svr4::package::ObjectPath;
 
 use super::MakePatchesError;
-use crate::object_places::{Delivery, LARGEST_IN_ALL, ObjectPlaces, OverlongPlaces, PathKind, PlacedObject};
+use crate::object_places::{
+    Delivery, FairShares, LARGEST_IN_ALL, LARGEST_PLACES, ObjectPlaces, OverlongPlaces, PathKind,
+    PlacedObject,
+};
 use crate::package_limits::open_package;
-use crate::set::{ArchivedObjects, EarlierSet, FILES, PACKAGES};
-use crate::shared_paths::{conflict_with_base, conflicts, unusable};
+use crate::set::{ArchivedObjects, EarlierSet, FILES, PACKAGES, SetFile, is_of_content};
+use crate::shared_paths::{conflict_with_base, conflicts};
 use crate::task::installing::PackageFile;
 use crate::work::WorkError;
 
@@ -48,6 +50,8 @@ pub(super) struct SetPackages {
     pub(super) packages: Vec<PackageOfSet>,
     /// Packages with files of other formats.
     pub(super) foreign: BTreeSet<String>,
+    /// Sources whose packages cannot be used and are missing above, with reasons. An unknown source has the PKGNAME.
+    pub(super) unusable: BTreeMap<String, Arc<ReleaseError>>,
 }
 
 impl SetPackages {
@@ -60,49 +64,88 @@ impl SetPackages {
             path.strip_prefix(top).and_then(|rest| rest.strip_prefix('/')).map(str::to_owned)
         };
         let directory = set.path.join(PACKAGES);
-        let (mut foreign, mut files) = (BTreeSet::new(), Vec::new());
-        for (path, file) in &set.manifest.files {
-            if let Some(name) = below(path, PACKAGES) {
-                files.push((name, file));
+        let mut foreign = BTreeSet::new();
+        let mut locations: BTreeMap<&str, Vec<(PackageFile, &SetFile)>> = BTreeMap::new();
+        for (path, of_set) in &set.manifest.files {
+            if let Some(file) = below(path, PACKAGES) {
+                let (directory, location) = (directory.clone(), of_set.location.clone());
+                let digest = format!("sha256:{}", sha256_text(&of_set.sum));
+                let file = PackageFile { directory, file, digest, location };
+                locations.entry(&of_set.location).or_default().push((file, of_set));
             } else if below(path, FILES).is_some() {
-                foreign.insert(file.package.clone());
+                foreign.insert(of_set.package.clone());
             }
         }
-        let held = AtomicUsize::new(0);
-        let read = side_by_side(cores.max(1), files.len(), || {
-            |at: usize| -> Result<Vec<PackageOfSet>, MakePatchesError> {
-                match (interrupt(), files.get(at)) {
-                    (Some(signal), _) => Err(MakePatchesError::Interrupted(signal)),
-                    (None, Some((name, file))) => {
-                        let digest = format!("sha256:{}", sha256_text(&file.sum));
-                        let (directory, location) = (directory.clone(), file.location.clone());
-                        let of_set = PackageFile { directory, file: name.clone(), digest, location };
-                        let read = read_packages(&of_set, &file.package, file.is_restricted);
-                        let read =
-                            read.map_err(|error| interrupt().map_or(error, MakePatchesError::Interrupted))?;
-                        let bytes = read.first().map_or(0, |package| package.delivered.held());
-                        // Sets of earlier versions have no limit.
-                        if held.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes) > LARGEST_IN_ALL {
-                            return Err(unusable(&of_set.directory.join(name), OverlongPlaces).into());
-                        }
-                        Ok(read)
+        let locations: Vec<(&str, Vec<(PackageFile, &SetFile)>)> = locations.into_iter().collect();
+        let shares = Mutex::new(FairShares::up_to(LARGEST_IN_ALL));
+        let read = side_by_side(cores.max(1), locations.len(), || {
+            |at: usize| -> Result<(), MakePatchesError> {
+                let Some((location, files)) = locations.get(at) else { return Ok(()) };
+                let (mut held, mut own) = (0_usize, Vec::new());
+                for (file, of_set) in files {
+                    let read = read_packages(file, of_set);
+                    if let Some(signal) = interrupt() {
+                        return Err(MakePatchesError::Interrupted(signal));
                     }
-                    (None, None) => Ok(Vec::new()),
+                    let read = match read {
+                        Err(error) if !is_of_package(&error.problem) => return Err(error.into()),
+                        read => read.map_err(Arc::new),
+                    };
+                    let first = read.iter().flatten().next();
+                    held = held.saturating_add(first.map_or(0, |package| package.delivered.held()));
+                    // Sets of earlier versions have no limit.
+                    if held > LARGEST_PLACES {
+                        (held, own) = (0, Vec::new());
+                        break;
+                    }
+                    own.push((&*file.file, read));
                 }
+                shares.lock().unwrap_or_else(PoisonError::into_inner).add(location, held, own);
+                Ok(())
             }
         });
-        let read = read.into_iter().collect::<Result<Vec<_>, _>>()?;
-        let mut packages: Vec<PackageOfSet> = read.into_iter().flatten().collect();
-        packages.sort_by(|one, other| one.pkgname.cmp(&other.pkgname));
-        let deliveries = packages.iter().map(|package| &*package.delivery).collect();
-        let placed = ObjectPlaces::of(base, deliveries, interrupt)
+        read.into_iter().collect::<Result<(), _>>()?;
+        let shares = shares.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let mut read: BTreeMap<&str, Result<Vec<PackageOfSet>, Arc<ReleaseError>>> =
+            shares.into_items().collect();
+        let mut all = Self { directory, packages: Vec::new(), foreign, unusable: BTreeMap::new() };
+        for (file, of_set) in locations.iter().flat_map(|(_, files)| files) {
+            match read.remove(&*file.file).unwrap_or_else(|| Err(overlong(file).into())) {
+                Ok(packages) => all.packages.extend(packages),
+                Err(error) => {
+                    let identities = identify(&file.directory.join(&file.file));
+                    let sources = identities.map(|found| found.into_iter().map(|one| one.source).collect());
+                    let sources: Vec<String> = sources.unwrap_or_else(|_| vec![of_set.package.clone()]);
+                    all.unusable.extend(sources.into_iter().map(|source| (source, error.clone())));
+                }
+            }
+        }
+        all.packages.sort_by(|one, other| one.pkgname.cmp(&other.pkgname));
+        all.place((LARGEST_PLACES, LARGEST_IN_ALL), base, interrupt)?;
+        Ok(all)
+    }
+
+    /// Finds the places of all objects. Leaves out the packages of locations that have too long ones.
+    fn place(
+        &mut self,
+        most: (usize, usize),
+        base: Option<&Root>,
+        interrupt: &(dyn Fn() -> Option<i32> + Sync),
+    ) -> Result<(), MakePatchesError> {
+        let deliveries = self.packages.iter().map(|package| &*package.delivery).collect();
+        let placed = ObjectPlaces::up_to(most, base, deliveries, interrupt)
             .and_then(|places| places.all_objects(interrupt))
             .map_err(MakePatchesError::Interrupted)?;
-        for (package, objects) in packages.iter_mut().zip(placed) {
-            let file = package.file.directory.join(&package.file.file);
-            package.places = objects.map_err(|overlong| unusable(&file, overlong))?.into();
+        for (mut package, objects) in std::mem::take(&mut self.packages).into_iter().zip(placed) {
+            if let Ok(objects) = objects {
+                package.places = objects.into();
+                self.packages.push(package);
+            } else {
+                let error = overlong(&package.file);
+                self.unusable.insert(package.source, error.into());
+            }
         }
-        Ok(Self { directory, packages, foreign })
+        Ok(())
     }
 
     /// Removes packages that deliver a path of the base or of another package, as sets of 0.1 may. Returns the shared
@@ -237,14 +280,30 @@ fn has_scripts(package: &PackageImage) -> bool {
     package.install.keys().any(is_script)
 }
 
-fn read_packages(
-    file: &PackageFile,
-    pkgname: &str,
-    is_restricted: bool,
-) -> Result<Vec<PackageOfSet>, MakePatchesError> {
+/// Returns true if the content of a package is the reason of a problem, and not the machine.
+pub(super) fn is_of_package(problem: &ReleaseProblem) -> bool {
+    match problem {
+        ReleaseProblem::Svr4(problem) => is_of_content(problem),
+        ReleaseProblem::NotFound
+        | ReleaseProblem::Io(_)
+        | ReleaseProblem::Tree(_)
+        | ReleaseProblem::Changed(_) => false,
+        _ => true,
+    }
+}
+
+fn overlong(file: &PackageFile) -> ReleaseError {
+    let problem = ReleaseProblem::BadForm(OverlongPlaces.to_string());
+    ReleaseError { path: file.directory.join(&file.file), problem }
+}
+
+fn read_packages(file: &PackageFile, of_set: &SetFile) -> Result<Vec<PackageOfSet>, ReleaseError> {
     let path = file.directory.join(&file.file);
-    let (_, image) = open_package(&path)?;
-    let delivered = Arc::new(ArchivedObjects::read(&path)?);
+    let failed = |error: SourceError| ReleaseError { path: error.path, problem: error.problem.into() };
+    let (_, image) = open_package(&path).map_err(failed)?;
+    let mut delivered = ArchivedObjects::read(&path).map_err(failed)?;
+    delivered.delivery.owner.clone_from(&file.location);
+    let delivered = Arc::new(delivered);
     let facts = || delivered.files.iter().map(|(_, file)| &*file.facts);
     let provides: BTreeSet<_> = facts().flat_map(provided_features).collect();
     let requires: BTreeSet<_> = facts().flat_map(needed_features).collect();
@@ -252,14 +311,18 @@ fn read_packages(
     let packages = identities.map(|identity| {
         let of_image = image.packages.iter().find(|package| package.params.text("PKG") == identity.name);
         PackageOfSet {
-            pkgname: pkgname.to_owned(),
+            pkgname: of_set.package.clone(),
             pkg: identity.name,
             arch: identity.arch,
             source: identity.source,
-            is_restricted,
+            is_restricted: of_set.is_restricted,
             is_scripted: of_image.is_none_or(has_scripts),
             file: file.clone(),
-            delivery: of_image.map(Delivery::of).unwrap_or_default().into(),
+            delivery: Delivery {
+                owner: file.location.clone(),
+                ..of_image.map(Delivery::of).unwrap_or_default()
+            }
+            .into(),
             places: Arc::default(),
             delivered: delivered.clone(),
             provides: provides.clone(),
@@ -303,14 +366,92 @@ pub(super) mod made_up {
     }
 
     pub(in crate::patches) fn set(packages: Vec<PackageOfSet>) -> SetPackages {
-        SetPackages { directory: "/".into(), packages, foreign: BTreeSet::new() }
+        SetPackages { directory: "/".into(), packages, foreign: BTreeSet::new(), unusable: BTreeMap::new() }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
+    use patchadm_bulk_values::result::KeyInputs;
+    use patchadm_inputs::sign::sha256;
+
     use super::*;
     use crate::patches::packages::made_up::{package, set};
+    use crate::set::SetManifest;
+    use crate::set::tests::package as write_package;
+
+    #[test]
+    fn a_package_that_cannot_be_used_is_missing_alone_and_its_reason_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("set");
+        fs::create_dir_all(path.join(PACKAGES)).unwrap();
+        let mut files = BTreeMap::new();
+        let settings = vec![b'#'; 100_000];
+        for (name, delivered, bytes) in [
+            ("big", "/etc/ld.so.conf.d/big.conf", &*settings),
+            ("damaged", "/opt/damaged", &b"1"[..]),
+            ("fine", "/opt/fine", &b"1"[..]),
+        ] {
+            let stream = path.join(PACKAGES).join(format!("{name}.pkg"));
+            write_package(dir.path(), name, "1", &[(delivered, bytes)], &stream);
+            if name == "damaged" {
+                fs::write(&stream, "no package").unwrap();
+            }
+            let file = SetFile {
+                run: 1,
+                key: KeyInputs::new().key(),
+                package: format!("{name}-1"),
+                location: format!("x/{name}"),
+                is_restricted: false,
+                sum: sha256(&fs::read(&stream).unwrap()),
+            };
+            files.insert(format!("{PACKAGES}/{name}.pkg"), file);
+        }
+        let set = EarlierSet { path, manifest: SetManifest { set: 1, date: String::new(), files } };
+        let read = SetPackages::read((&set, None), 2, &|| None).unwrap();
+        let owners: Vec<(&str, &str)> =
+            read.packages.iter().map(|package| (&*package.pkg, &*package.delivery.owner)).collect();
+        assert_eq!(owners, [("fine", "x/fine")]);
+        assert_eq!(read.packages[0].delivered.delivery.owner, "x/fine");
+        let unusable: Vec<&str> = read.unusable.keys().map(String::as_str).collect();
+        assert_eq!(unusable, ["big", "damaged-1"], "the source of a damaged one is unknown");
+        let why = read.unusable["big"].to_string();
+        assert!(why.contains("the settings of loaders have more than 65536 bytes: remove comments"), "{why}");
+        let ended = SetPackages::read((&set, None), 2, &|| Some(15));
+        assert!(matches!(ended, Err(MakePatchesError::Interrupted(15))), "{ended:?}");
+    }
+
+    #[test]
+    fn many_small_packages_of_one_location_with_places_behind_a_long_link_are_missing_and_no_others() {
+        let path = |text: &str| ObjectPath::new(text.as_bytes()).unwrap();
+        let with = |name: &str, location: &str, count: usize, target: &str| {
+            let top = format!("/opt/{name}");
+            let paths = (0..count).map(|n| (path(&format!("{top}/{n}")), PathKind::Other)).collect();
+            let delivery = Delivery {
+                owner: location.to_owned(),
+                paths,
+                links: vec![(path(&top), target.as_bytes().into())],
+                packages: BTreeSet::from([name.to_owned()]),
+                ..Delivery::default()
+            };
+            PackageOfSet { delivery: delivery.into(), ..package(name, &[], &[]) }
+        };
+        let far = format!("/{}", "n".repeat(255));
+        let mut set = set(vec![
+            with("evil1", "x/evil", 20, &far),
+            with("evil2", "x/evil", 20, &far),
+            with("evil3", "x/evil", 20, &far),
+            with("one", "x/one", 60, "two"),
+        ]);
+        set.place((1 << 20, 24_000), None, &|| None).unwrap();
+        let there: Vec<&str> = set.packages.iter().map(|package| &*package.pkg).collect();
+        assert_eq!((there, set.packages[0].places.is_empty()), (vec!["one"], false));
+        assert_eq!(set.unusable.keys().collect::<Vec<_>>(), ["evil1", "evil2", "evil3"]);
+        let why = set.unusable["evil1"].to_string();
+        assert!(why.starts_with("/evil1.pkg: the paths of its location"), "{why}");
+    }
 
     #[test]
     fn a_package_is_found_by_name_and_architecture_and_the_first_one_counts() {

@@ -1,10 +1,9 @@
 //! Trials of patches: lint, a trial alone over the source's released packages, a trial together over the released set.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::ffi::OsString;
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -16,20 +15,22 @@ use patchadm_bulk_values::report::UnmetLibrary;
 use patchadm_core::namespaces::EnclosureEnd;
 use patchadm_making::delta::{MadePatch, PatchToTry, PatchTrials, TrialFailure, TriedPatches, TriedTogether};
 use patchadm_making::lint::{LintCode, LintFinding, LintInput, Severity, lint};
-use patchadm_making::release::{Release, open};
-use patchadm_rootfs::{Dir, NewTree, WorkMeter};
+use patchadm_making::release::{Release, ReleaseError, ReleasePackage, open_packages, set_entries};
+use patchadm_rootfs::{Dir, NewTree, side_by_side};
 use patchadm_svr4::package::Mode;
 
 use super::PatchesRequest;
-use super::inside::{LOWER, PACKAGES, TOUCHED, TrialDifference, TrialOrder, TrialResult, TrialStep};
-use super::packages::{PackageOfSet, PathHolders, SetPackages};
+use super::inside::{
+    LOWER, OwnPackages, PACKAGES, TOUCHED, TrialDifference, TrialOrder, TrialResult, TrialStep,
+};
+use super::packages::{PackageOfSet, PathHolders, SetPackages, is_of_package};
 use super::units::{LibraryChanges, PatchUnits};
 use crate::name_list::first_names;
 use crate::sandbox::{
     BuildRoot, BuildUser, SandboxCommand, SandboxEnd, SandboxLimits, StopCause, TaskLog, environment,
     installer,
 };
-use crate::set::{BaseLibraries, SetError, unmet_in_files};
+use crate::set::{BaseLibraries, SetError, unmet_in};
 use crate::task::installing::{
     InstallWay, POLICY, POLICY_FILE, PackageFile, ROOM, installed_set, stopped_while,
 };
@@ -52,6 +53,8 @@ pub(super) struct BulkTrials<'a> {
     pub(super) apart: OnceLock<Result<BTreeMap<String, String>, TrialFailure>>,
     /// Conflicting sources, found by the common trial.
     pub(super) spoilers: Mutex<BTreeMap<String, String>>,
+    /// Libraries that released packages lack without any patch. Computed on first use.
+    pub(super) lacking: OnceLock<Result<Vec<UnmetLibrary>, TrialFailure>>,
 }
 
 impl PatchTrials for BulkTrials<'_> {
@@ -67,18 +70,19 @@ impl PatchTrials for BulkTrials<'_> {
         };
         let patches: Vec<&MadePatch> = patch.required.iter().chain([&own]).collect();
         let sources: BTreeSet<&str> = patches.iter().map(|patch| patch.source.as_str()).collect();
-        self.trial(patches, &sources, &self.released.with_needs(&sources)).run(self.request)
+        self.trial(vec![patches], &sources, &self.released.with_needs(&sources)).run(self.request)
     }
 
     fn try_together(&self, patches: &[MadePatch]) -> TriedTogether {
+        let units = PatchUnits::of(patches, self.libraries, self.released);
         let mut log = Vec::new();
         loop {
-            let tried = self.try_all(&patches.iter().collect::<Vec<_>>());
+            let tried = self.try_all(&units.first(units.len()));
             log.extend_from_slice(&tried.log);
             let Err(TrialFailure::Patch(reason)) = &tried.end else {
                 return together(log, tried.end, BTreeMap::new());
             };
-            let guilty = match self.guilty_of(patches, reason) {
+            let guilty = match self.guilty_of(&units, reason) {
                 Ok(guilty) => guilty,
                 Err(failure) => return together(log, Err(failure), BTreeMap::new()),
             };
@@ -187,10 +191,8 @@ impl BulkTrials<'_> {
         let reason = match found {
             Misfit::Refused(_, how) => {
                 let before = packages.get(..good).unwrap_or_default();
-                if let Some((spoiler, changed)) = self.spoiler_of(guilty, before)? {
-                    let changes =
-                        changed.map(|path| format!("changes {path}, which no package delivers, and "));
-                    let does = format!("{}keeps {name} from being installed", changes.unwrap_or_default());
+                if let Some((spoiler, changes)) = self.spoiler_of(guilty, before)? {
+                    let does = format!("{changes}keeps {name} from being installed");
                     return Ok(Some((spoiler, format!("{} {does}: {how}", spoiler.pkgname))));
                 }
                 format!("{name} cannot be installed with the other packages: {how}")
@@ -210,12 +212,12 @@ impl BulkTrials<'_> {
 
     /// Finds the earlier package that prevents the installation of one, and the object that it changes outside the places
     /// of packages. Returns `None` if that one fails alone too. One with scripts may also fail on purpose, so the earlier
-    /// package must have changed such an object.
+    /// package must change such an object, or fail.
     fn spoiler_of<'s>(
         &self,
         package: &'s PackageOfSet,
         before: &[&'s PackageOfSet],
-    ) -> Result<Option<(&'s PackageOfSet, Option<String>)>, TrialFailure> {
+    ) -> Result<Option<(&'s PackageOfSet, String)>, TrialFailure> {
         let own = self.released.with_needs(&BTreeSet::from([&*package.source]));
         let fits_behind = |count: usize| -> Result<bool, TrialFailure> {
             let kept = before
@@ -231,33 +233,35 @@ impl BulkTrials<'_> {
         let place = first_that_fails(before.len(), fits_behind)?;
         let Some(spoiler) = before.get(place).copied() else { return Ok(None) };
         if !package.is_scripted {
-            return Ok(Some((spoiler, None)));
+            return Ok(Some((spoiler, String::new())));
         }
-        let changed = self.changed_outside(before.get(..=place).unwrap_or_default(), &spoiler.source)?;
-        Ok(changed.map(|path| (spoiler, Some(path))))
+        let spoils = self.spoils(before.get(..=place).unwrap_or_default(), &spoiler.source)?;
+        Ok(spoils.map(|changes| (spoiler, changes)))
     }
 
-    /// Returns an object outside the places of packages that a source's package changes when these are installed.
-    fn changed_outside(
-        &self,
-        installed: &[&PackageOfSet],
-        source: &str,
-    ) -> Result<Option<String>, TrialFailure> {
+    /// Tells what a source's package changes outside the places of packages when these are installed. The text is empty if
+    /// the package fails, as it did not before.
+    fn spoils(&self, installed: &[&PackageOfSet], source: &str) -> Result<Option<String>, TrialFailure> {
         for (at, package) in installed.iter().enumerate() {
             if package.source == source && package.is_scripted {
                 let files = files_of(installed.iter().take(at + 1).copied());
                 let failure = installation_failure(self.request, &files, InstallWay::Watched)?;
-                if let Some(found) = failure.filter(|failure| failure.cause == FailureCause::Check) {
-                    return Ok(Some(found.detail));
+                match failure {
+                    Some(found) if found.cause == FailureCause::Check => {
+                        let path = found.detail;
+                        return Ok(Some(format!("changes {path}, which no package delivers, and ")));
+                    }
+                    Some(found) if is_of_file(&found, &package.file) => return Ok(Some(String::new())),
+                    _ => {}
                 }
             }
         }
         Ok(None)
     }
 
-    fn try_all(&self, patches: &[&MadePatch]) -> TriedPatches {
+    fn try_all(&self, units: &[&[&MadePatch]]) -> TriedPatches {
         match self.sources_together() {
-            Ok(over) => self.try_over(patches, &over),
+            Ok(over) => self.try_over(units, &over),
             Err(failure) => TriedPatches { log: format!("{failure}\n").into_bytes(), end: Err(failure) },
         }
     }
@@ -269,84 +273,86 @@ impl BulkTrials<'_> {
         Ok(all.filter(|source| !apart.contains_key(*source)).collect())
     }
 
-    fn try_over(&self, patches: &[&MadePatch], over: &BTreeSet<&str>) -> TriedPatches {
-        let sources: BTreeSet<&str> = patches.iter().map(|patch| patch.source.as_str()).collect();
+    fn try_over(&self, units: &[&[&MadePatch]], over: &BTreeSet<&str>) -> TriedPatches {
+        let patches = units.iter().copied().flatten();
+        let sources: BTreeSet<&str> = patches.map(|patch| patch.source.as_str()).collect();
         if let Err(failure) = self.must_be_met(&sources) {
             return TriedPatches { log: format!("{failure}\n").into_bytes(), end: Err(failure) };
         }
-        self.trial_over(patches, over).run(self.request)
+        self.trial_over(units, over).run(self.request)
     }
 
-    fn trial_over<'p>(&self, patches: &[&'p MadePatch], over: &BTreeSet<&str>) -> SandboxTrial<'p> {
-        let sources = patches.iter().map(|patch| patch.source.as_str());
+    fn trial_over<'p>(&self, units: &[&[&'p MadePatch]], over: &BTreeSet<&str>) -> SandboxTrial<'p> {
+        let sources = units.iter().copied().flatten().map(|patch| patch.source.as_str());
         let over: BTreeSet<&str> = over.iter().copied().chain(sources).collect();
-        self.trial(patches.to_vec(), &over, &self.released.with_needs(&over))
+        self.trial(self.commands(units), &over, &self.released.with_needs(&over))
     }
 
-    /// Finds why a common trial failed: the last unit of the shortest failing prefix, unless a released package or another
-    /// unit keeps it from passing. A unit with scripts may also fail on purpose, so the other one must have changed objects
-    /// outside the places of packages.
-    fn guilty_of(&self, patches: &[MadePatch], reason: &str) -> Result<Guilty, TrialFailure> {
-        let units = PatchUnits::of(patches, self.libraries, self.released);
+    /// Returns the patches of each command. A unit with scripts has one of its own, in any trial: its scripts cannot tell
+    /// which units follow, and a failure is its own.
+    fn commands<'p>(&self, units: &[&[&'p MadePatch]]) -> Vec<Vec<&'p MadePatch>> {
+        let scripted = self.scripted_sources();
+        let (mut commands, mut is_open): (Vec<Vec<&MadePatch>>, bool) = (Vec::new(), false);
+        for unit in units {
+            let is_plain = !unit.iter().any(|patch| scripted.contains(&*patch.source));
+            match commands.last_mut().filter(|_| is_open && is_plain) {
+                Some(command) => command.extend_from_slice(unit),
+                None => commands.push(unit.to_vec()),
+            }
+            is_open = is_plain;
+        }
+        commands
+    }
+
+    fn scripted_sources(&self) -> HashSet<&str> {
+        let packages = self.released.packages.iter().chain(&self.newest.packages);
+        packages.filter(|package| package.is_scripted).map(|package| &*package.source).collect()
+    }
+
+    /// Finds why a common trial failed: a released package, or else one of the units.
+    fn guilty_of(&self, units: &PatchUnits<'_>, reason: &str) -> Result<Guilty, TrialFailure> {
         let last = first_that_fails(units.len(), |count| self.passes(&units.first(count)))?;
         if !self.passes(&units.with_required(last))? {
             // Patches without code would also fail there.
-            let is_plain = |at: &usize| !self.is_scripted(&units.with_required(*at));
+            let is_plain = |at: &usize| !self.is_scripted(&units.with_required(*at).concat());
             let plain = (0..units.len()).find(is_plain).filter(|_| !is_plain(&last));
             for at in plain.into_iter().chain([last]) {
                 if let Some(found) = self.released_guilty(&units.with_required(at))? {
                     return Ok(found);
                 }
             }
-        } else if last > 0 {
-            let passes_behind = |count: usize| self.passes(&units.first_with(count, last));
-            let other = first_that_fails(last, passes_behind)?;
-            let is_plain = !self.is_scripted(units.unit(last));
-            if self.is_scripted(units.unit(other))
-                && (is_plain || self.changes_outside(&units, other, last)?)
-            {
-                let kept: Vec<&str> = units.unit(last).iter().map(|patch| &*patch.id).collect();
-                let how = format!("it keeps {} from passing: {reason}", kept.join(", "));
-                return Ok(guilty_patches(units.unit(other), &how));
-            }
         }
-        Ok(guilty_patches(units.unit(last), &format!("it fails together with the others: {reason}")))
+        let (guilty, kept) = guilty_unit(units, last, self)?;
+        let how = match kept {
+            None => format!("it fails together with the others: {reason}"),
+            Some(kept) => {
+                let kept: Vec<&str> = units.unit(kept).iter().map(|patch| &*patch.id).collect();
+                format!("it keeps {} from passing: {reason}", kept.join(", "))
+            }
+        };
+        Ok(guilty_patches(units.unit(guilty), &how))
     }
 
-    /// True if a unit, after those before it, changes objects outside the places of packages. Its scripts also see the
-    /// patches of a later unit, which are not applied.
-    fn changes_outside(&self, units: &PatchUnits<'_>, at: usize, later: usize) -> Result<bool, TrialFailure> {
-        let (mut patches, mut watched) = (Vec::new(), 0..0);
-        for (part, is_watched) in
-            [(units.first(at), false), (units.unit(at).to_vec(), true), (units.with_required(later), false)]
-        {
-            let begin = patches.len();
-            for patch in part {
-                if !patches.iter().any(|other: &&MadePatch| other.id == patch.id) {
-                    patches.push(patch);
-                }
-            }
-            if is_watched {
-                watched = begin..patches.len();
-            }
-        }
-        let trial = self.trial_over(&patches, &self.sources_together()?);
-        match (SandboxTrial { watched: Some(watched), ..trial }).run(self.request).end {
-            Ok(()) => Ok(false),
-            Err(TrialFailure::Patch(_)) => Ok(true),
-            Err(failure) => Err(failure),
-        }
+    /// Returns the command of a unit, with its packages.
+    fn watched(&self, commands: &[Vec<&MadePatch>], unit: &[&MadePatch]) -> Option<WatchedCommand> {
+        let is_own = |package: &&PackageOfSet| unit.iter().any(|patch| patch.source == package.source);
+        let own = || self.released.packages.iter().chain(&self.newest.packages).filter(is_own);
+        Some(WatchedCommand {
+            number: commands.iter().position(|command| command == unit)?,
+            files: files_of(own()),
+            names: own().map(|package| package.pkg.clone()).collect(),
+        })
     }
 
-    /// Returns released packages that make a unit fail over the whole set.
-    fn released_guilty(&self, unit: &[&MadePatch]) -> Result<Option<Guilty>, TrialFailure> {
-        let all = self.sources_together()?;
-        let own: BTreeSet<&str> = unit.iter().map(|patch| &*patch.source).collect();
+    /// Returns released packages that make units fail over the whole set.
+    fn released_guilty(&self, units: &[&[&MadePatch]]) -> Result<Option<Guilty>, TrialFailure> {
+        let (all, patches) = (self.sources_together()?, units.concat());
+        let own: BTreeSet<&str> = patches.iter().map(|patch| &*patch.source).collect();
         let order = sources_in_order(&self.released.with_needs(&all), &own);
         let mut how = String::new();
         let mut passes_over = |count: usize| {
             let over = order.iter().take(count).copied().collect();
-            match self.try_over(unit, &over).end {
+            match self.try_over(units, &over).end {
                 Ok(()) => Ok(true),
                 Err(TrialFailure::Patch(reason)) => {
                     how = reason;
@@ -360,32 +366,17 @@ impl BulkTrials<'_> {
         }
         let place = first_that_fails(order.len(), passes_over)?;
         let Some(source) = order.get(place).copied() else { return Ok(None) };
-        if self.is_scripted(unit) {
+        if self.is_scripted(&patches) {
             let over: BTreeSet<&str> = order.iter().take(place + 1).copied().chain(own).collect();
             let installed: Vec<&PackageOfSet> =
                 first_of_files(self.released.with_needs(&over).into_iter()).collect();
-            if self.changed_outside(&installed, source)?.is_none() {
+            if self.spoils(&installed, source)?.is_none() {
                 return Ok(None);
             }
         }
-        let kept: Vec<&str> = unit.iter().map(|patch| &*patch.id).collect();
+        let kept: Vec<&str> = patches.iter().map(|patch| &*patch.id).collect();
         let reason = format!("its released package keeps {} from passing: {how}", kept.join(", "));
         Ok(Some(Guilty::Released(source.to_owned(), reason)))
-    }
-
-    fn passes(&self, patches: &[&MadePatch]) -> Result<bool, TrialFailure> {
-        match self.try_all(patches).end {
-            Ok(()) => Ok(true),
-            Err(TrialFailure::Patch(_)) => Ok(false),
-            Err(failure) => Err(failure),
-        }
-    }
-
-    fn is_scripted(&self, patches: &[&MadePatch]) -> bool {
-        let packages = || self.released.packages.iter().chain(&self.newest.packages);
-        patches
-            .iter()
-            .any(|patch| packages().any(|package| package.source == patch.source && package.is_scripted))
     }
 
     fn look_at(&self, patch: &PatchToTry<'_>) -> Result<(), TrialFailure> {
@@ -401,11 +392,11 @@ impl BulkTrials<'_> {
 
     fn trial<'p>(
         &self,
-        patches: Vec<&'p MadePatch>,
+        commands: Vec<Vec<&'p MadePatch>>,
         compared: &BTreeSet<&str>,
         installed: &[&PackageOfSet],
     ) -> SandboxTrial<'p> {
-        let patched: BTreeSet<&str> = patches.iter().map(|patch| patch.source.as_str()).collect();
+        let patched: BTreeSet<&str> = commands.iter().flatten().map(|patch| patch.source.as_str()).collect();
         let released = self.released.packages.iter().filter(|package| compared.contains(&*package.source));
         let released: Vec<&PackageOfSet> = released.collect();
         let newest = self.newest.by_name();
@@ -414,23 +405,27 @@ impl BulkTrials<'_> {
             expected: files_of(expected),
             released: files_of(released.iter().copied()),
             installed: files_of(installed.iter().copied()),
-            patches,
+            commands,
             watched: None,
+            seen: Cell::default(),
         }
     }
 
-    /// Checks that all libraries are found once these sources are patched.
+    /// Checks that all libraries are found once these sources are patched, except those that packages lack anyway.
     fn must_be_met(&self, patched: &BTreeSet<&str>) -> Result<(), TrialFailure> {
+        let lacking = self.lacking.get_or_init(|| self.unmet(&BTreeSet::new()));
+        let lacking = lacking.as_ref().map_err(Clone::clone)?;
+        let mut unmet = self.unmet(patched)?;
+        unmet.retain(|one| !lacking.contains(one));
+        if unmet.is_empty() { Ok(()) } else { Err(TrialFailure::Patch(unmet_text(&unmet))) }
+    }
+
+    fn unmet(&self, patched: &BTreeSet<&str>) -> Result<Vec<UnmetLibrary>, TrialFailure> {
         let newest = self.newest.by_name();
         let packages = self.released.packages.iter().map(|package| expected(&newest, package, patched));
-        let files: BTreeSet<(&str, PathBuf)> = packages
-            .map(|package| (package.pkgname.as_str(), package.file.directory.join(&package.file.file)))
-            .collect();
-        let files: Vec<_> = files.into_iter().collect();
-        let unmet = unmet_in_files(&files, self.libraries_of_base, self.request.interrupt);
-        match unmet {
-            Ok(unmet) if unmet.is_empty() => Ok(()),
-            Ok(unmet) => Err(TrialFailure::Patch(unmet_text(&unmet))),
+        let delivered = first_of_files(packages).map(|package| (&*package.pkgname, &*package.delivered));
+        match unmet_in(delivered.collect(), self.libraries_of_base, self.request.interrupt) {
+            Ok(unmet) => Ok(unmet),
             Err(SetError::Interrupted(signal)) => Err(TrialFailure::Interrupted(signal)),
             Err(error) => Err(TrialFailure::Machine(error.to_string())),
         }
@@ -444,6 +439,91 @@ fn expected<'s>(
 ) -> &'s PackageOfSet {
     let newest = newest.get(&(&*released.pkg, &*released.arch)).copied();
     newest.filter(|_| patched.contains(&*released.source)).unwrap_or(released)
+}
+
+/// Trials of units in the search for the guilty one.
+trait UnitTrials {
+    fn passes(&self, tried: &[&[&MadePatch]]) -> Result<bool, TrialFailure>;
+
+    /// Tries the same again, and looks at the changes of one unit. Returns the number of a failing unit, if it is known.
+    fn watch(&self, units: &PatchUnits<'_>, tried: &[&[&MadePatch]], at: usize)
+    -> Result<Seen, TrialFailure>;
+
+    fn is_scripted(&self, unit: &[&MadePatch]) -> bool;
+}
+
+impl UnitTrials for BulkTrials<'_> {
+    fn passes(&self, tried: &[&[&MadePatch]]) -> Result<bool, TrialFailure> {
+        match self.try_all(tried).end {
+            Ok(()) => Ok(true),
+            Err(TrialFailure::Patch(_)) => Ok(false),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    fn watch(
+        &self,
+        units: &PatchUnits<'_>,
+        tried: &[&[&MadePatch]],
+        at: usize,
+    ) -> Result<Seen, TrialFailure> {
+        let mut trial = self.trial_over(tried, &self.sources_together()?);
+        trial.watched = self.watched(&trial.commands, units.unit(at));
+        match trial.result(self.request).1 {
+            Ok(_) | Err(TrialFailure::Patch(_)) => {}
+            Err(failure) => return Err(failure),
+        }
+        let Seen::Fails(number) = trial.seen.get() else { return Ok(trial.seen.get()) };
+        let command = trial.commands.get(number).map(Vec::as_slice).unwrap_or_default();
+        let unit = (0..units.len()).find(|at| units.unit(*at) == command);
+        Ok(unit.map_or(Seen::Nothing, Seen::Fails))
+    }
+
+    fn is_scripted(&self, unit: &[&MadePatch]) -> bool {
+        let scripted = self.scripted_sources();
+        unit.iter().any(|patch| scripted.contains(&*patch.source))
+    }
+}
+
+/// Finds the unit because of which the first ones up to `last` fail, and the unit that it keeps from passing.
+///
+/// A unit may fail on purpose, because of what it sees. So another one without which it passes is guilty only if it changes
+/// what is not its own, or if the failing one has no scripts. The failing one need not be `last`, which others see too.
+fn guilty_unit(
+    units: &PatchUnits<'_>,
+    last: usize,
+    trials: &dyn UnitTrials,
+) -> Result<(usize, Option<usize>), TrialFailure> {
+    // Units that the failure needs; `others` first units may be more of them.
+    let (mut failing, mut kept, mut others) = (last, vec![last], last);
+    loop {
+        let alone = units.first_with(0, &kept);
+        if others == 0 || !trials.passes(&alone)? {
+            return Ok(match trials.watch(units, &alone, failing)? {
+                Seen::Fails(at) => (at, None),
+                Seen::Changes | Seen::Nothing => (failing, None),
+            });
+        }
+        let other = first_that_fails(others, |count| trials.passes(&units.first_with(count, &kept)))?;
+        if trials.is_scripted(units.unit(other)) {
+            let tried = units.first_with(other + 1, &kept);
+            match trials.watch(units, &tried, other)? {
+                Seen::Changes => return Ok((other, Some(failing))),
+                Seen::Fails(at) if !kept.contains(&at) => {
+                    // Its backout may fail because of what a later one has changed.
+                    if trials.watch(units, &tried, failing)? == Seen::Changes {
+                        return Ok((failing, Some(at)));
+                    }
+                    kept.push(at);
+                    failing = at;
+                }
+                Seen::Fails(_) | Seen::Nothing if trials.is_scripted(units.unit(failing)) => {}
+                Seen::Fails(_) | Seen::Nothing => return Ok((other, Some(failing))),
+            }
+        }
+        kept.push(other);
+        others = other;
+    }
 }
 
 fn guilty_patches(patches: &[&MadePatch], reason: &str) -> Guilty {
@@ -498,13 +578,28 @@ impl LintBase {
         Self { directory: directory.to_owned(), cores, syntax, base: OnceLock::new() }
     }
 
+    /// Opens all packages that can be used.
+    fn open(&self) -> Result<Release, ReleaseError> {
+        let entries = set_entries(&self.directory)?;
+        let opened = side_by_side(self.cores.max(1), entries.len(), || {
+            |at: usize| {
+                let entry = entries.get(at..=at).unwrap_or_default();
+                match open_packages("the released set", entry, 1, &|_| true) {
+                    Ok(release) => Ok(release.packages),
+                    Err(error) if is_of_package(&error.problem) => Ok(Vec::new()),
+                    Err(error) => Err(error),
+                }
+            }
+        });
+        let opened = opened.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let mut packages: Vec<ReleasePackage> = opened.into_iter().flatten().collect();
+        packages.sort_by(|one, other| (&one.name, &one.arch).cmp(&(&other.name, &other.arch)));
+        Ok(Release { name: format!("set:{}", self.directory.display()), packages })
+    }
+
     /// Returns the lint errors of a patch. `may_take_away` allows removed libraries. The outer error is the machine's.
     pub(super) fn look_at(&self, patch: &Path, may_take_away: bool) -> Result<Result<(), String>, String> {
-        let base = self.base.get_or_init(|| {
-            let mut operand = OsString::from("set:");
-            operand.push(&self.directory);
-            open(&operand, self.cores, &WorkMeter::default()).map_err(|error| error.to_string())
-        });
+        let base = self.base.get_or_init(|| self.open().map_err(|error| error.to_string()));
         let base = base.as_ref().map_err(Clone::clone)?;
         let input = LintInput { base: Some(base), depot: &[], syntax: &self.syntax };
         let linted = match lint(patch, &input) {
@@ -537,14 +632,32 @@ const LARGEST_LOG: u64 = 4 << 20;
 
 const LONGEST_RESULT: u64 = 1 << 20;
 
-/// Patches to try in one sandbox. Without patches, the installed packages are compared.
+/// Patches to try in one tree. Without patches, the installed packages are compared.
 pub(super) struct SandboxTrial<'a> {
-    pub(super) patches: Vec<&'a MadePatch>,
-    /// Only adds the patches before these and then these. It fails if these change objects outside the places of packages.
-    pub(super) watched: Option<Range<usize>>,
+    /// The patches of each command: added in this order, removed in the reverse one.
+    pub(super) commands: Vec<Vec<&'a MadePatch>>,
+    pub(super) watched: Option<WatchedCommand>,
+    pub(super) seen: Cell<Seen>,
     pub(super) installed: Vec<PackageFile>,
     pub(super) released: Vec<PackageFile>,
     pub(super) expected: Vec<PackageFile>,
+}
+
+/// A command whose changes are looked at, and its packages.
+pub(super) struct WatchedCommand {
+    number: usize,
+    files: Vec<PackageFile>,
+    names: BTreeSet<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Seen {
+    #[default]
+    Nothing,
+    /// The watched command changes what is not its own.
+    Changes,
+    /// The command with this number fails, or ends the trial.
+    Fails(usize),
 }
 
 impl SandboxTrial<'_> {
@@ -596,6 +709,7 @@ impl SandboxTrial<'_> {
     }
 
     fn run_in(&self, request: &PatchesRequest<'_>, place: &TaskPlace) -> Result<TrialResult, TrialStop> {
+        self.seen.set(Seen::Nothing);
         let mut log = TaskLog::begin(place.dir.create(b"trial.log")?, Some(LARGEST_LOG));
         let layer = install(request, place, (&self.installed, InstallWay::Each), &mut log)?;
         let lower: Vec<PathBuf> = layer.into_iter().chain([request.base.0.layer.clone()]).collect();
@@ -605,30 +719,60 @@ impl SandboxTrial<'_> {
         NewTree::below(upper.again()?).write(POLICY_FILE.as_bytes(), POLICY.as_bytes(), Mode::of(0o644))?;
         let limits = SandboxLimits::of(&request.work.conf.limits).with_room(Self::room(place)?);
         let mut trial = RunningTrial { request, place, root, order, limits, log, took: Duration::ZERO };
-        if self.patches.is_empty() {
+        if self.commands.is_empty() {
             return Ok(trial.judge(TrialStep::Installed, None)?.0);
-        }
-        let files: Vec<String> = files.iter().map(|file| format!("{PACKAGES}/{file}")).collect();
-        if let Some(watched) = &self.watched {
-            let earlier = files.get(..watched.start).unwrap_or_default();
-            return trial.watch(earlier, files.get(watched.clone()).unwrap_or_default());
         }
         let (seen, before) = trial.judge(TrialStep::Before, None)?;
         if seen.failure.is_some() {
             return Ok(seen);
         }
-        if let Some(how) = trial.call("add", &files)? {
-            return Ok(TrialResult::failed(format!("it cannot be applied: {how}")));
+        for (number, files) in files.iter().enumerate() {
+            if let Some(failed) = self.step(&mut trial, number, ("add", "applied"), files)? {
+                return Ok(failed);
+            }
         }
         let (added, _) = trial.judge(TrialStep::Added, None)?;
         if added.failure.is_some() {
             return Ok(added);
         }
-        let ids: Vec<String> = self.patches.iter().map(|patch| patch.id.clone()).collect();
-        if let Some(how) = trial.call("remove", &ids)? {
-            return Ok(TrialResult::failed(format!("it cannot be removed: {how}")));
+        for (number, patches) in self.commands.iter().enumerate().rev() {
+            let ids: Vec<String> = patches.iter().map(|patch| patch.id.clone()).collect();
+            if let Some(failed) = self.step(&mut trial, number, ("remove", "removed"), &ids)? {
+                return Ok(failed);
+            }
         }
         Ok(trial.judge(TrialStep::Removed, Some(before))?.0)
+    }
+
+    /// Runs a command. Returns the result of the trial if that ends with it.
+    fn step(
+        &self,
+        trial: &mut RunningTrial<'_>,
+        number: usize,
+        (verb, done): (&str, &str),
+        operands: &[String],
+    ) -> Result<Option<TrialResult>, TrialStop> {
+        let mut before = None;
+        if self.watched.as_ref().is_some_and(|watched| watched.number == number) {
+            let (seen, state) = trial.judge(TrialStep::Before, None)?;
+            if seen.failure.is_some() {
+                return Ok(Some(seen));
+            }
+            before = Some(state);
+        }
+        self.seen.set(Seen::Fails(number));
+        if let Some(how) = trial.call(verb, operands)? {
+            return Ok(Some(TrialResult::failed(format!("it cannot be {done}: {how}"))));
+        }
+        if before.is_some() {
+            let (changed, _) = trial.judge(TrialStep::Outside, before)?;
+            if changed.failure.is_some() {
+                self.seen.set(Seen::Changes);
+                return Ok(Some(changed));
+            }
+        }
+        self.seen.set(Seen::Nothing);
+        Ok(None)
     }
 
     /// Returns the disk space for replaced and saved files.
@@ -642,23 +786,33 @@ impl SandboxTrial<'_> {
         Ok(bytes)
     }
 
-    /// Puts patches and packages into the trial directory. Returns the judge's order and the patch files.
-    fn put_packages(&self, place: &TaskPlace, layers: usize) -> Result<(TrialOrder, Vec<String>), StepError> {
+    /// Puts patches and packages into the trial directory. Returns the judge's order and the patch files of each command.
+    fn put_packages(
+        &self,
+        place: &TaskPlace,
+        layers: usize,
+    ) -> Result<(TrialOrder, Vec<Vec<String>>), StepError> {
         let to = place.empty("packages")?;
-        let mut patches = Vec::new();
+        let (mut patches, mut number) = (Vec::new(), 0);
         let mut order = TrialOrder {
             step: TrialStep::Installed,
             expected: Vec::new(),
             released: Vec::new(),
+            own: OwnPackages::default(),
             has_owners: rustix::process::geteuid().is_root(),
             layers,
         };
-        for (number, patch) in self.patches.iter().enumerate() {
-            let name = patch.path.file_name().unwrap_or_default().to_string_lossy();
-            let file = format!("patch{number}-{name}");
-            let from = Dir::of_host(patch.path.parent().unwrap_or(Path::new("/")))?;
-            copy_file(&from, name.as_bytes(), &to, file.as_bytes())?;
-            patches.push(file);
+        for command in &self.commands {
+            let mut files = Vec::new();
+            for patch in command {
+                let name = patch.path.file_name().unwrap_or_default().to_string_lossy();
+                let file = format!("patch{number}-{name}");
+                let from = Dir::of_host(patch.path.parent().unwrap_or(Path::new("/")))?;
+                copy_file(&from, name.as_bytes(), &to, file.as_bytes())?;
+                files.push(format!("{PACKAGES}/{file}"));
+                number += 1;
+            }
+            patches.push(files);
         }
         for (kind, packages, files) in
             [("new", &self.expected, &mut order.expected), ("old", &self.released, &mut order.released)]
@@ -666,9 +820,13 @@ impl SandboxTrial<'_> {
             for (number, package) in packages.iter().enumerate() {
                 let file = format!("{kind}{number}.pkg");
                 copy_file(&Dir::of_host(&package.directory)?, package.file.as_bytes(), &to, file.as_bytes())?;
+                if self.watched.as_ref().is_some_and(|watched| watched.files.contains(package)) {
+                    order.own.files.insert(file.clone());
+                }
                 files.push(file);
             }
         }
+        order.own.names.extend(self.watched.iter().flat_map(|watched| watched.names.iter().cloned()));
         for name in to.names()? {
             to.set_mode(&name, Mode::of(0o644))?;
         }
@@ -732,19 +890,6 @@ impl RunningTrial<'_> {
         }
         order.seek(SeekFrom::Start(end_of_order + line.len() as u64))?;
         Ok((result, order))
-    }
-
-    /// Adds patches and then watched ones, and returns what these change outside the places of packages. A failure of its
-    /// own does not count.
-    fn watch(&mut self, earlier: &[String], watched: &[String]) -> Result<TrialResult, TrialStop> {
-        if !earlier.is_empty() && self.call("add", earlier)?.is_some() {
-            return Ok(TrialResult::default());
-        }
-        let (seen, before) = self.judge(TrialStep::Before, None)?;
-        if seen.failure.is_some() || self.call("add", watched)?.is_some() {
-            return Ok(TrialResult::default());
-        }
-        Ok(self.judge(TrialStep::Outside, Some(before))?.0)
     }
 
     fn call(&mut self, verb: &str, operands: &[String]) -> Result<Option<String>, TrialStop> {
@@ -811,14 +956,14 @@ pub(super) fn misfit(
     installed: &[PackageFile],
 ) -> Result<Option<Misfit>, TrialFailure> {
     if let Some(failure) = installation_failure(request, installed, InstallWay::Each)? {
-        let is_it = |file: &PackageFile| failure.detail.starts_with(&format!("{}: ", file.file));
-        let number = installed.iter().position(is_it);
+        let number = installed.iter().position(|file| is_of_file(&failure, file));
         return Ok(Some(Misfit::Refused(number, failure.detail)));
     }
     let expected = installed.to_vec();
     let look = SandboxTrial {
-        patches: Vec::new(),
+        commands: Vec::new(),
         watched: None,
+        seen: Cell::default(),
         installed: expected.clone(),
         released: Vec::new(),
         expected,
@@ -829,6 +974,10 @@ pub(super) fn misfit(
         Err(TrialFailure::Patch(how)) => Some(Misfit::Changed(TrialDifference { package: None, how })),
         Err(failure) => return Err(failure),
     })
+}
+
+fn is_of_file(failure: &TaskFailure, file: &PackageFile) -> bool {
+    failure.detail.strip_prefix(&*file.file).is_some_and(|rest| rest.starts_with(": "))
 }
 
 fn installation_failure(
@@ -885,4 +1034,116 @@ fn tree_of(request: &PatchesRequest<'_>, place: &TaskPlace, lower: Vec<PathBuf>)
         host: request.base.0.mounted.clone(),
         mounts,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use patchadm_making::delta::NeededFeature;
+
+    use super::*;
+    use crate::patches::packages::made_up::{library, package, set};
+
+    /// Returns the unit that fails, if one does, and those that have changed what is not their own before that.
+    type Play = fn(&dyn Fn(&str) -> bool) -> (Option<&'static str>, &'static [&'static str]);
+
+    /// Units as scripts play them that see all patches. Those without scripts begin with `plain`.
+    struct Played(Play);
+
+    impl Played {
+        fn play(&self, tried: &[&[&MadePatch]]) -> (Option<&'static str>, &'static [&'static str]) {
+            (self.0)(&|name: &str| tried.concat().iter().any(|patch| patch.source == name))
+        }
+    }
+
+    impl UnitTrials for Played {
+        fn passes(&self, tried: &[&[&MadePatch]]) -> Result<bool, TrialFailure> {
+            Ok(self.play(tried).0.is_none())
+        }
+
+        fn watch(
+            &self,
+            units: &PatchUnits<'_>,
+            tried: &[&[&MadePatch]],
+            at: usize,
+        ) -> Result<Seen, TrialFailure> {
+            let (failing, changing) = self.play(tried);
+            if changing.contains(&&*units.unit(at)[0].source) {
+                return Ok(Seen::Changes);
+            }
+            let number = (0..units.len()).find(|at| Some(&*units.unit(*at)[0].source) == failing);
+            Ok(number.map_or(Seen::Nothing, Seen::Fails))
+        }
+
+        fn is_scripted(&self, unit: &[&MadePatch]) -> bool {
+            !unit[0].source.starts_with("plain")
+        }
+    }
+
+    /// Returns the guilty one of these, and the one that it keeps from passing. Each need is that of one source for another.
+    fn guilty<const N: usize>(
+        sources: [&str; N],
+        needs: &[(&str, &str)],
+        play: Play,
+    ) -> (String, Option<String>) {
+        let patches = sources.map(|source| MadePatch {
+            source: source.to_owned(),
+            id: format!("{source}-01"),
+            path: format!("/{source}").into(),
+        });
+        let mut libraries = LibraryChanges::default();
+        for (source, needed) in needs {
+            let needed = NeededFeature { source: (*needed).to_owned(), feature: library("liba.so") };
+            libraries.needs.entry((*source).to_owned()).or_default().push(needed);
+        }
+        let released = set(sources.map(|name| package(name, &[], &[])).into());
+        let (units, played) = (PatchUnits::of(&patches, &libraries, &released), Played(play));
+        let last = first_that_fails(units.len(), |count| played.passes(&units.first(count))).unwrap();
+        let (guilty, kept) = guilty_unit(&units, last, &played).unwrap();
+        let name = |at: usize| units.unit(at)[0].source.clone();
+        (name(guilty), kept.map(name))
+    }
+
+    #[test]
+    fn a_unit_that_fails_where_a_later_one_is_there_is_guilty_and_not_that_one() {
+        let play: Play = |has| ((has("evil") && has("victim")).then_some("evil"), &[]);
+        assert_eq!(guilty(["evil", "other", "victim"], &[], play), ("evil".to_owned(), None));
+        assert_eq!(guilty(["evil", "victim"], &[("victim", "evil")], play), ("evil".to_owned(), None));
+        // A third one makes the difference.
+        let play: Play = |has| ((has("evil") && has("plain") && has("victim")).then_some("evil"), &[]);
+        assert_eq!(guilty(["evil", "plain", "victim"], &[], play), ("evil".to_owned(), None));
+    }
+
+    #[test]
+    fn a_unit_that_fails_on_purpose_beside_an_earlier_one_is_guilty_unless_that_changes_something() {
+        let play: Play = |has| ((has("early") && has("late")).then_some("late"), &[]);
+        assert_eq!(guilty(["early", "other", "late"], &[], play), ("late".to_owned(), None));
+        let play: Play = |has| ((has("early") && has("late")).then_some("late"), &["early"]);
+        let expected = ("early".to_owned(), Some("late".to_owned()));
+        assert_eq!(guilty(["early", "other", "late"], &[], play), expected);
+        let play: Play = |has| ((has("early") && has("plain late")).then_some("plain late"), &[]);
+        let expected = ("early".to_owned(), Some("plain late".to_owned()));
+        assert_eq!(guilty(["early", "other", "plain late"], &[], play), expected);
+    }
+
+    #[test]
+    fn a_unit_that_makes_another_one_fail_where_a_third_one_is_there_is_guilty() {
+        let expected = |kept: &str| ("evil".to_owned(), Some(kept.to_owned()));
+        let play: Play = |has| {
+            if has("evil") && has("trigger") {
+                (has("victim").then_some("victim"), &["evil"])
+            } else {
+                (None, &[])
+            }
+        };
+        assert_eq!(guilty(["evil", "trigger", "victim"], &[], play), expected("victim"));
+        assert_eq!(guilty(["evil", "victim", "trigger"], &[], play), expected("victim"));
+        assert_eq!(guilty(["evil", "other", "victim", "trigger"], &[], play), expected("victim"));
+    }
+
+    #[test]
+    fn a_unit_whose_backout_fails_because_of_a_later_one_is_not_guilty() {
+        let play: Play = |has| ((has("victim") && has("evil")).then_some("victim"), &["evil"]);
+        let expected = ("evil".to_owned(), Some("victim".to_owned()));
+        assert_eq!(guilty(["other", "victim", "evil"], &[], play), expected);
+    }
 }

@@ -71,23 +71,20 @@ impl<'p> PatchUnits<'p> {
         self.units.get(at).map(Vec::as_slice).unwrap_or_default()
     }
 
-    pub(super) fn first(&self, count: usize) -> Vec<&'p MadePatch> {
-        let required = self.required.iter().take(count).flatten().copied();
-        self.all((0..count).chain(required).collect())
+    pub(super) fn first(&self, count: usize) -> Vec<&[&'p MadePatch]> {
+        self.first_with(count, &[])
     }
 
-    pub(super) fn with_required(&self, at: usize) -> Vec<&'p MadePatch> {
-        self.all(self.required.get(at).into_iter().flatten().copied().chain([at]).collect())
+    pub(super) fn with_required(&self, at: usize) -> Vec<&[&'p MadePatch]> {
+        self.first_with(0, &[at])
     }
 
-    /// Returns the patches of the first units and a later one, with their requirements.
-    pub(super) fn first_with(&self, count: usize, at: usize) -> Vec<&'p MadePatch> {
-        let required = self.required.iter().take(count).chain(self.required.get(at)).flatten().copied();
-        self.all((0..count).chain([at]).chain(required).collect())
-    }
-
-    fn all(&self, units: BTreeSet<usize>) -> Vec<&'p MadePatch> {
-        units.into_iter().flat_map(|at| self.unit(at)).copied().collect()
+    /// Returns the first units and these later ones, with their requirements, in the order of units.
+    pub(super) fn first_with(&self, count: usize, later: &[usize]) -> Vec<&[&'p MadePatch]> {
+        let all: BTreeSet<usize> = (0..count).chain(later.iter().copied()).collect();
+        let required = all.iter().filter_map(|at| self.required.get(*at)).flatten().copied();
+        let all: BTreeSet<usize> = required.chain(all.iter().copied()).collect();
+        all.into_iter().map(|at| self.unit(at)).collect()
     }
 }
 
@@ -286,8 +283,8 @@ mod tests {
     use super::{TakenFeature, *};
     use crate::patches::packages::made_up::{library, package, set};
 
-    fn shown(patches: &[&MadePatch]) -> String {
-        patches.iter().map(|patch| &*patch.source).collect::<Vec<_>>().join(" ")
+    fn shown(units: &[&[&MadePatch]]) -> String {
+        units.concat().iter().map(|patch| &*patch.source).collect::<Vec<_>>().join(" ")
     }
 
     #[test]
@@ -313,12 +310,13 @@ mod tests {
         };
         let released = set(["app", "lib", "other", "user"].map(|name| package(name, &[], &[])).into());
         let units = PatchUnits::of(&patches, &libraries, &released);
-        let listed: Vec<String> = (0..units.len()).map(|at| shown(units.unit(at))).collect();
+        let listed: Vec<String> = (0..units.len()).map(|at| shown(&[units.unit(at)])).collect();
         assert_eq!(listed, ["lib user", "app", "other"]);
         assert_eq!(shown(&units.first(2)), "lib user app");
         assert_eq!(shown(&units.with_required(1)), "lib user app");
         assert_eq!(shown(&units.with_required(2)), "other");
-        assert_eq!(shown(&units.first_with(0, 1)), "lib user app");
+        assert_eq!(shown(&units.first_with(0, &[1])), "lib user app");
+        assert_eq!(shown(&units.first_with(1, &[2])), "lib user other");
     }
 
     /// Compares two sets. `found` names another source of a library.

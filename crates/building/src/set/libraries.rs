@@ -9,7 +9,7 @@ use patchadm_bulk_values::conf::BuildBase;
 use patchadm_bulk_values::report::{LeftOutPackage, UnmetLibrary};
 use patchadm_core::operation::libraries::{ScanRequest, read_facts, write_facts};
 use patchadm_inputs::path_glob::PathGlob;
-use patchadm_inputs::source::{SourceError, SourceProblem};
+use patchadm_inputs::source::SourceProblem;
 use patchadm_libraries::elf::ElfMachine;
 use patchadm_libraries::{
     ConfigFiles, LibraryFile, LibraryTree, Loader, LoaderSettings, Loading, NeedSource,
@@ -131,7 +131,7 @@ fn read_location(
                         of_entry.add_all(of_file);
                     }
                 }
-                Err(error) if is_of_content(&error) => of_entry = Err(error.problem.to_string()),
+                Err(error) if is_of_content(&error.problem) => of_entry = Err(error.problem.to_string()),
                 Err(error) => return Err(error.into()),
             }
             if held > most {
@@ -146,9 +146,9 @@ fn read_location(
     Ok((held, all))
 }
 
-/// Returns true if the content of a package is the reason of an error, and not the machine.
-pub(super) fn is_of_content(error: &SourceError) -> bool {
-    match &error.problem {
+/// Returns true if the content of a package is the reason of a problem, and not the machine.
+pub(crate) fn is_of_content(problem: &SourceProblem) -> bool {
+    match problem {
         SourceProblem::Io { error, .. } => {
             error.raw_os_error().is_none()
                 && matches!(
@@ -169,31 +169,8 @@ pub(super) fn is_of_content(error: &SourceError) -> bool {
     }
 }
 
-fn read_files<K: Sync>(
-    files: &[(K, PathBuf)],
-    interrupt: Interrupt<'_>,
-) -> Vec<Result<ArchivedObjects, SetError>> {
-    side_by_side(cores(), files.len(), || {
-        |at: usize| match (interrupt(), files.get(at)) {
-            (Some(signal), _) => Err(SetError::Interrupted(signal)),
-            (None, Some((_, file))) => ArchivedObjects::read(file).map_err(SetError::from),
-            (None, None) => Ok(ArchivedObjects::default()),
-        }
-    })
-}
-
 /// Returns libraries that these packages would lack if installed together.
-pub(crate) fn unmet_in_files(
-    files: &[(&str, PathBuf)],
-    base: &BaseLibraries<'_>,
-    interrupt: Interrupt<'_>,
-) -> Result<Vec<UnmetLibrary>, SetError> {
-    let read = read_files(files, interrupt).into_iter().collect::<Result<Vec<_>, _>>()?;
-    let delivered = files.iter().zip(&read).map(|((package, _), objects)| (*package, objects));
-    unmet_in(delivered.collect(), base, interrupt)
-}
-
-fn unmet_in(
+pub(crate) fn unmet_in(
     delivered: Vec<(&str, &ArchivedObjects)>,
     base: &BaseLibraries<'_>,
     interrupt: Interrupt<'_>,

@@ -25,7 +25,7 @@ use crate::pool::PoolEntry;
 use crate::work::BulkWork;
 
 pub(crate) use delivered::ArchivedObjects;
-pub(crate) use libraries::{BaseLibraries, found_libraries, unmet_in_files};
+pub(crate) use libraries::{BaseLibraries, found_libraries, is_of_content, unmet_in};
 pub use making::{MadeSet, make_set};
 pub(crate) use publishing::{LARGEST_MANIFEST, name_holders, put_file, read_set, verify_set};
 pub use publishing::{ReleasedSet, SetReleaseError, release};
@@ -257,4 +257,4 @@ fn renamed(text: &[u8], from: &str, to: &str) -> Vec<u8> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -128,7 +128,7 @@ impl Bulk {
 }
 
 /// Makes a package in datastream form, with these files, and links such as `/opt/a -> b`.
-fn package(scratch: &Path, name: &str, version: &str, files: &[(&str, &[u8])], stream: &Path) {
+pub(crate) fn package(scratch: &Path, name: &str, version: &str, files: &[(&str, &[u8])], stream: &Path) {
     let at = tempfile::tempdir_in(scratch).unwrap();
     let mut prototype = vec!["i pkginfo\n".to_owned()];
     let info =

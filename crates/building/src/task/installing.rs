@@ -489,7 +489,8 @@ fn must_be_apart(
     let (mut deliveries, mut held): (Vec<Delivery>, usize) = (Vec::new(), 0);
     for package in packages {
         let read = delivery_of(&package.directory.join(&package.file));
-        let delivery = read.map_err(|error| failed(error.to_string()))?;
+        let mut delivery = read.map_err(|error| failed(error.to_string()))?;
+        delivery.owner.clone_from(&package.location);
         held = held.saturating_add(delivery.held);
         if held > LARGEST_IN_ALL {
             return Err(failed(format!("{}: {OverlongPlaces}", package.file)));

@@ -295,7 +295,7 @@ impl SourceOutcome {
         self.scripts_left_out = news.scripts_left_out;
     }
 
-    pub(super) fn failed(source: &str, failure: SourceFailure) -> Self {
+    pub fn failed(source: &str, failure: SourceFailure) -> Self {
         let reason = failure.to_string();
         Self::new(source, SourceEnd::Failed(Box::new(failure)), reason)
     }
