@@ -117,7 +117,7 @@ fn twenty_real_prototypes_become_packages() {
         };
         assert_eq!(map.entries.iter().map(of).collect::<BTreeSet<_>>(), objects, "{name}");
         let (source, image) = open(Origin::Path(&workshop.at("spool")), Extent::Everything).unwrap();
-        source.verify(&image).unwrap();
+        source.verify(&image, &|| None).unwrap();
     }
 }
 
