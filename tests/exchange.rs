@@ -145,7 +145,10 @@ fn a_dry_run_says_how_changes_would_become_visible_and_does_nothing() {
     let said = document(stage.run("add --json --dry-run -R @ROOT@ --exchange /var delivered/100-01"));
     assert_eq!(said["paths"], json!([{"path": "/var", "way": "nothing"}]));
     let said = stage.run("add --dry-run -R @ROOT@ --exchange / delivered/100-01").fails(3);
-    assert!(said.contains("its changes cannot become visible at once: it is the root directory"), "{said}");
+    assert!(
+        said.contains("its changes cannot become visible atomically: it is the root directory"),
+        "{said}"
+    );
     assert_same(&stage.everything(), &before);
     stage.run("add -R @ROOT@ delivered/100-01").ok();
     let line = format!("remove --json --dry-run -R @ROOT@ --exchange {WEB} 100-01");
@@ -363,7 +366,7 @@ fn a_process_that_stays_in_the_old_directory_is_named() {
     let expected = json!([{"process": holder.0.id(), "program": "sh", "path": path}]);
     assert_eq!((&planned["holders"], &said["holders"]), (&expected, &expected));
     let text = stage.run(&format!("remove -R @ROOT@ --exchange {WEB} 100-01")).ok();
-    assert!(!text.contains("stays in the old directory"), "its directory is gone since: {text}");
+    assert!(!text.contains("keeps using the old directory"), "its directory is gone since: {text}");
 }
 
 /// The most files that somebody makes: each exchange has to look at all of them.

@@ -250,7 +250,7 @@ const BAD_SERVERS: [(&str, Answer, i32, &str); 12] = [
         "a redirect to nothing",
         |_, _| with_head("302 Found", &[("Location", "gopher://h/".to_owned())], b""),
         1,
-        "an invalid address",
+        "an invalid URL",
     ),
     (
         "compression that nobody asked for",

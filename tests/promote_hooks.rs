@@ -332,7 +332,7 @@ fn a_hook_that_may_or_can_not_be_run_is_refused_with_what_to_type() {
         said
     };
     staged.live.mode(AFTER, 0o644);
-    refused(&["the hook promote_after cannot be run", &shown, "may not be executed", "chmod 0755"]);
+    refused(&["the hook promote_after cannot be run", &shown, "is not executable", "chmod 0755"]);
     for mode in [0o757, 0o777] {
         staged.live.mode(AFTER, mode);
         refused(&[&shown, "may be written to by others", &format!("chmod go-w {shown}")]);

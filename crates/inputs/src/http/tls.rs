@@ -90,7 +90,7 @@ pub(super) fn tls_problem(error: &Error) -> HttpProblem {
             | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig,
         )
         | Error::AlertReceived(AlertDescription::ProtocolVersion) => {
-            "the server speaks an old protocol only, and TLS 1.2 or 1.3 is needed".to_owned()
+            "the server supports only old protocols; TLS 1.2 or 1.3 is required".to_owned()
         }
         error => error.to_string(),
     };

@@ -143,7 +143,7 @@ impl LiveChanger<'_> {
                 set_attributes(&parent, name, ObjectRights { uid: new.uid, gid: new.gid, mode: new.mode })
             }
             Action::Replace(_) | Action::Delete | Action::RemoveDirectory => {
-                Err(Cause::Internal(format!("{} cannot be changed at once", change.path)))
+                Err(Cause::Internal(format!("{} cannot be changed atomically", change.path)))
             }
         }
     }

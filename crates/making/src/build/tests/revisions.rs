@@ -140,7 +140,7 @@ fn a_file_that_only_its_bytes_tell_from_the_one_before_it_is_named() {
     };
     let first = draft_patch(&old, &new, None, &[], &request("900-01")).unwrap();
     let [finding] = &said(&first)[..] else { panic!("{:?}", first.findings) };
-    assert!(finding.contains("/lib/m.py has other bytes than in the old release"), "{finding}");
+    assert!(finding.contains("/lib/m.py has different contents from the old release"), "{finding}");
     let based = BuildRequest { basedir: ObjectPath::new(b"/opt/acme").unwrap(), ..request("900-01") };
     let first_of_based = draft_patch(&old, &new, None, &[], &based).unwrap();
     let [finding] = &said(&first_of_based)[..] else { panic!("{:?}", first_of_based.findings) };
