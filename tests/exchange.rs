@@ -84,7 +84,7 @@ fn patches_are_applied_backed_out_and_undone_by_one_exchange_each() {
     let between = Before::of(&stage);
 
     let said = stage.run(&format!("add -R @ROOT@ --exchange {WEB} delivered/100-02")).ok();
-    assert!(said.contains("note: @ROOT@/opt/ACMEweb: all changes became visible at once\n"), "{said}");
+    assert!(said.contains("note: @ROOT@/opt/ACMEweb: all changes became visible atomically\n"), "{said}");
     assert_same(&stage.tree(), &as_renamed(&["100-01", "100-02"]));
     document(stage.run(&format!("remove --json -R @ROOT@ --exchange {WEB} 100-02")));
     between.assert_again(&stage, "the second patch is backed out");
@@ -141,7 +141,10 @@ fn a_dry_run_says_how_changes_would_become_visible_and_does_nothing() {
     let line = format!("add --json --dry-run -R @ROOT@ --exchange {WEB} delivered/100-01");
     assert_eq!(way(&document(stage.run(&line))), "exchange");
     let said = stage.run(&format!("add --dry-run -R @ROOT@ --exchange {WEB} delivered/100-01")).ok();
-    assert!(said.contains("note: @ROOT@/opt/ACMEweb: all changes would become visible at once\n"), "{said}");
+    assert!(
+        said.contains("note: @ROOT@/opt/ACMEweb: all changes would become visible atomically\n"),
+        "{said}"
+    );
     let said = document(stage.run("add --json --dry-run -R @ROOT@ --exchange /var delivered/100-01"));
     assert_eq!(said["paths"], json!([{"path": "/var", "way": "nothing"}]));
     let said = stage.run("add --dry-run -R @ROOT@ --exchange / delivered/100-01").fails(3);

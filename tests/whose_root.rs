@@ -170,7 +170,7 @@ fn scripts_of_the_superuser_run_only_in_a_root_that_nobody_else_can_move() {
             assert_ne!(run.code, 0, "{line}: {}", run.stdout);
             let said = run.said();
             let told = format!("{}{why}", above.display().to_string().trim_end_matches('/'));
-            assert!(said.contains(&told) && said.contains("in the place of @ROOT@"), "{line}: {said}");
+            assert!(said.contains(&told) && said.contains("in place of @ROOT@"), "{line}: {said}");
             assert!(!stage.at("/opt/ran").exists(), "{line}");
         }
     }

@@ -222,6 +222,6 @@ mod tests {
         fail_without_room(&place, 1 << 10).unwrap();
         let failed = fail_without_room(&place, u64::MAX / 2).unwrap_err();
         assert!(failed.lacks_room(), "{failed:?}");
-        assert!(failed.to_string().contains(" bytes free, and "), "{failed}");
+        assert!(failed.to_string().contains(" bytes free, but "), "{failed}");
     }
 }

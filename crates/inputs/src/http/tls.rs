@@ -164,6 +164,6 @@ mod tests {
             assert_eq!(said(fault), words);
         }
         let old = Error::PeerIncompatible(PeerIncompatible::ServerDoesNotSupportTls12Or13);
-        assert!(tls_problem(&old).to_string().contains("an old protocol only"));
+        assert!(tls_problem(&old).to_string().contains("only old protocols"));
     }
 }

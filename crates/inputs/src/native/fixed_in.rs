@@ -129,7 +129,7 @@ mod tests {
             ("", "it is not"),
             ("openssl >= 1", "it is not"),
             ("apt openssl >= 1", "neither dpkg nor rpm"),
-            ("dpkg openssl > 1", "only `>=`"),
+            ("dpkg openssl > 1", "the operator must be `>=`"),
             ("dpkg open/ssl >= 1", "no package has"),
             ("dpkg openssl >= x", "does not begin with a digit"),
             ("dpkg openssl >= 1,", "it is not"),

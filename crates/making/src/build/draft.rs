@@ -388,7 +388,7 @@ pub enum BuildError {
     Foreign(PathBuf),
     #[error("{origin}: {error}")]
     Read { origin: String, error: io::Error },
-    #[error("{origin} changed while it was read: {path} differs")]
+    #[error("{origin} changed while it was read: {path}")]
     Changed { origin: String, path: String },
     #[error("cannot write {}: {error}", .path.display())]
     Write { path: PathBuf, error: io::Error },

@@ -249,7 +249,8 @@ mod tests {
             return;
         }
         let Err(Reason::ScriptsUnsafe(why)) = check_above(&root) else { panic!("others may write there") };
-        let words = format!("scripts cannot be run: {} may be written to by others", above.display());
+        let words =
+            format!("scripts cannot be run: {} is writable by users other than its owner", above.display());
         assert!(why.starts_with(&words), "{why}");
         assert_eq!(check_above(&root.clone().trusted()), Ok(()));
         mode(0o755);

@@ -803,7 +803,7 @@ mod tests {
         assert!(error.starts_with("rpm has used up the 0 seconds"), "{error}");
         let last = TimeInSum::of(Duration::from_nanos(1));
         let error = last.spend(|_| Err::<(), _>("rpm did not respond".to_owned())).unwrap_err();
-        assert!(error.contains("may take together"), "{error}");
+        assert!(error.contains("all its runs for one command"), "{error}");
     }
 
     #[test]
