@@ -480,7 +480,7 @@ fn hand_on(
     let mut part = vec![0; 1 << 16];
     loop {
         if interrupt().is_some() {
-            return Err("the run is to end".to_owned().into());
+            return Err("the run is stopping".to_owned().into());
         }
         let now = Instant::now();
         if let Some(missed) = deadlines.iter().flatten().find(|deadline| now > deadline.at) {
