@@ -118,7 +118,7 @@ impl WaiterArgs {
         let root = self.root.open(call)?;
         let refused = |reason: String| {
             let message = format!(
-                "{}: the end of the trial of run {} is left to the next command: {reason}",
+                "{}: the next command will end the trial of run {}: {reason}",
                 root.prefix().display(),
                 self.run
             );
@@ -126,11 +126,11 @@ impl WaiterArgs {
             Stop::Refused { exit: Exit::failed(ExitCause::NoRights), message }
         };
         if root.identity()? != self.directory {
-            return Err(refused("another directory is there now".to_owned()).into());
+            return Err(refused("the directory was replaced".to_owned()).into());
         }
         let standing = self.owner.standing(&call.surroundings, root.clone());
         match standing.map_err(|failed| refused(failed.to_string()))? {
-            RootStanding::Owner(_) => Err(refused("its owner has to do it".to_owned()).into()),
+            RootStanding::Owner(_) => Err(refused("only its owner can do this".to_owned()).into()),
             RootStanding::Caller(root) => {
                 root.look_at_records().map_err(|error| refused(error.to_string()))?;
                 Ok(root)

@@ -96,7 +96,7 @@ fn what_cannot_be_adopted_is_left_with_its_reason_and_keeps_nothing_else_from_it
     for reason in [
         "dpkg package gone: there is no list of its paths",
         "dpkg package half: dpkg has not finished with it",
-        "dpkg package ../../etc: that is not a valid package name",
+        "dpkg package ../../etc: it is not a valid package name",
     ] {
         assert!(said.contains(reason), "{reason}: {said}");
     }

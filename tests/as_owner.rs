@@ -171,7 +171,10 @@ fn a_link_of_somebody_else_does_not_decide_whose_root_it_is() {
     lchown(&link, Some(NOBODY + 1), None).unwrap();
     for command in ["patchadd", "plan", "add", "add --jobs 1"] {
         let said = stage.run(&line(command)).fails(3);
-        assert!(said.contains(&format!("belongs to uid {}: the symbolic link", NOBODY + 1)), "{said}");
+        assert!(
+            said.contains(&format!("is controlled by uid {}, who owns the symbolic link", NOBODY + 1)),
+            "{said}"
+        );
     }
     assert_eq!(stage.text("/opt/ACMEweb/bin/httpd"), "one\n");
 }
@@ -183,7 +186,7 @@ fn the_process_of_the_owner_works_only_in_the_directory_that_the_caller_opened()
         let mut command = stage.command("patchadd -R @ROOT@ delivered/100-01");
         let output = command.env("PATCHADM_AS_OWNER", value).stdin(Stdio::null()).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
-        assert!(!output.status.success() && said.contains("annot follow the way to"), "{said}");
+        assert!(!output.status.success() && said.contains("annot follow the path to"), "{said}");
     }
     assert_eq!(stage.text("/opt/ACMEweb/bin/httpd"), "one\n");
 }

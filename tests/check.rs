@@ -142,7 +142,7 @@ fn an_interrupted_run_in_a_root_of_somebody_else_is_told_and_its_files_are_not_r
     }
     let run = stage.run(LINE);
     let (state, text) = found(&run, "unfinished");
-    let told = "(patchadd) was interrupted; its recovery cannot be foreseen: The root @ROOT@ belongs to uid ";
+    let told = "(patchadd) was interrupted; the outcome of its recovery cannot be predicted: The root @ROOT@ belongs to uid ";
     assert!(state == "attention" && text.contains(told), "{}", run.stdout);
     assert!(text.ends_with("`patchadm -R @ROOT@ recover`"), "{text}");
 }

@@ -408,7 +408,7 @@ fn an_archive_that_the_caller_may_not_read_is_found_before_anything_is_changed()
     let said = String::from_utf8(verify.stdout).unwrap();
     assert_eq!(verify.status.code(), Some(1), "{said}");
     assert!(said.contains("100-01/undo.gz: Permission denied"), "{said}");
-    let way_on = "you may not read all undo data; run `patchadm -R @ROOT@ check --contents` as root, or as the owner of the";
+    let way_on = "you do not have permission to read all undo data; run `patchadm -R @ROOT@ check --contents` as root, or as the owner of the";
     let way_on = way_on.replace("@ROOT@", stage.root().to_str().unwrap());
     assert!(said.contains(&way_on) && !said.contains("is damaged"), "{said}");
     assert!(

@@ -215,7 +215,7 @@ fn pkgchk_f_takes_a_package_that_is_gone_out_of_its_lines_and_touches_no_object(
             "does not exist: it is removed from the file",
             "  @ROOT@/opt/gone: the line is deleted; the object stays, and no package owns it",
             ": ACMEgone is removed from the line, which ACMEdb still owns",
-            "  the file as it was is kept as @ROOT@/var/sadm/install/contents.damaged",
+            "  the previous file is kept as @ROOT@/var/sadm/install/contents.damaged",
         ] {
             assert!(said.contains(words), "{words}: {said}");
         }

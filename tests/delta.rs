@@ -332,7 +332,7 @@ fn a_log_says_what_a_patch_is_of_and_the_one_before_is_kept() {
     assert!(!stage.beside("work/logs/curl-01.log.1").exists());
     delta(&stage, "--rebuild --only curl");
     assert_eq!(log("curl-01.log.1"), first);
-    assert!(log("curl-01.log").contains("built curl-01: made again: curl-01 as --rebuild asks\n"));
+    assert!(log("curl-01.log").contains("built curl-01: made again: curl-01 as requested with --rebuild\n"));
 }
 
 #[test]

@@ -68,5 +68,8 @@ fn an_ordinary_user_is_told_which_owners_are_recorded_only() {
     let output = command.arg(&directory).output().unwrap();
     let story = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(0), "{story}{}", String::from_utf8_lossy(&output.stderr));
-    assert!(story.contains("   note: owners and groups that are recorded only: bin, root\n"), "{story}");
+    assert!(
+        story.contains("   note: owners and groups that are recorded but not set: bin, root\n"),
+        "{story}"
+    );
 }

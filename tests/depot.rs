@@ -289,7 +289,7 @@ fn every_object_of_a_published_depot_is_compared() {
         let bytes = fs::read(&path).unwrap();
         for (damaged, reason) in [
             (Some([&bytes[..bytes.len() - 1], b"X"].concat()), "its digest differs"),
-            (Some(bytes[..1].to_vec()), "and the index says"),
+            (Some(bytes[..1].to_vec()), "but the index says"),
             (None, "does not exist"),
         ] {
             match damaged {
@@ -338,7 +338,7 @@ fn a_root_that_has_seen_a_later_index_says_so() {
     );
     stage.file("/var/sadm/patchadm/depots", line);
     let said = check(&stage, "", &depot).fails(3);
-    assert!(said.contains("is version 1, and this root has seen version 7 of it"), "{said}");
+    assert!(said.contains("is version 1, but this root has already seen version 7"), "{said}");
 }
 
 #[test]

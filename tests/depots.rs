@@ -38,7 +38,7 @@ pub(crate) fn read_depot(depot: &Path, key: &PublicKey) -> Result<Option<DepotIn
         let path = object_path(sha256);
         let bytes = fs::read(depot.join(&path)).map_err(|error| format!("{path}: {error}"))?;
         if bytes.len() as u64 != size || digest(&bytes) != sha256 {
-            return Err(format!("{path} has other bytes than the index says"));
+            return Err(format!("{path} has different contents than the index says"));
         }
     }
     Ok(Some(index))

@@ -172,7 +172,7 @@ fn a_receiver_that_means_nothing_is_refused_before_anything_is_done() {
     let before = stage.everything();
     let said = stage.run("add -R @ROOT@ delivered/100-01").fails(1);
     assert!(
-        said.contains("PATCHADM_EVENTS is none, journal:SOCKET or syslog:SOCKET, and not <mail:root>"),
+        said.contains("PATCHADM_EVENTS must be none, journal:SOCKET or syslog:SOCKET, not <mail:root>"),
         "{said}"
     );
     crate::tree::assert_same(&stage.everything(), &before);

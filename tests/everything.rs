@@ -112,7 +112,10 @@ fn an_ordinary_user_is_told_which_owners_are_recorded_only() {
     let play = Play::begin(true);
     let patch = deliver(&play.stage.beside(""), "900-01", &play.packages("900-01"), "directory");
     let told = play.run("add -R @ROOT@", Some(&patch)).ok();
-    assert!(told.contains("owners and groups that are recorded only: adm, bin, root, sys\n"), "{told}");
+    assert!(
+        told.contains("owners and groups that are recorded but not set: adm, bin, root, sys\n"),
+        "{told}"
+    );
 }
 
 in_parts!(the_form_of_a_patch_makes_no_difference, come_in_forms, 3);

@@ -84,7 +84,7 @@ fn patches_are_applied_backed_out_and_undone_by_one_exchange_each() {
     let between = Before::of(&stage);
 
     let said = stage.run(&format!("add -R @ROOT@ --exchange {WEB} delivered/100-02")).ok();
-    assert!(said.contains("note: @ROOT@/opt/ACMEweb: all changes became visible at once\n"), "{said}");
+    assert!(said.contains("note: @ROOT@/opt/ACMEweb: all changes became visible atomically\n"), "{said}");
     assert_same(&stage.tree(), &as_renamed(&["100-01", "100-02"]));
     document(stage.run(&format!("remove --json -R @ROOT@ --exchange {WEB} 100-02")));
     between.assert_again(&stage, "the second patch is backed out");
@@ -141,11 +141,17 @@ fn a_dry_run_says_how_changes_would_become_visible_and_does_nothing() {
     let line = format!("add --json --dry-run -R @ROOT@ --exchange {WEB} delivered/100-01");
     assert_eq!(way(&document(stage.run(&line))), "exchange");
     let said = stage.run(&format!("add --dry-run -R @ROOT@ --exchange {WEB} delivered/100-01")).ok();
-    assert!(said.contains("note: @ROOT@/opt/ACMEweb: all changes would become visible at once\n"), "{said}");
+    assert!(
+        said.contains("note: @ROOT@/opt/ACMEweb: all changes would become visible atomically\n"),
+        "{said}"
+    );
     let said = document(stage.run("add --json --dry-run -R @ROOT@ --exchange /var delivered/100-01"));
     assert_eq!(said["paths"], json!([{"path": "/var", "way": "nothing"}]));
     let said = stage.run("add --dry-run -R @ROOT@ --exchange / delivered/100-01").fails(3);
-    assert!(said.contains("its changes cannot become visible at once: it is the root directory"), "{said}");
+    assert!(
+        said.contains("its changes cannot become visible atomically: it is the root directory"),
+        "{said}"
+    );
     assert_same(&stage.everything(), &before);
     stage.run("add -R @ROOT@ delivered/100-01").ok();
     let line = format!("remove --json --dry-run -R @ROOT@ --exchange {WEB} 100-01");
@@ -363,7 +369,7 @@ fn a_process_that_stays_in_the_old_directory_is_named() {
     let expected = json!([{"process": holder.0.id(), "program": "sh", "path": path}]);
     assert_eq!((&planned["holders"], &said["holders"]), (&expected, &expected));
     let text = stage.run(&format!("remove -R @ROOT@ --exchange {WEB} 100-01")).ok();
-    assert!(!text.contains("stays in the old directory"), "its directory is gone since: {text}");
+    assert!(!text.contains("keeps using the old directory"), "its directory is gone since: {text}");
 }
 
 /// The most files that somebody makes: each exchange has to look at all of them.

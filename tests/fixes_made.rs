@@ -59,7 +59,7 @@ fn what_no_scanner_would_know_is_refused_before_anything_is_written() {
     for (fixes, told) in [
         ("CVE-26-1234", "<CVE-26-1234> is not the id of a CVE record: its year does not have four digits"),
         ("cve-2026-1234", "capital letters"),
-        ("a/b", "it may only have letters"),
+        ("a/b", "it may contain only letters"),
     ] {
         let said = stage.run(&build("100-01", "new", &format!("--fixes {fixes}"))).fails(2);
         assert!(said.contains(told), "{fixes}: {said}");

@@ -70,7 +70,7 @@ fn a_patch_that_does_not_fit_is_18_and_fits_when_there_is_room() {
     let mounts = "mkdir -p $ROOT/opt; mount -t tmpfs -o mode=755,size=4m tmpfs $ROOT/opt";
     let Some(root) = mounted("a patch that does not fit", mounts) else { return };
     fill(&root, "/opt", 200);
-    let words = ["atch 100-01", "@ROOT@/opt has ", " free, ", " are needed"];
+    let words = ["atch 100-01", "@ROOT@/opt has ", " free, but ", " are needed"];
     refused(&root, "patchadd -R @ROOT@ delivered/100-01", 18, &words);
     refused(&root, "patchadd -a -R @ROOT@ delivered/100-01", 18, &words);
     fs::remove_file(root.at("/opt/filler")).unwrap();

@@ -104,7 +104,7 @@ fn a_hook_that_the_administrator_changed_is_named_and_left() {
     assert_eq!(run.stdout, format!("apt   @ROOT@{APT}: installed\ndpkg  @ROOT@{DPKG}: left\n"));
     let left = |done: &str| {
         format!(
-            "patchadm: error: not every hook is {done}\n    @ROOT@{DPKG} was modified locally\nhint: move that file away, then run the command again\n"
+            "patchadm: error: not all hooks were {done}\n    @ROOT@{DPKG} was modified locally\nhint: move that file away, then run the command again\n"
         )
     };
     assert_eq!(run.stderr, left("installed"));

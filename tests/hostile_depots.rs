@@ -232,7 +232,7 @@ const BAD_SERVERS: [(&str, Answer, i32, &str); 12] = [
         "a length that is too large",
         |_, bytes| with_head("200 OK", &[("Content-Length", "99999999999999".to_owned())], bytes),
         1,
-        "and should have",
+        "but should have",
     ),
     (
         "a length that is too small",
@@ -250,7 +250,7 @@ const BAD_SERVERS: [(&str, Answer, i32, &str); 12] = [
         "a redirect to nothing",
         |_, _| with_head("302 Found", &[("Location", "gopher://h/".to_owned())], b""),
         1,
-        "an invalid address",
+        "an invalid URL",
     ),
     (
         "compression that nobody asked for",

@@ -270,7 +270,7 @@ fn a_stage_that_proves_nothing_is_moved_away_with_its_journal_and_nothing_is_del
     let line = format!("recover --keep-stage {} -R @ROOT@", kept.display());
     let said = stage.run(&line).ok();
     assert!(said.contains("9-00000000000000aa") && said.contains("journal"), "{said}");
-    assert!(said.contains("@ROOT@/opt/ACMEweb/bin/httpd is not as recorded"), "{said}");
+    assert!(said.contains("@ROOT@/opt/ACMEweb/bin/httpd differs from its record"), "{said}");
     assert_eq!(fs::read(kept.join("journal")).unwrap(), journal);
     let staged: PathBuf = kept.join("9-00000000000000aa/o/0");
     assert_eq!(fs::read_to_string(staged).unwrap(), "what was there\n");

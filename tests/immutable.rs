@@ -53,7 +53,7 @@ fn an_undo_archive_that_nobody_may_remove_refuses_what_would_remove_it() {
         let run = stage.run(line);
         assert_ne!(run.code, 0, "{line}");
         let said = run.stdout + &run.stderr;
-        assert!(said.contains("undo.gz is immutable; chattr -i takes that away"), "{line}: {said}");
+        assert!(said.contains("undo.gz is immutable; `chattr -i` clears the flag"), "{line}: {said}");
         crate::tree::assert_same(&stage.everything(), &before);
         stage.run("list -R @ROOT@").ok();
     }
@@ -75,7 +75,7 @@ fn a_stage_with_a_file_that_nobody_may_remove_stays_whole_and_listed() {
     let whole = crate::packages::files(&copy);
     let said = stage.run(&format!("stage drop -R @ROOT@ {}", copy.display()));
     assert_ne!(said.code, 0);
-    assert!(said.stderr.contains("httpd is immutable; chattr -i takes that away"), "{said:?}");
+    assert!(said.stderr.contains("httpd is immutable; `chattr -i` clears the flag"), "{said:?}");
     assert_eq!(crate::packages::files(&copy), whole);
     assert_eq!(stage.run("stage list -R @ROOT@").ok(), listed);
     drop(immutable);
@@ -99,7 +99,10 @@ fn a_stage_of_a_run_that_nobody_may_remove_is_named_by_status_with_the_reason() 
     let said = stage.run("status -R @ROOT@").ok();
     let words =
         format!("Interrupted  the stage @ROOT@{left} of run {run}, which is over, cannot be removed: ");
-    assert!(said.contains(&words) && said.contains("/o/3 is immutable; chattr -i takes that away"), "{said}");
+    assert!(
+        said.contains(&words) && said.contains("/o/3 is immutable; `chattr -i` clears the flag"),
+        "{said}"
+    );
     assert!(said.contains("recover` removes the stage"), "{said}");
     let said = stage.run("status --json -R @ROOT@").ok();
     let document: serde_json::Value = serde_json::from_str(&said).unwrap();
@@ -120,7 +123,7 @@ fn a_directory_of_records_that_nobody_may_change_is_named_with_its_attribute() {
     };
     let run = stage.run(&format!("add -R @ROOT@ {}", patch.display()));
     assert_ne!(run.code, 0);
-    assert!(run.stderr.contains("/var/sadm/install is immutable; chattr -i takes that away"), "{run:?}");
+    assert!(run.stderr.contains("/var/sadm/install is immutable; `chattr -i` clears the flag"), "{run:?}");
     assert_eq!(stage.text("/opt/ACMEweb/bin/httpd"), "one\n");
     drop(immutable);
     stage.run(&format!("add -R @ROOT@ {}", patch.display())).ok();

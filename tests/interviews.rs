@@ -50,7 +50,7 @@ fn an_answer_moves_a_new_package_and_never_an_installed_one() {
     let before = stage.everything();
     let run = add(&stage, "-n", &move_to("/srv/elsewhere"));
     assert!(
-        run.stderr.contains("it is installed in /srv/there, and the response demands /srv/elsewhere"),
+        run.stderr.contains("it is installed in /srv/there, but the response file requires /srv/elsewhere"),
         "{}",
         run.stderr
     );

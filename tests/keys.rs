@@ -106,7 +106,7 @@ fn what_belongs_to_another_action_is_wrong_usage() {
         ("key list --reason x", "--reason is not an option of this action"),
         ("keygen --no-password", "--output <NAME>"),
         ("key revoke xyz", "<xyz> is not a key id"),
-        ("key trust a --expires soon", "--expires: <soon> is not a day, as 2027-12-31"),
+        ("key trust a --expires soon", "--expires: <soon> is not a day, such as 2027-12-31"),
         ("key trust", "no public key file specified"),
         ("sign x", "no secret key specified (--key)"),
     ] {
@@ -152,7 +152,7 @@ fn a_manifest_that_is_not_that_of_the_patch_is_not_signed() {
     let manifest = at.join("MANIFEST");
     let text = fs::read_to_string(&manifest).unwrap();
     fs::write(&manifest, text.replace("# patch 100-01", "# patch 100-02")).unwrap();
-    assert!(sign(&stage, &target).fails(3).contains("it is one of patch 100-02, not of 100-01"));
+    assert!(sign(&stage, &target).fails(3).contains("it is for patch 100-02, not for 100-01"));
     fs::write(&manifest, text.replace("SHA256 (", "SHA512 (")).unwrap();
     assert!(sign(&stage, &target).fails(3).contains("the manifest is damaged, line 4"));
     fs::write(&manifest, &text).unwrap();
@@ -174,7 +174,7 @@ fn an_archive_has_its_manifest_beside_it() {
     let mut bytes = fs::read(&at).unwrap();
     bytes.push(0);
     fs::write(&at, bytes).unwrap();
-    assert!(sign(&stage, &target).fails(3).contains("the sum of the file is another"));
+    assert!(sign(&stage, &target).fails(3).contains("the checksum of the file differs"));
 }
 
 #[test]

@@ -23,7 +23,7 @@ fn each_finding_is_a_line_and_errors_come_first() {
     let run = stage.run("lint delivered/100-01");
     assert_eq!((run.code, &*run.stderr), (4, ""));
     let lines: Vec<&str> = run.stdout.lines().collect();
-    assert_eq!(lines[0], "delivered/100-01: error: mode: ACMEweb: bin/open: everybody may write it: 0777");
+    assert_eq!(lines[0], "delivered/100-01: error: mode: ACMEweb: bin/open: everyone can write to it: 0777");
     assert!(
         lines.contains(&"delivered/100-01: warning: setuid: ACMEweb: bin/su: its mode is 4755"),
         "{lines:?}"
@@ -44,7 +44,9 @@ fn what_is_allowed_is_left_out_and_strict_means_warnings_too() {
     assert!(said.starts_with("delivered/100-01: warning: unsigned: there is no signature"), "{said}");
     assert_eq!(stage.run(&format!("lint --strict {allowed} delivered/100-01")).code, 4);
     assert_eq!(stage.run(&format!("lint --strict {allowed} --allow unsigned delivered/100-01")).ok(), "");
-    assert!(stage.run("lint --allow nothing delivered/100-01").fails(2).contains("no finding of this code"));
+    assert!(
+        stage.run("lint --allow nothing delivered/100-01").fails(2).contains("no finding with this code")
+    );
 }
 
 #[test]
@@ -186,11 +188,11 @@ fn a_file_that_only_its_bytes_tell_from_the_one_before_it_is_a_warning() {
     let warned = |line: String, than: &str| {
         let said = stage.run(&line).stdout;
         let wanted =
-            format!("warning: same-time: ACMEpy: lib/m.py: {than}, and this size and modification time");
+            format!("warning: same-time: ACMEpy: lib/m.py: {than} with the same size and modification time");
         assert!(said.contains(&wanted), "{line}: {said}");
     };
-    warned(format!("lint --base {} delivered/100-01", base.display()), "the base has it with other bytes");
-    warned("lint --depot delivered delivered/100-02".to_owned(), "100-01 has it with other bytes");
+    warned(format!("lint --base {} delivered/100-01", base.display()), "the base has different contents");
+    warned("lint --depot delivered delivered/100-02".to_owned(), "100-01 has different contents");
     let said = stage.run("lint --depot delivered delivered/100-01").stdout;
     assert!(!said.contains("same-time"), "{said}");
 }

@@ -177,7 +177,7 @@ fn who_asks_about_a_root_with_an_interrupted_run_is_pointed_to_recovery() {
             "{line}: {}",
             run.stdout
         );
-        assert!(run.stderr.starts_with("note: The run 3-"), "{line}: {}", run.stderr);
+        assert!(run.stderr.starts_with("note: Run 3-"), "{line}: {}", run.stderr);
         assert!(run.stderr.ends_with(" Run `patchadm -R @ROOT@ recover`.\n"), "{line}: {}", run.stderr);
     }
     let list: Value = serde_json::from_str(&stage.run("list --json -R @ROOT@").stdout).unwrap();
@@ -190,7 +190,7 @@ fn who_asks_about_a_root_with_an_interrupted_run_is_pointed_to_recovery() {
     let before = plans.map(|line| {
         let run = stage.run(line);
         assert_eq!(run.code, 0, "{line}: {}", run.stderr);
-        assert!(run.stderr.starts_with("note: The run 3-"), "{line}: {}", run.stderr);
+        assert!(run.stderr.starts_with("note: Run 3-"), "{line}: {}", run.stderr);
         let recovery =
             "was interrupted: `recover`, or the next change, will roll it back. This is the plan after that.";
         assert!(run.stderr.contains(recovery), "{line}: {}", run.stderr);

@@ -75,7 +75,7 @@ fn a_status_of_a_gibibyte_is_refused_by_its_size() {
 fn two_entries_of_a_package_are_refused_and_adopted_in_no_way() {
     let (stage, status) = stage();
     stage.file(STATUS, format!("{status}\n{}", status.replace("1.0-1", "1.0-9")));
-    nothing_is_lost(&stage, "status has it several times");
+    nothing_is_lost(&stage, "the status file lists it several times");
 
     let stage = Scenario::new();
     dpkg_installs(&stage, None, &ONE, &[]);
@@ -83,10 +83,10 @@ fn two_entries_of_a_package_are_refused_and_adopted_in_no_way() {
     stage.file(STATUS, format!("{status}\n{status}"));
     let before = stage.everything();
     let said = stage.run("adopt --dpkg web -R @ROOT@").fails(1);
-    assert!(said.contains("status has it several times"), "{said}");
+    assert!(said.contains("the status file lists it several times"), "{said}");
     assert_same(&stage.everything(), &before);
     let said = stage.run("adopt --all -R @ROOT@").ok();
-    assert!(said.contains("status has it several times"), "{said}");
+    assert!(said.contains("the status file lists it several times"), "{said}");
     assert!(!stage.at("/var/sadm/pkg/DEBweb").exists() && !stage.at("/var/sadm/pkg/DEBweb-amd64").exists());
 }
 
@@ -109,7 +109,7 @@ fn a_name_full_of_slashes_leads_nowhere() {
     stage.run("adopt --refresh -R @ROOT@").ok();
     assert_same(&stage.everything(), &before);
     let said = stage.run("adopt --all -R @ROOT@").ok();
-    assert!(said.contains("that is not a valid package name"), "{said}");
+    assert!(said.contains("it is not a valid package name"), "{said}");
     stage.run("remove -R @ROOT@ 100-01").ok();
 }
 

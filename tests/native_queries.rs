@@ -73,7 +73,7 @@ fn a_path_of_a_package_that_nobody_adopted_has_its_owner_named() {
     assert_eq!(
         root.ok("show -R @ROOT@ /bin/other"),
         "@ROOT@/bin/other: no package owns it\n  other 7 (dpkg) lists it as /usr/bin/other\n  \
-         no applied patch changed or delivers it\n"
+         no applied patch changed or delivered it\n"
     );
 }
 

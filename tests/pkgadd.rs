@@ -181,7 +181,7 @@ fn the_same_version_again_replaces_what_is_different_and_keeps_what_was_edited()
     let run = add(&stage, "-n -S ACMEall", &[again]);
     assert_eq!(run.code, 0, "{}", run.stderr);
     assert!(run.stderr.contains("same architecture and version"), "{}", run.stderr);
-    let kept = "NOTE: @ROOT@/opt/ACMEall/etc/tool.conf was edited; the edited one is kept as \
+    let kept = "NOTE: @ROOT@/opt/ACMEall/etc/tool.conf was edited; the edited version is kept as \
                 @ROOT@/opt/ACMEall/etc/tool.conf.edited-ACMEall\n";
     assert!(run.stderr.contains(kept), "{}", run.stderr);
     let read = |path| fs::read_to_string(stage.at(path)).unwrap();
@@ -488,7 +488,7 @@ fn scripts_that_nobody_can_be_asked_about_are_named_and_so_is_the_way_of_a_patch
         .file("a", 0o644, "two\n");
     let said = add(&stage, "-n all", &[scripted]).fails(5);
     let reason = "the package has its own scripts that run with the permissions of whoever installs it: preinstall, \
-        postinstall; it is of patch 100-01, which patchadd applies without asking\n    use an admin file (`-a FILE`) with action=nocheck";
+        postinstall; it belongs to patch 100-01, which patchadd applies without asking\n    use an admin file (`-a FILE`) with action=nocheck";
     assert!(said.contains(reason), "{said}");
 }
 

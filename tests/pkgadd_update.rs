@@ -174,7 +174,7 @@ fn what_somebody_wrote_is_kept_under_another_name() {
     assert_eq!(stage.text("/opt/ACMEfoo/etc/conf.edited-ACMEfoo"), "colour=mine\n");
     assert!(!stage.at("/opt/ACMEfoo/old/deep/file").exists());
     assert_eq!(stage.text("/opt/ACMEfoo/old/deep/file.edited-ACMEfoo"), "mine too\n");
-    let kept = "/opt/ACMEfoo/old/deep/file was edited; the edited one is kept as";
+    let kept = "/opt/ACMEfoo/old/deep/file was edited; the edited version is kept as";
     assert!(said.stderr.contains(kept), "{}", said.stderr);
     assert_eq!(stage.run("pkgchk -R @ROOT@").ok(), "");
 }
@@ -261,7 +261,7 @@ fn only_one_installed_instance_of_the_architecture_is_updated() {
     assert!(said.contains("no instance of ACMEfoo for sparc is installed, but ACMEfoo (i386) 1.0"), "{said}");
     let said = refused(&stage, "", &Package::new("ACMEbar").file("bar", 0o644, "bar\n"));
     assert!(
-        said.contains("package ACMEbar is not installed, and only an installed one is updated"),
+        said.contains("package ACMEbar is not installed, and only installed packages are updated"),
         "{said}"
     );
     let several = |version: &str| {

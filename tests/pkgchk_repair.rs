@@ -147,7 +147,7 @@ fn a_repair_says_that_it_rolled_an_interrupted_run_back() {
     let journal = fs::read(stage.at("/var/sadm/patchadm/journal")).unwrap();
     let run = patchadm_changeset::format::journal::parse_head(&journal).unwrap().header.run;
     let repaired = stage.run("pkgchk -f -R @ROOT@");
-    let note = format!("NOTE: The interrupted run {run} was rolled back: everything is as before.\n");
+    let note = format!("NOTE: Interrupted run {run} was rolled back: everything is as before.\n");
     assert_eq!((repaired.code, repaired.stdout, repaired.stderr), (0, String::new(), note));
     assert_eq!(stage.run("pkgchk -f -R @ROOT@").stderr, "", "it is said once");
 }

@@ -19,7 +19,7 @@ fn every_line_that_is_wrong_is_told_with_its_number() {
         ERROR in prototype:\n    garbled entry\n    - pathname: Unknown\n    - problem: garbled default settings\n    - line: 7\n\
         ERROR in prototype:\n    unable to open prototype <nowhere>: No such file or directory\n    - line: 8\n";
     assert!(told.starts_with(expected), "{told}");
-    assert!(told.contains("    too many levels or files of !include\n"), "{told}");
+    assert!(told.contains("    !include is nested too deeply, or names too many files\n"), "{told}");
 
     workshop.file(
         "prototype",

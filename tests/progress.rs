@@ -245,8 +245,8 @@ fn indexing_that_is_interrupted_keeps_the_index_that_was_there() {
     fs::File::create(depot.join("large.tar")).unwrap().set_len(1 << 40).unwrap();
     let reads_large = |id| has_open(id, &|path| path.ends_with("large.tar"));
     for (line, what_holds) in [
-        ("depot index delivered", "the directory has the index that it had"),
-        ("depot index --xref delivered", "the directory has the index that it had"),
+        ("depot index delivered", "the index is unchanged"),
+        ("depot index --xref delivered", "the index is unchanged"),
     ] {
         let (code, said) = interrupted(&stage, line, &reads_large);
         assert_eq!(code, Some(130), "{said}");

@@ -450,7 +450,7 @@ fn a_stage_inside_a_promoted_path_is_refused() {
     assert!(copy.success());
     let line = format!("stage promote {} -R @ROOT@", inside.display());
     let text = staged.live.run(&line).fails(3);
-    assert!(text.contains("lie one inside the other"), "{text}");
+    assert!(text.contains("are nested"), "{text}");
 }
 
 #[test]

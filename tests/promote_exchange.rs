@@ -57,7 +57,7 @@ fn a_promotion_and_its_backout_are_one_exchange_each() {
     assert_eq!(staged.live.lines(), Vec::<String>::new());
 
     let said = staged.promote("--exchange usr/pkg").ok();
-    assert!(said.contains("note: @ROOT@/usr/pkg: all changes became visible at once\n"), "{said}");
+    assert!(said.contains("note: @ROOT@/usr/pkg: all changes became visible atomically\n"), "{said}");
     staged.live.run("undo -R @ROOT@ --exchange /usr/pkg").ok();
     assert_same(&staged.tree(), &before);
 }
@@ -71,7 +71,7 @@ fn a_directory_inside_or_above_a_promoted_path_is_told_of_by_itself() {
     let expected = [("/usr/pkg", "exchange", None), ("/usr", "exchange", None), ("/var", "nothing", None)];
     assert_eq!(ways(&said), expected);
     let said = staged.live.run("stage status web -R @ROOT@ --exchange /usr/pkg").ok();
-    assert!(said.contains("note: @ROOT@/usr/pkg: all changes would become visible at once\n"), "{said}");
+    assert!(said.contains("note: @ROOT@/usr/pkg: all changes would become visible atomically\n"), "{said}");
     let said = document(&staged.promote("--json --exchange /usr/pkg/lib"));
     assert_eq!(ways(&said), [("/usr/pkg", "renames", None), ("/usr/pkg/lib", "exchange", None)]);
     assert_same(&staged.tree(), &staged.staged_tree());

@@ -332,14 +332,14 @@ fn a_hook_that_may_or_can_not_be_run_is_refused_with_what_to_type() {
         said
     };
     staged.live.mode(AFTER, 0o644);
-    refused(&["the hook promote_after cannot be run", &shown, "may not be executed", "chmod 0755"]);
+    refused(&["the hook promote_after cannot be run", &shown, "is not executable", "chmod 0755"]);
     for mode in [0o757, 0o777] {
         staged.live.mode(AFTER, mode);
-        refused(&[&shown, "may be written to by others", &format!("chmod go-w {shown}")]);
+        refused(&[&shown, "is writable by users other than its owner", &format!("chmod go-w {shown}")]);
     }
     staged.live.mode(AFTER, 0o755);
     staged.live.mode("/etc/promote", 0o757);
-    refused(&["may be written to by others", "/etc/promote"]);
+    refused(&["is writable by users other than its owner", "/etc/promote"]);
     staged.live.mode("/etc/promote", 0o755);
     fs::rename(staged.live.at(AFTER), staged.live.at("/etc/promote/aside")).unwrap();
     refused(&[&shown, "does not exist", "promote_after"]);

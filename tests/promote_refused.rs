@@ -104,7 +104,7 @@ fn many_roots_have_no_stage_and_what_to_do_instead_is_said() {
 fn a_stage_and_a_promoted_path_are_not_one_inside_the_other() {
     let staged = Staged::new();
     staged.write("bin/new", "new\n");
-    let words = ["lie one inside the other", "@ROOT@/usr/pkg"];
+    let words = ["are nested", "@ROOT@/usr/pkg"];
     // The live tree itself, as a tree of its own; the same through a link.
     let live = staged.live.root().display().to_string();
     symlink(&live, staged.live.beside("link")).unwrap();
@@ -129,7 +129,7 @@ fn a_stage_bound_to_another_place_is_still_inside_what_is_promoted() {
     let Some(root) = Mounted::new("promote_refused", live, script) else { return };
     let before = root.everything();
     let said = root.run("stage promote bound -R @ROOT@ --two-way --path usr/pkg").fails(3);
-    assert!(said.contains("lie one inside the other"), "{said}");
+    assert!(said.contains("are nested"), "{said}");
     assert_same(&root.everything(), &before);
 }
 

@@ -109,9 +109,9 @@ fn a_directory_that_is_not_what_was_signed_or_no_patch_is_refused() {
         }
     };
     let readme = |path: &PathBuf| fs::write(path.join("README.100-01"), "another\n").unwrap();
-    refused(&readme, 3, "MANIFEST does not fit the patch: the sum of README.100-01 is another");
+    refused(&readme, 3, "MANIFEST does not match the patch: the checksum of README.100-01 differs");
     let more = |path: &PathBuf| fs::write(path.join("more"), "").unwrap();
-    refused(&more, 3, "does not fit the patch: it does not have more");
+    refused(&more, 3, "does not match the patch: it does not have more");
     let link = |path: &PathBuf| symlink("/etc/passwd", path.join("link")).unwrap();
     refused(&link, 1, "/link is neither a file nor a directory");
     let other = |path: &PathBuf| {

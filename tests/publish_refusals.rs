@@ -15,7 +15,7 @@ fn what_makes_no_sense_is_wrong_usage() {
     for (words, said) in [
         ("", "no patches and no depot specified"),
         ("work", "no depot specified"),
-        ("work depot more", "<more> is one word too many"),
+        ("work depot more", "unexpected argument <more>"),
         ("--expires 0d work depot", "not between 1d and 36500d"),
         ("--finish --refresh depot", "--refresh"),
         ("--finish --unsigned depot", "--unsigned"),
@@ -43,7 +43,7 @@ fn a_file_that_is_no_good_patch_stops_everything() {
         ("pipe", 1, "it is neither a file nor a directory"),
         ("form", 1, "a depot accepts zip, tar, tar.gz and datastream"),
         ("twice", 3, "patch 200-01 is listed twice"),
-        ("cut", 3, "has another digest than the file"),
+        ("cut", 3, "does not match the digest of the file"),
         ("manifest", 3, "is the manifest of patch 100-01, not of 200-01"),
         ("members", 3, "has the form `members`"),
         ("noise", 3, "is not valid"),

@@ -245,7 +245,7 @@ pub(crate) fn steady(text: &str) -> String {
             (r"(?m)^(\d+ patches: .*; )[\d.]+ s$", "${1}TIME"),
             (r"\d+-[0-9a-f]{16}", "RUN"),
             (r"\b[0-9A-F]{16}\b", "KEY"),
-            (r"(?m)^( +note|NOTE): owners and groups that are recorded only.*\n", ""),
+            (r"(?m)^( +note|NOTE): owners and groups that are recorded but not set.*\n", ""),
             // Whoever types the commands takes longer than a second.
             (r"(?m)^ +note: .* the same size and modification time; .*\n", ""),
         ];

@@ -95,7 +95,7 @@ fn a_plan_names_the_parameters_that_no_script_gets() {
     let shown = stage.run(&format!("plan -R @ROOT@ {}", patch.directory(&stage).display())).ok();
     for (name, _) in BAD {
         assert!(
-            shown.contains(&format!("package ACMEweb: {name} is a parameter that scripts do not get: ")),
+            shown.contains(&format!("package ACMEweb: parameter {name} is not passed to scripts: ")),
             "{shown}"
         );
     }

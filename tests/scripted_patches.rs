@@ -458,7 +458,7 @@ fn scripts_of_the_patch_itself_must_be_executable() {
     let prepatch = stage.beside("delivered/700-01/prepatch");
     fs::set_permissions(&prepatch, fs::Permissions::from_mode(0o644)).unwrap();
     let refused = run(&stage, ADD).ok_code(38);
-    assert!(refused.stderr.contains("may not be executed"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("is not executable"), "{}", refused.stderr);
     fs::write(&prepatch, "#!/no/such/interpreter\n").unwrap();
     fs::set_permissions(&prepatch, fs::Permissions::from_mode(0o755)).unwrap();
     run(&stage, ADD).ok_code(38);

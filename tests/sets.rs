@@ -239,7 +239,7 @@ fn a_patch_that_is_another_one_than_the_index_says_is_refused() {
         .unwrap();
     let found = document(&stage, "add -R @ROOT@ -M delivered 501-01");
     assert_eq!(verdicts(&found), ["501-01 refused 1"]);
-    assert_eq!(entry(&found, "501-01")["reason"], "the depot calls it 501-01, and it is 500-01");
+    assert_eq!(entry(&found, "501-01")["reason"], "the depot lists it as 501-01, but it is 500-01");
 }
 
 #[test]

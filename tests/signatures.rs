@@ -266,7 +266,7 @@ fn the_manifest_of_another_patch_is_refused() {
     fs::write(other.join("MANIFEST"), renamed).unwrap();
     stage.run(&format!("sign --key {} {}/MANIFEST", testdata("plain.sec"), other.display())).ok();
     let said = add(&stage, &other).fails(3);
-    assert!(said.contains("has a manifest of patch 100-03, and is 100-02"), "{said}");
+    assert!(said.contains("has the manifest of patch 100-03, but is 100-02"), "{said}");
 }
 
 /// Every file of a directory but the signature, whose untrusted comment nobody reads.

@@ -151,7 +151,7 @@ fn a_bare_id_is_taken_from_var_spool_patch_where_nobody_else_may_write() {
             assert_eq!(run.code, 1, "{name} {bits:o}: {}{}", run.stdout, run.stderr);
             let at = format!("/var/{name}");
             let says = format!(
-                "note: /var/spool/patch/105181-05 was not used, because {at} may be written to by others than its owner; "
+                "note: /var/spool/patch/105181-05 was not used, because {at} is writable by users other than its owner; "
             );
             assert!(run.stderr.starts_with(&says), "{}", run.stderr);
         }

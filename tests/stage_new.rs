@@ -152,11 +152,11 @@ fn whatever_makes_no_stage_is_one_clear_refusal_and_changes_nothing() {
         ("file --path usr/pkg", 3, "file already exists and is not an empty directory"),
         ("dangling --path usr/pkg", 3, "dangling already exists and is not an empty directory"),
         ("@ROOT@/usr/pkg --path usr/pkg", 3, "@ROOT@/usr/pkg already exists"),
-        ("@ROOT@/usr/pkg/in --path usr/pkg", 3, "lie one inside the other"),
-        ("@ROOT@/usr/pkg/bin/in --path usr/pkg", 3, "lie one inside the other"),
-        ("way/in --path usr/pkg", 3, "lie one inside the other"),
-        ("@ROOT@/in --path /", 3, "lie one inside the other"),
-        ("@ROOT@/usr/in --path /", 3, "lie one inside the other"),
+        ("@ROOT@/usr/pkg/in --path usr/pkg", 3, "are nested"),
+        ("@ROOT@/usr/pkg/bin/in --path usr/pkg", 3, "are nested"),
+        ("way/in --path usr/pkg", 3, "are nested"),
+        ("@ROOT@/in --path /", 3, "are nested"),
+        ("@ROOT@/usr/in --path /", 3, "are nested"),
         ("web --path usr/pkg --path usr/pkg/bin", 2, "/usr/pkg/bin lies inside /usr/pkg"),
         ("web --path usr/pkg --path /usr/pkg", 2, "/usr/pkg lies inside /usr/pkg"),
         ("web --path usr/../etc", 2, "has a `..` component"),
@@ -193,7 +193,7 @@ fn a_stage_below_a_bind_mount_of_a_staged_path_is_inside_it() {
         mount --bind $ROOT/opt $ROOT/usr/pkg/data";
     let Some(root) = Mounted::new("stage_new", root(), script) else { return };
     let said = root.run("stage new bound/web -R @ROOT@ --path usr/pkg");
-    assert!(said.fails(3).contains("lie one inside the other"));
+    assert!(said.fails(3).contains("are nested"));
     // A mount point below a staged path is recorded, and what is mounted there is not entered.
     let said = root.run("stage new web -v -R @ROOT@ --path usr/pkg").ok();
     assert!(said.contains("left out: 1 mount point\n  /usr/pkg/data mount\n"), "{said}");

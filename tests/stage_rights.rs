@@ -254,7 +254,7 @@ fn a_stage_that_0_1_listed_is_believed_as_long_as_nobody_else_may_write_it() {
     let own = "web/.patchadm-stage";
     let spoils: [(Option<Spoil>, &str); 5] = [
         (None, ""),
-        (Some(|live| set_mode(&live.beside("web"), 0o757)), "everybody may write "),
+        (Some(|live| set_mode(&live.beside("web"), 0o757)), "everyone can write to "),
         (Some(|live| chown(live.beside("web"), Some(NOBODY), None).unwrap()), "belongs to uid "),
         (Some(|live| chown(live.beside("web/.patchadm-stage"), Some(NOBODY), None).unwrap()), own),
         (Some(|live| chown(live.beside("web/.patchadm-stage/identity"), Some(NOBODY), None).unwrap()), own),
@@ -305,7 +305,7 @@ fn a_refresh_by_root_records_what_a_stage_of_0_1_may_do() {
         let line = listed(&live);
         if is_spoiled {
             let said = run.fails(3);
-            assert!(said.contains("root does not refresh the stage web: everybody may write "), "{said}");
+            assert!(said.contains("root does not refresh the stage web: everyone can write to "), "{said}");
             assert!(line.get("owner").is_none(), "{line}");
         } else {
             run.ok();
@@ -371,7 +371,7 @@ fn other_bytes_in_a_set_id_program_are_asked_for_and_told() {
     fs::write(live.beside("web/usr/pkg/bin/su"), "su 2\n").unwrap();
     set_mode(&live.beside("web/usr/pkg/bin/su"), 0o4755);
     let entry = json!({"path": "/usr/pkg/bin/su", "mode": "4755", "capabilities": false, "change": "bytes"});
-    asks_for_set_id(&live, "web", "/usr/pkg/bin/su (mode 4755) gets other bytes", &entry);
+    asks_for_set_id(&live, "web", "/usr/pkg/bin/su (mode 4755) gets different contents", &entry);
     assert_eq!((live.text("/usr/pkg/bin/su"), mode(&live.at("/usr/pkg/bin/su"))), ("su 2\n".into(), 0o4755));
 }
 
@@ -380,7 +380,7 @@ fn other_bytes_in_a_set_id_program_are_asked_for_where_the_stage_never_had_the_b
     let Some(live) = stage_of_user("other_bytes_in_a_set_id_program…") else { return };
     fs::write(live.beside("open/web/usr/pkg/bin/su"), "su of a user\n").unwrap();
     let entry = json!({"path": "/usr/pkg/bin/su", "mode": "4755", "capabilities": false, "change": "bytes"});
-    asks_for_set_id(&live, "open/web", "/usr/pkg/bin/su (mode 4755) gets other bytes", &entry);
+    asks_for_set_id(&live, "open/web", "/usr/pkg/bin/su (mode 4755) gets different contents", &entry);
     assert_eq!(mode(&live.at("/usr/pkg/bin/su")), 0o4755);
 }
 
@@ -436,7 +436,12 @@ fn other_bytes_in_a_program_with_capabilities_are_asked_for_and_told() {
     fs::write(&staged, "tool 2\n").unwrap();
     give(&staged).unwrap();
     let entry = json!({"path": "/usr/pkg/bin/tool", "mode": "0755", "capabilities": true, "change": "bytes"});
-    asks_for_set_id(&live, "web", "/usr/pkg/bin/tool (mode 0755 with capabilities) gets other bytes", &entry);
+    asks_for_set_id(
+        &live,
+        "web",
+        "/usr/pkg/bin/tool (mode 0755 with capabilities) gets different contents",
+        &entry,
+    );
 }
 
 #[test]
@@ -459,7 +464,7 @@ fn the_list_of_stages_that_is_damaged_is_found_by_verify_and_doctor() {
     let staged = Staged::new();
     let line = staged.live.text(STAGES);
     fs::write(staged.live.at(STAGES), line.replace("\"owners\":true,", "")).unwrap();
-    let words = "var/sadm/patchadm/stages: line 1: of `owner`, `owners` and `bases` one is missing";
+    let words = "var/sadm/patchadm/stages: line 1: `owner`, `owners` or `bases` is missing";
     let said = staged.live.run("check --contents -R @ROOT@");
     assert!(said.code == 4 && (said.stdout.clone() + &said.stderr).contains(words), "{said:?}");
     let said = staged.live.run("check -R @ROOT@");
@@ -670,7 +675,7 @@ fn what_is_in_a_directory_of_another_user_is_theirs_in_a_stage_of_root_too() {
     }
     assert_eq!(said.stdout.matches("withheld").count(), 4, "{said:?}");
     let note =
-        "web/usr/pkg/lib, owners, capabilities and set-id bits of the root are kept: everybody may write";
+        "web/usr/pkg/lib, owners, capabilities and set-id bits of the root are kept: everyone can write to";
     assert!((said.stdout.clone() + &said.stderr).contains(note), "{said:?}");
     for (path, expected) in [
         ("data/of-root", (0, 0o644)),
@@ -792,7 +797,7 @@ fn a_cache_of_a_user_hides_no_bytes_of_a_set_id_program() {
     assert_ne!(StageCache::parse(&cache), StageCache::default(), "a cache that would be believed");
     fs::write(stage.join(".patchadm-stage/cache"), cache).unwrap();
     let said = live.run("stage promote open/web -R @ROOT@").fails(3);
-    assert!(said.contains("/usr/pkg/bin/su (mode 4755) gets other bytes"), "{said}");
+    assert!(said.contains("/usr/pkg/bin/su (mode 4755) gets different contents"), "{said}");
     assert_eq!(live.text("/usr/pkg/bin/su"), "su 1\n");
 }
 

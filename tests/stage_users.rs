@@ -116,7 +116,7 @@ fn root_makes_no_stage_in_a_directory_of_a_user_and_leaves_the_mode_of_its_own()
     let live = root_with_set_id_program();
     let open = live.beside("open");
     fs::create_dir(&open).unwrap();
-    for (uid, bits, reason) in [(NOBODY, 0o755, "belongs to uid"), (0, 0o777, "everybody may write")] {
+    for (uid, bits, reason) in [(NOBODY, 0o755, "belongs to uid"), (0, 0o777, "everyone can write to")] {
         chown(&open, Some(uid), Some(uid)).unwrap();
         set_mode(&open, bits);
         let said = live.run("stage new open -R @ROOT@ --path usr/pkg").fails(3);

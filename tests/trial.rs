@@ -641,7 +641,7 @@ fn whoever_waits_changes_no_tree_of_somebody_else_and_says_so_in_the_log() {
     let mut said = vec![0; 1 << 14];
     let size = socket.recv(&mut said).unwrap();
     let said = String::from_utf8_lossy(&said[..size]).into_owned();
-    assert!(said.contains(" is left to the next command: "), "{said}");
+    assert!(said.contains(": the next command will end the trial of run "), "{said}");
     chown(stage.at("/var/sadm"), Some(0), None).unwrap();
     assert!(waiter.status().unwrap().success());
     assert!(!is_on_trial(&stage));

@@ -121,10 +121,7 @@ fn undo_after_a_killed_run_rolls_that_run_back_and_keeps_the_patches_of_the_run_
     for line in ["undo -R @ROOT@", "undo -R @ROOT@ --json"] {
         let stage = crate::list::interrupted();
         let said = stage.run("undo -R @ROOT@ --dry-run").ok();
-        assert!(
-            said.contains("was interrupted: `undo` would roll it back, and undo no other run."),
-            "{said}"
-        );
+        assert!(said.contains("was interrupted: `undo` would roll it back and undo no other run."), "{said}");
         let said = stage.run(line);
         assert_eq!(said.code, 0, "{said:?}");
         let advice = "No other run was undone. `patchadm -R @ROOT@ undo 2` undoes the run before.";
@@ -228,5 +225,5 @@ fn a_root_without_runs_has_nothing_to_undo() {
     stage.file("/var/sadm/install/contents", "");
     let said = refused(&stage, "");
     assert!(said.contains("the run was not undone: "), "{said}");
-    assert!(said.contains("the history of the root has no run that changed something"), "{said}");
+    assert!(said.contains("the history of the root has no run that changed anything"), "{said}");
 }

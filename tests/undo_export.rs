@@ -345,9 +345,9 @@ fn an_export_of_an_older_application_of_the_same_id_is_refused() {
     not_waiting("the patch is not applied to it");
     stage.run("patchrm -R @ROOT@ 200-02").ok();
     stage.patchadd("", &Patch::of("200-01", web("200-01\n").file("bin/more", 0o755, "more\n"))).ok();
-    not_waiting("it has other undo data of it");
+    not_waiting("it has different undo data for it");
     stage.run(&exporting_to(&stage, "again", "200-01")).ok();
-    not_waiting("and the root exported another one");
+    not_waiting("but the root exported a different one");
     stage.run(&importing_from(&stage, "again")).ok();
     for id in ["200-01", "100-01"] {
         stage.run(&format!("patchrm -R @ROOT@ {id}")).ok();

@@ -173,7 +173,7 @@ fn an_undo_directory_that_others_can_write_to_is_not_believed() {
     stage.mode(&shown, 0o777);
     let told = stage.run("remove -R @ROOT@ 100-01");
     assert_eq!(told.code, 1, "{}", told.stderr);
-    assert!(told.stderr.contains("everybody may write"), "{}", told.stderr);
+    assert!(told.stderr.contains("everyone can write to"), "{}", told.stderr);
     stage.mode(&shown, 0o700);
     stage.run("remove -R @ROOT@ 100-01").ok();
 }

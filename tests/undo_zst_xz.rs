@@ -266,7 +266,7 @@ fn a_report_says_who_can_read_it() {
                 &format!("undo-data repack {dry_run} --json -R @ROOT@ --undo-format {word} 100-01"),
             );
             assert!(
-                said["notes"].to_string().contains(&format!("archives in {word} are read by patchadm only")),
+                said["notes"].to_string().contains(&format!("only patchadm can read {word} archives")),
                 "{said}"
             );
         }

@@ -25,8 +25,7 @@ fn an_owner_who_is_not_root_installs_into_a_tree_of_their_own() {
         (output.status.code(), String::from_utf8(output.stderr).unwrap())
     };
     let (code, text) = run("pkgadd -n -R @ROOT@ -d spool ACMEa");
-    let note =
-        "NOTE: owners and groups that are recorded only: adm\n\nInstallation of <ACMEa> was successful.\n";
+    let note = "NOTE: owners and groups that are recorded but not set: adm\n\nInstallation of <ACMEa> was successful.\n";
     assert_eq!((code, text.as_str()), (Some(0), note));
     let log = fs::metadata(stage.at("/opt/ACMEa/log")).unwrap();
     assert_eq!((log.uid(), log.gid()), ordinary_ids(&stage));

@@ -255,8 +255,8 @@ fn an_option_that_another_action_of_the_verb_has_is_refused() {
         ("-R @ROOT@ libs list --wait 1", "--wait is an option of add, remove and other verbs"),
         ("-R @ROOT@ libs list --trust-root", "--trust-root"),
         ("-R @ROOT@ adopt --forget --pkg ACMEweb --arch x", "cannot be used with '--arch <ARCH>'"),
-        ("-R @ROOT@ undo 2 --offline", "--offline is for patches that are applied again"),
-        ("-R @ROOT@ undo 2 --keys @/", "--keys is for patches that are applied again"),
+        ("-R @ROOT@ undo 2 --offline", "--offline applies only to patches that are reapplied"),
+        ("-R @ROOT@ undo 2 --keys @/", "--keys applies only to patches that are reapplied"),
     ] {
         let run = stage.run(&at(&stage, line));
         assert_eq!(run.code, 2, "{line}: {}", run.stderr);

@@ -58,8 +58,9 @@ fn root_changes_nothing_in_a_tree_of_somebody_else_and_is_told_whose_it_is() {
     for (line, code) in CHANGING {
         let said = stage.run(line).fails(code);
         let word = if code_of(line, 0, 1) == 0 { "ERROR" } else { "error" };
-        let told =
-            format!("{word}: The root @ROOT@ belongs to uid {NOBODY}: @ROOT@/var/sadm is theirs to write.\n");
+        let told = format!(
+            "{word}: The root @ROOT@ belongs to uid {NOBODY}: @ROOT@/var/sadm is writable by that user.\n"
+        );
         assert!(said.contains(&told), "{line}: {said}");
         assert!(said.to_lowercase().contains("    nothing was changed"), "{line}: {said}");
         assert_same(&crate::tree::Tree::of(&stage.root(), &[]), &before);
@@ -107,7 +108,10 @@ fn each_record_and_each_directory_on_the_way_to_it_is_the_superusers_alone() {
         let set = |bits| fs::set_permissions(&place, Permissions::from_mode(bits)).unwrap();
         chown(&place, Some(NOBODY), None).unwrap();
         let said = stage.run(line).fails(3);
-        assert!(said.contains(&format!("@ROOT@{path} to uid {NOBODY}, who may write it")), "{path}: {said}");
+        assert!(
+            said.contains(&format!("@ROOT@{path} to uid {NOBODY}, who can write to it")),
+            "{path}: {said}"
+        );
         assert!(
             said.to_lowercase().contains("nothing was changed") && !said.contains("--as-owner"),
             "{said}"
@@ -115,12 +119,12 @@ fn each_record_and_each_directory_on_the_way_to_it_is_the_superusers_alone() {
         chown(&place, Some(0), None).unwrap();
         set(mode | 0o1002);
         let said = stage.run(line).fails(3);
-        assert!(said.contains(&format!("everybody may write @ROOT@{path}")), "{path}: {said}");
+        assert!(said.contains(&format!("everyone can write to @ROOT@{path}")), "{path}: {said}");
         assert!(said.contains(&format!("emove the permission: `chmod o-w @ROOT@{path}`")), "{said}");
         set(mode | 0o020);
         chown(&place, None, Some(NOBODY)).unwrap();
         let said = stage.run(line).fails(3);
-        assert!(said.contains(&format!("the group of @ROOT@{path} may write it")), "{path}: {said}");
+        assert!(said.contains(&format!("the group of @ROOT@{path} can write to it")), "{path}: {said}");
         chown(&place, None, Some(0)).unwrap();
         set(mode);
     }
@@ -156,7 +160,7 @@ fn scripts_of_the_superuser_run_only_in_a_root_that_nobody_else_can_move() {
     for (owner, bits, why) in [
         (NOBODY, 0o755, format!(" belongs to uid {NOBODY}: ")),
         (NOBODY, 0o1777, format!(" belongs to uid {NOBODY}: ")),
-        (0, 0o757, " may be written to by others than its owner: ".to_owned()),
+        (0, 0o757, " is writable by users other than its owner: ".to_owned()),
     ] {
         chown(&above, Some(owner), None).unwrap();
         fs::set_permissions(&above, Permissions::from_mode(bits)).unwrap();
@@ -166,7 +170,7 @@ fn scripts_of_the_superuser_run_only_in_a_root_that_nobody_else_can_move() {
             assert_ne!(run.code, 0, "{line}: {}", run.stdout);
             let said = run.said();
             let told = format!("{}{why}", above.display().to_string().trim_end_matches('/'));
-            assert!(said.contains(&told) && said.contains("in the place of @ROOT@"), "{line}: {said}");
+            assert!(said.contains(&told) && said.contains("in place of @ROOT@"), "{line}: {said}");
             assert!(!stage.at("/opt/ran").exists(), "{line}");
         }
     }
@@ -200,7 +204,7 @@ fn a_link_of_somebody_else_on_the_way_to_the_root_is_not_followed() {
     stage.run(&format!("plan -R {} delivered/100-01", link.display())).ok();
     lchown(&link, Some(NOBODY), None).unwrap();
     let said = stage.run(&format!("patchadd -R {} delivered/100-01", link.display())).fails(3);
-    assert!(said.contains(&format!("belongs to uid {NOBODY}: the symbolic link")), "{said}");
+    assert!(said.contains(&format!("is controlled by uid {NOBODY}, who owns the symbolic link")), "{said}");
     assert!(said.contains("specify the root without that link"), "{said}");
     stage.run(&format!("pkginfo -R {}", link.display())).ok();
 }
@@ -236,7 +240,10 @@ fn a_link_of_somebody_else_before_double_dots_is_not_followed() {
     lchown(&link, Some(NOBODY), None).unwrap();
     for line in ["patchadd -R @L@ delivered/100-01", "add --jobs 1 -R @L@ delivered/100-01"] {
         let said = stage.run(&line.replace("@L@", &named)).fails(3);
-        assert!(said.contains(&format!("belongs to uid {NOBODY}: the symbolic link")), "{said}");
+        assert!(
+            said.contains(&format!("is controlled by uid {NOBODY}, who owns the symbolic link")),
+            "{said}"
+        );
     }
     assert_eq!(stage.text("/opt/ACMEweb/bin/httpd"), "one\n");
     stage.run(&format!("pkginfo -R {named}")).ok();

@@ -595,7 +595,7 @@ fn show_differing<'p>(mut paths: impl Iterator<Item = &'p ObjectPath>, wording: 
 /// The command to type if the caller may not read undo data.
 fn who_may_read(wording: &Wording) -> String {
     format!(
-        "you may not read all undo data; run {} as root, or as the owner of the root directory",
+        "you do not have permission to read all undo data; run {} as root, or as the owner of the root directory",
         wording.verb("check --contents")
     )
 }
@@ -637,7 +637,7 @@ impl VerifiedUndoEntry {
         match (&self.error, path) {
             (Some(error), _) => error.clone(),
             (None, Some(path)) if *state == UndoState::Classic => {
-                format!("{path} is sound ({size}; of another program, checked by its pkgmap)")
+                format!("{path} is sound ({size}; made by another program, checked against its pkgmap)")
             }
             (None, Some(path)) if self.is_read => format!("{path} is sound ({size})"),
             (None, Some(path)) => format!("{path} ({size})"),

@@ -309,7 +309,7 @@ fn hooks_notes(root: &Root, action: HooksAction, report: &HookReport) -> Vec<Str
     }
     if action != HooksAction::Remove && report.has_rpm_alone {
         notes.push(
-            "rpm has no hook files: after rpm without dnf, only the trigger of the patchadm .rpm refreshes registrations"
+            "rpm has no hook files: if rpm runs without dnf, only the trigger in the patchadm .rpm refreshes registrations"
                 .to_owned(),
         );
     }
@@ -337,7 +337,7 @@ impl CommandReport for HooksReport {
         let done = if self.action == HooksAction::Remove { "removed" } else { "installed" };
         let left = left.concat();
         Ok(output.error(&format!(
-            "not every hook is {done}{left}\nhint: move that file away, then run the command again"
+            "not all hooks were {done}{left}\nhint: move that file away, then run the command again"
         ))?)
     }
 

@@ -226,7 +226,9 @@ fn answer(
         let is_plain = !is_path && !query.has_files && !query.has_diff;
         let ended = is_plain.then(|| EndedPatch::of(root, &text, query.surroundings.zone)).flatten();
         if let Some(ended) = ended {
-            let note = format!("{text} is a patch that ended here; ./{text} names the file or directory");
+            let note = format!(
+                "{text} is a patch that is no longer applied here; ./{text} names the file or directory"
+            );
             return Ok((Answer::Ended(ended), Some(note)));
         }
         match source::open(Origin::Path(word), Extent::Everything) {

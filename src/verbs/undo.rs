@@ -108,8 +108,7 @@ fn recovered_first(call: &mut Invocation, root: &Root, args: &UndoArgs) -> anyho
         if Lock::is_held(root).unwrap_or(true) {
             return Ok(RecoveredFirst::Nothing);
         }
-        let line =
-            format!("The run {run} was interrupted: `undo` would roll it back, and undo no other run.");
+        let line = format!("Run {run} was interrupted: `undo` would roll it back and undo no other run.");
         let report = report_of_recovery(call, root, Recovered::Nothing).of_plan(true);
         return Ok(RecoveredFirst::Instead(instead(root, report, line)));
     }
@@ -251,7 +250,7 @@ fn must_not_be_said(
 ) -> Result<(), Stop> {
     let Some((option, _)) = options.find(|(_, is_said)| *is_said) else { return Ok(()) };
     let message = format!(
-        "{option} is for patches that are applied again, and undoing run {} only removes patches\nhint: leave it out",
+        "{option} applies only to patches that are reapplied, and undoing run {} only removes patches\nhint: leave it out",
         run.name
     );
     Err(Stop::Usage { message, usage: USAGE })

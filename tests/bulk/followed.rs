@@ -154,7 +154,7 @@ fn the_status_of_a_run_that_was_killed_says_so_and_how_it_goes_on() {
     slow.running.wait().unwrap();
     let status = slow.build.action("status @WORK@").ok();
     let lines: Vec<&str> = status.lines().collect();
-    assert!(lines[0].ends_with(", interrupted: no process carries it out"), "{status}");
+    assert!(lines[0].ends_with(", interrupted: no process is running it"), "{status}");
     let rest = [
         "       1 done",
         "       1 open",

@@ -614,7 +614,7 @@ fn what_lies_where_others_can_put_something_else_is_not_believed() {
     assert_eq!(run.code, 0, "{run:#?}");
     fs::rename(&list, theirs.join("list")).unwrap();
     let refused = build.action(&format!("run @WORK@ --list {}", theirs.join("list").display()));
-    assert!(refused.code == 1 && refused.stderr.contains("could put another file there"), "{refused:#?}");
+    assert!(refused.code == 1 && refused.stderr.contains("could replace the file"), "{refused:#?}");
 }
 
 #[test]

@@ -132,7 +132,7 @@ const STRANGE: [(&str, &str, &str, &str); 12] = [
          part=$(printf '%0250d' 0); dir=/srv/$part/$part/$part; mkdir -p $dir; cd $dir\n\
          for n in $(seq 99); do echo x > $part$n; done; exit 0\nEnd",
         "check",
-        "after its removal there are still /srv/",
+        "still present after its removal: /srv/",
     ),
 ];
 

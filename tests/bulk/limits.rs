@@ -21,8 +21,8 @@ type Over = (&'static str, &'static str, &'static str, &'static str, (&'static s
 const OVER: [Over; 13] = [
     ("time", "time=1", "while sleep 0.1; do echo on; done", "time", ("1 s", ", limit 1")),
     ("silence", "silence=1", "sleep 1000", "silence", ("no output for 1 s", ", limit 1")),
-    ("cpu", "cpu=1", "while :; do :; done", "cpu", ("a process with ", ", limit 1")),
-    ("cpu-of-child", "cpu=1", "sh -c 'while :; do :; done'", "cpu", ("a process with ", ", limit 1")),
+    ("cpu", "cpu=1", "while :; do :; done", "cpu", ("a process that used ", ", limit 1")),
+    ("cpu-of-child", "cpu=1", "sh -c 'while :; do :; done'", "cpu", ("a process that used ", ", limit 1")),
     ("memory", "memory=64M", "head -c 200M /dev/zero | tail; sleep 1000", "memory", ("", ", limit 67108864")),
     (
         "processes",
@@ -291,5 +291,5 @@ fn a_mapped_file_whose_path_is_too_long_to_be_read_is_the_failure_of_its_package
     assert_eq!(run.in_state("done"), ["flat"], "{}: {}", build.who(), run.said);
     assert_eq!(run.package("deep-1.0")["cause"], "disk", "{}", run.detail("deep-1.0"));
     let detail = run.detail("deep-1.0");
-    assert!(detail.starts_with("open and mapped files that nobody can count"), "{detail}");
+    assert!(detail.starts_with("open and mapped files that cannot be counted"), "{detail}");
 }

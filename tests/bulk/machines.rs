@@ -156,7 +156,7 @@ const MISFITS: [(&str, &str, &str); 10] = [
     (
         "driver",
         "/usr/bin/unshare -m /bin/sh -c 'mount --bind /bin/true @DRIVER@/build; exec \"$@\"' x",
-        "`build` of the driver is another file there",
+        "`build` of the driver is a different file there",
     ),
 ];
 

@@ -43,7 +43,7 @@ const WRONG: [(&str, &str, &str); 12] = [
         "/out has packages and other files",
     ),
     ("cut", "rmdir $OUT/root; head -c 1500 $PACKAGES/good.pkg > $OUT/a", ""),
-    ("directory", "rmdir $OUT/root; mkdir $OUT/things", "/out/things is a directory, and no package"),
+    ("directory", "rmdir $OUT/root; mkdir $OUT/things", "/out/things is a directory, not a package"),
     ("a-name-that-is-longer-than-32-bytes", "mkdir $DESTDIR/opt", ""),
 ];
 

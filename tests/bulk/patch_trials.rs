@@ -177,7 +177,7 @@ fn a_package_whose_script_forges_records_keys_or_files_of_others_is_apart_alone(
         format!("its trial failed: {name}-1.0 cannot be installed with the other packages: {name}.pkg: ")
     };
     assert!(
-        why(0).starts_with(&format!("{}it makes records of a package ghost", other("aghost"))),
+        why(0).starts_with(&format!("{}it creates records of a package ghost", other("aghost"))),
         "{made:#}"
     );
     assert!(why(1).starts_with(&format!("{}it changes /etc/patchadm", other("akey"))), "{made:#}");
@@ -265,7 +265,7 @@ fn packages_that_are_new_gone_foreign_or_restricted_get_no_patch_and_are_named()
     // Another set is released: its patches are others.
     build.action("release @WORK@ 2").fails(3);
     let said = build.action("release @WORK@ 2 --force").ok();
-    assert!(said.contains("the patches of the set before are in patches.1"), "{said}");
+    assert!(said.contains("the patches of the previous set are in patches.1"), "{said}");
     assert!(build.work().join("patches.1/patches/changed-01.tar.gz").exists());
     let (code, made) = patches(&build, "");
     assert_eq!((code, &made["built"], &made["new"]), (0, &json!(0), &json!([])), "{made:#}");
@@ -410,7 +410,7 @@ fn a_library_that_every_program_would_load_keeps_no_patch_of_others_back() {
     let expected = ["avictim built avictim-01", "bevil failed bevil-01", "yvictim built yvictim-01"];
     assert_eq!(told(&made), expected, "{made:#}");
     let reason = made["sources"][1]["reason"].as_str().unwrap();
-    assert!(reason.contains("it changes /etc/ld.so.preload, which every program obeys"), "{reason}");
+    assert!(reason.contains("it changes /etc/ld.so.preload, which affects every program"), "{reason}");
 }
 
 #[test]

@@ -71,7 +71,7 @@ fn a_distfile_that_would_take_the_reserve_is_not_fetched_and_its_package_is_defe
     );
     let detail = run.detail("fetches-1.0");
     assert!(detail.contains("/distfiles has "), "{detail}");
-    assert!(detail.contains(" bytes free, and ") && detail.contains(" are needed"), "{detail}");
+    assert!(detail.contains(" bytes free, but ") && detail.contains(" are needed"), "{detail}");
     let run = build.run("fetches plain").ends(0);
     assert_eq!(run.in_state("done"), ["fetches"], "it was not remembered as a failure");
 }
@@ -85,7 +85,7 @@ fn a_result_that_would_take_the_reserve_of_the_pool_ends_the_run_with_the_number
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     let all = said + &String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(1), "{all}");
-    assert!(all.contains("no space is left for results") && all.contains(" bytes free, and "), "{all}");
+    assert!(all.contains("no space is left for results") && all.contains(" bytes free, but "), "{all}");
     assert_eq!(build.run("tight").ends(0).in_state("done"), ["tight"]);
 }
 

@@ -30,7 +30,7 @@ fn a_need_that_is_gone_ends_the_run_with_5_and_what_is_kept_keeps_it_and_only_fo
     let packages = build.work().join("sets/2/packages");
     assert!(packages.join("beta.pkg").exists() && packages.join("dep.pkg").exists());
     let text = fs::read_to_string(build.work().join("runs/2/report.txt")).unwrap();
-    assert!(text.contains("Kept from the set before: beta-1.0 (run 1) dep-1.0 (run 1)\n"), "{text}");
+    assert!(text.contains("Kept from the previous set: beta-1.0 (run 1) dep-1.0 (run 1)\n"), "{text}");
 
     let said = build.action("release @WORK@ 2").fails(1);
     assert!(

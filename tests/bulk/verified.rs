@@ -49,7 +49,7 @@ fn a_result_with_other_bytes_is_built_again_and_one_that_is_as_it_was_is_not_rea
     let again = build.run("alone").ends(0);
     assert_eq!(again.in_state("done"), ["alone"]);
     assert!(
-        again.report["notes"].to_string().contains("does not have the digest"),
+        again.report["notes"].to_string().contains("does not match its recorded digest"),
         "{}",
         again.report["notes"]
     );

@@ -31,10 +31,10 @@ fn records_that_are_damaged_or_forged_are_refused_by_name() {
     let cases: Vec<(&str, &str, Change)> = vec![
         (
             "cut",
-            "work/state.json: state.json is not one of",
+            "work/state.json: state.json does not conform to",
             Box::new(|text| text[..text.len() / 2].to_owned()),
         ),
-        ("empty", "work/state.json: state.json is not one of", Box::new(|_| String::new())),
+        ("empty", "work/state.json: state.json does not conform to", Box::new(|_| String::new())),
         ("schema", "the schema of state.json is <patchadm-delta/9>", Box::new(put("delta/1", "delta/9"))),
         ("way out", "the record of <curl-01> is not valid", Box::new(put("patches/curl", "patches/../curl"))),
         ("absolute", "the record of <curl-01> is not valid", Box::new(put("patches/curl", "/patches/curl"))),
@@ -99,7 +99,7 @@ fn a_patch_that_is_gone_or_exchanged_is_made_again_unless_it_is_signed() {
         ("does not exist", &|| fs::remove_file(&patch).unwrap()),
         ("is not what was built", &|| copy(&other, &patch)),
         ("has no manifest", &|| fs::remove_file(&manifest).unwrap()),
-        ("has a manifest of something else", &|| {
+        ("has a manifest for something else", &|| {
             copy(&stage.beside("work/patches/openssl-01.tar.gz.manifest"), &manifest);
         }),
     ];

@@ -131,8 +131,8 @@ pub(super) const DIFFERENCES: &[Entry] = &[
     ("*", "*", "*: will attempt to overwrite this package.", Words),
     ("*", "*", "*: Package <SUNWstu*> is installed already in the", Words),
     ("*", "*", "*: same architecture and version, and is overwritten.", Words),
-    ("16-script-fails", "*0/apply", "stderr: \tStart this machine again now: *", Words),
-    ("16-script-fails", "*0/apply", "stderr: \tis not completely in effect before that.", Words),
+    ("16-script-fails", "*0/apply", "stderr: \tReboot this machine now. *", Words),
+    ("16-script-fails", "*0/apply", "stderr: \tare not fully in effect.", Words),
     ("16-script-fails", "*0/apply", "stderr:         *", Words),
     // What scripts see.
     ("*", "envdump", "env * PWD", Impossible("the shell of this machine sets it")),

@@ -135,7 +135,7 @@ fn an_edited_configuration_keeps_the_name_that_a_patch_gave_it_when_its_package_
         assert_eq!(run.code, 0, "{}", run.said());
         assert_eq!(root.content(KEPT), "setting=mine\n");
         let said = root.dpkg_done("-P acme") + &root.refresh();
-        assert!(said.contains("the edited one stays as"), "{said}");
+        assert!(said.contains("the edited version stays as"), "{said}");
         assert_eq!(root.content(KEPT), "setting=mine\n");
         assert_eq!(root.content(&format!("{KEPT}.2")), NOTHING);
         assert_eq!(root.content(CONF), NOTHING);

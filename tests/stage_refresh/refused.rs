@@ -60,7 +60,7 @@ fn a_stage_that_lies_in_what_it_is_a_copy_of_is_refused() {
     let everything = || Tree::of(&staged.live.at("/usr"), &["pkg/inside/.patchadm-stage/lock"]);
     let before = everything();
     let text = staged.live.run(&format!("stage refresh {} -R @ROOT@", inside.display())).fails(3);
-    assert!(text.contains("lie one inside the other"), "{text}");
+    assert!(text.contains("are nested"), "{text}");
     assert_same(&everything(), &before);
 }
 
@@ -112,7 +112,7 @@ fn lies_of_a_stage_about_itself_are_told_by_the_file() {
         (
             "base.web-01",
             swapped(&base, "\"mode\":493", "\"mode\":511"),
-            "not of the digest in its first line",
+            "does not match the digest in its first line",
         ),
         ("base.web-01", swapped(&base, "[\"/usr/pkg\"]", "[\"/opt\"]"), "not one of the staged"),
         ("base.web-01", base[..base.len() - 20].to_owned(), "it ends after"),

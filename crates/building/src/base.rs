@@ -35,7 +35,7 @@ pub enum BuildBaseError {
     #[error(transparent)]
     Lock(#[from] LockError),
     /// Its copy would take space that builds need.
-    #[error("the base {} cannot be copied: {room}: make room, or specify another build_dir", .base.display())]
+    #[error("the base {} cannot be copied: {room}: free space, or specify another build_dir", .base.display())]
     NoRoom {
         base: PathBuf,
         /// What is missing.
@@ -483,8 +483,7 @@ mod tests {
         let room = RootError::NoRoom { directory, unit: "inodes", free: 10, wanted: 5_000 };
         assert_eq!(
             BuildBaseError::NoRoom { base: "/base".into(), room }.to_string(),
-            "the base /base cannot be copied: /build has 10 inodes free, and 5000 are needed with its reserve: \
-             make room, or specify another build_dir"
+            "the base /base cannot be copied: /build has 10 inodes free, but 5000 are needed, including the reserve: free space, or specify another build_dir"
         );
     }
 

@@ -128,7 +128,7 @@ impl std::fmt::Display for ComparisonEnd {
         match self {
             Self::Interrupted => out.write_str(INTERRUPTED),
             Self::Bytes(most) => write!(out, "more than {most} bytes would be decompressed"),
-            Self::Time(longest) => write!(out, "that takes more than {} s", longest.as_secs()),
+            Self::Time(longest) => write!(out, "it takes more than {} s", longest.as_secs()),
         }
     }
 }
@@ -353,7 +353,7 @@ impl HeldObjects {
         self.objects.insert(name.to_owned(), facts);
         if self.objects.len() > MOST_OBJECTS || self.bytes > LARGEST_NAMES {
             return Err(io::Error::other(format!(
-                "it has more than {MOST_OBJECTS} objects, or than {LARGEST_NAMES} bytes of their names"
+                "it has more than {MOST_OBJECTS} objects, or its names are longer than {LARGEST_NAMES} bytes in total"
             )));
         }
         Ok(())
@@ -645,7 +645,7 @@ mod tests {
         assert_eq!(ended.to_string(), INTERRUPTED);
         assert!(calls.into_inner() < 20);
         let limits = ComparisonLimits { longest: Some(Duration::ZERO), ..UNLIMITED };
-        let reported = "x.tgz: it was not compared: that takes more than 0 s";
+        let reported = "x.tgz: it was not compared: it takes more than 0 s";
         let compared = compare_within(&one, &other, &[], &ComparisonBudget::of(0, limits)).unwrap();
         assert_eq!(compared, [reported]);
     }

@@ -64,7 +64,7 @@ pub(crate) const PATH_BYTES: usize = 64;
 /// make them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the paths of its location, with the symbolic links on the way, have more than {LARGEST_PLACES} bytes, or are the largest part of more than {LARGEST_IN_ALL}"
+    "the paths of its location, including those of symbolic links, have more than {LARGEST_PLACES} bytes, or all paths together have more than {LARGEST_IN_ALL} and these are the most"
 )]
 pub(crate) struct OverlongPlaces;
 

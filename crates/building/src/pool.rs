@@ -356,7 +356,7 @@ pub(crate) fn find_verified(
     };
     Ok(match first_wrong(&entry, verified)? {
         Some(name) => {
-            let reason = format!("{}: {name} does not have the digest that is noted", entry.path.display());
+            let reason = format!("{}: {name} does not match its recorded digest", entry.path.display());
             FoundResult::Damaged(reason)
         }
         None => FoundResult::Result(entry),

@@ -440,7 +440,10 @@ impl PrintRoom {
             return printed;
         }
         self.used.fetch_sub(bytes as u64, Ordering::Relaxed);
-        Err(format!("scan: it prints {bytes} bytes, and all locations together more than {}", self.limit))
+        Err(format!(
+            "scan: it prints {bytes} bytes, and all locations together print more than {}",
+            self.limit
+        ))
     }
 }
 
@@ -631,12 +634,12 @@ fn failure_of(ended: &SandboxEnd, time: Option<Duration>, said: &[u8]) -> Option
         (Some(StopCause::InSocket), _) => {
             "it kept open files in a socket, where they cannot be counted".to_owned()
         }
-        (Some(StopCause::Uncountable), _) => "nobody could count its open and mapped files".to_owned(),
+        (Some(StopCause::Uncountable), _) => "its open and mapped files could not be counted".to_owned(),
         (Some(StopCause::Objects(over)), _) => format!("it had {} {}", over.count, over.kind),
         (Some(StopCause::Memory(bytes, _)), _) => format!("it had {bytes} bytes of memory"),
         (Some(StopCause::Processes(count, _)), _) => format!("it had {count} processes"),
         (Some(StopCause::Processor(time)), _) => {
-            format!("a process of it had {} s of processor time", time.as_secs())
+            format!("one of its processes used {} s of CPU time", time.as_secs())
         }
         (_, Some(end)) => format!("{end}: {}", last_line(said)),
         (_, None) => "it was ended".to_owned(),
@@ -704,7 +707,7 @@ mod tests {
         room.use_of(4);
         assert_eq!(room.within(Ok(b"12345".to_vec())), Ok(b"12345".to_vec()));
         let dropped = room.within(Ok(b"12".to_vec())).unwrap_err();
-        assert_eq!(dropped, "scan: it prints 2 bytes, and all locations together more than 10");
+        assert_eq!(dropped, "scan: it prints 2 bytes, and all locations together print more than 10");
         assert_eq!(room.within(Ok(b"1".to_vec())), Ok(b"1".to_vec()));
         assert_eq!(room.within(Err("exit 1".to_owned())), Err("exit 1".to_owned()));
         assert_eq!(room.within(Ok(Vec::new())), Ok(Vec::new()));

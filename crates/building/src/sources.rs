@@ -410,7 +410,7 @@ impl Sources {
         };
         let order = serde_json::to_vec(&order).map_err(|error| error.to_string())?;
         if order.len() as u64 > LONGEST_ORDER {
-            return Err("its address is too long".to_owned().into());
+            return Err("its URL is too long".to_owned().into());
         }
         let mut process = self.start(&order).map_err(|error| error.to_string())?;
         let deadlines = [of_package, time.and_then(Deadline::after)];
@@ -480,7 +480,7 @@ fn hand_on(
     let mut part = vec![0; 1 << 16];
     loop {
         if interrupt().is_some() {
-            return Err("the run is to end".to_owned().into());
+            return Err("the run is stopping".to_owned().into());
         }
         let now = Instant::now();
         if let Some(missed) = deadlines.iter().flatten().find(|deadline| now > deadline.at) {

@@ -251,7 +251,7 @@ mod tests {
         assert!(refused.is_no_space());
         let said = refused.to_string();
         let begin = format!("{} has ", dir.path().display());
-        assert!(said.contains(&begin) && said.contains(" bytes free, and "), "{said}");
+        assert!(said.contains(&begin) && said.contains(" bytes free, but "), "{said}");
         assert!(RoomWatch::begin(&place, u64::MAX / 2).is_err());
         assert!(can_hold(&place, 1 << 10));
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);

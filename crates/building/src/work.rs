@@ -281,7 +281,7 @@ pub enum ForeignFile {
     Owner { path: PathBuf, owner: String },
     #[error("{} belongs to {owner}, and others may write to it (mode {mode:04o}): files that others can change are not trusted", path.display())]
     Mode { path: PathBuf, owner: String, mode: u32 },
-    #[error("{}: {above}, and so could put something else there: files that others can change are not trusted", path.display())]
+    #[error("{}: {above}, so others could replace it: files that others can change are not trusted", path.display())]
     Above { path: PathBuf, above: ForeignObject },
     #[error("{}: {reason}", path.display())]
     Unknown { path: PathBuf, reason: String },

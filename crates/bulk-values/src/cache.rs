@@ -113,9 +113,9 @@ impl ScanCache {
             }
             CacheLine::Entry(line) => {
                 let seen = NumberRuns::parse(&line.seen, self.files.len())
-                    .ok_or("it names files that are not noted")?;
+                    .ok_or("it names files that are not listed")?;
                 let records = PackedRecords::parse(&line.records, self.words.len())
-                    .ok_or("its records name words that are not noted")?;
+                    .ok_or("its records name words that are not listed")?;
                 self.entries.insert(line.location.into_owned(), ScanEntry { key: line.key, seen, records });
             }
         }

@@ -257,7 +257,7 @@ impl Configuration {
             if before.clone().any(|other| other.name == slot.name) {
                 return Err(ConfigurationError::at(
                     *number,
-                    format!("slot: there are two of the name {}", slot.name),
+                    format!("slot: two have the name {}", slot.name),
                 ));
             }
             if slot.is_local() && before.any(Slot::is_local) {
@@ -529,11 +529,7 @@ const SETTINGS: &[SettingName] = &[
     with("pool", "pool", "The results; several working directories may share them"),
     with("distfiles", "distfiles", "The fetched sources; several working directories may share them"),
     repeatable("file_source", "PATH", "A directory of the machine from which `file:` sources may come"),
-    repeatable(
-        "local_source",
-        "HOST",
-        "A host from which sources may come although its address is a local one",
-    ),
+    repeatable("local_source", "HOST", "A host from which sources may come, although its address is local"),
     with("base", "host", "The system that builds see: `host`, or a directory with a complete system"),
     without("base_id", "COMMAND", "A command that prints the state of the base"),
     with(
@@ -588,7 +584,7 @@ const SETTINGS: &[SettingName] = &[
     repeatable(
         "limit",
         "PATTERN NAME=VALUE...",
-        "Limits for some packages; for each name, the last matching line counts",
+        "Limits for some packages; for each name, the last matching line applies",
     ),
     with("scan_time", "60s", "Time limit of one call of scan or fetch"),
     with(
@@ -652,7 +648,7 @@ fn nearest(wrong: &str) -> Option<&'static str> {
 }
 
 const HEAD: &str = "\
-# The configuration of a bulk build: NAME=VALUE lines. Lines with # in front are comments; those below show the defaults.
+# The configuration of a bulk build: NAME=VALUE lines. Lines that begin with # are comments; those below show the defaults.
 # slot, limit, mount and env may be repeated. Paths are absolute, or below this directory.
 # Sizes: bytes, or with K, M, G, T. Times: seconds, or with s, m, h. As a limit, 0 is no limit.
 ";

@@ -465,7 +465,7 @@ impl RunState {
 
     fn after(mut self, line: JournalLine) -> Result<Self, String> {
         if self.end != BulkRunEnd::Unfinished {
-            return Err("it is behind the end".to_owned());
+            return Err("it comes after the end".to_owned());
         }
         match line {
             JournalLine::Start(start) => self.continue_with(&start)?,
@@ -700,7 +700,7 @@ mod tests {
     #[test]
     fn damage_is_told_with_its_line() {
         assert_eq!(damage(&[end()]), "journal: line 1: the run does not begin");
-        assert_eq!(damage(&[start(1), end(), running("a-1")]), "journal: line 3: it is behind the end");
+        assert_eq!(damage(&[start(1), end(), running("a-1")]), "journal: line 3: it comes after the end");
         let mut bytes = bytes(&[start(1), running("a-1"), end()]);
         bytes.splice(0..0, *b"\0\n");
         assert!(RunState::parse(&bytes).unwrap_err().to_string().starts_with("journal: line 1: "));

@@ -79,7 +79,7 @@ pub enum SlotMisfit {
         "{0} is a different directory there: a file written here does not appear there; mount the same file system"
     )]
     OtherWork(String),
-    #[error("`{0}` of the driver is another file there: all machines must see the same driver and tree")]
+    #[error("`{0}` of the driver is a different file there: all machines must see the same driver and tree")]
     Driver(&'static str),
     #[error("{0}; allow user namespaces there, or leave this slot out of bulk.conf")]
     NotAllowed(String),

@@ -166,7 +166,7 @@ pub enum RecordFault {
     Location(#[from] LocationError),
     #[error(transparent)]
     Field(#[from] RecordFieldError),
-    #[error("RUN_DEPENDS names <{0}>, and ALL_DEPENDS does not")]
+    #[error("RUN_DEPENDS names <{0}>, but ALL_DEPENDS does not")]
     RunDepends(String),
     #[error("the record of {0} has no PKG_LOCATION")]
     NoLocation(PkgName),

@@ -205,7 +205,7 @@ impl BuildResult {
             check("phases", &phase.name, |name| name.len() <= LONGEST_NAME && is_plain(name))?;
         }
         let totals = self.stored_files().try_fold(0_u64, |total, (_, size, _)| total.checked_add(size));
-        totals.map(|_| ()).ok_or_else(|| "size: they are too much together".to_owned())
+        totals.map(|_| ()).ok_or_else(|| "size: they are too large together".to_owned())
     }
 
     fn check_packages(&self) -> Result<(), String> {

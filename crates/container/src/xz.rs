@@ -162,7 +162,7 @@ impl StreamFlags {
     fn read<R: Read>(input: &mut CompressedInput<R>) -> io::Result<Self> {
         let flags = input.array::<2>()?;
         if input.array()? != crc32fast::hash(&flags).to_le_bytes() {
-            return Err(damaged("the header of an xz stream does not have its checksum"));
+            return Err(damaged("the header of an xz stream does not match its checksum"));
         }
         match flags {
             [0, 0] => Ok(Self::NoCheck),
@@ -218,7 +218,7 @@ impl BlockHeader {
         let damage = || damaged("the header of an xz block is damaged");
         let (fields, sum) = bytes.split_last_chunk::<4>().ok_or_else(damage)?;
         if *sum != crc32fast::hash(fields).to_le_bytes() {
-            return Err(damaged("the header of an xz block does not have its checksum"));
+            return Err(damaged("the header of an xz block does not match its checksum"));
         }
         Self::parse(length, fields.get(1..).unwrap_or_default())?.ok_or_else(damage)
     }
@@ -322,7 +322,7 @@ impl BlockCheck {
             Self::Crc64(sum) => input.array()? == sum.finalize().to_le_bytes(),
             Self::Sha256(sum) => input.array::<32>()? == *sum.finalize(),
         };
-        if is_right { Ok(()) } else { Err(damaged("an xz block does not have its checksum")) }
+        if is_right { Ok(()) } else { Err(damaged("an xz block does not match its checksum")) }
     }
 }
 
@@ -362,12 +362,12 @@ impl IndexDigest {
             sum.update(&[0]);
         }
         if input.array()? != sum.finalize().to_le_bytes() {
-            return Err(damaged("the index of an xz stream does not have its checksum"));
+            return Err(damaged("the index of an xz stream does not match its checksum"));
         }
         if listed.sum == self.sum {
             Ok(())
         } else {
-            Err(damaged("the index of an xz stream has other sizes than its blocks"))
+            Err(damaged("the index of an xz stream has different sizes from its blocks"))
         }
     }
 }

@@ -124,7 +124,7 @@ impl<R: Read> ZstdDecoder<R> {
         }
         let checksum = self.frames.get_checksum_from_data();
         if checksum.is_some() && checksum != self.frames.get_calculated_checksum() {
-            return Err(damaged("a Zstandard frame does not have its checksum"));
+            return Err(damaged("a Zstandard frame does not match its checksum"));
         }
         Ok(())
     }

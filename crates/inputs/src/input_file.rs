@@ -191,7 +191,7 @@ fn must_be_own_place(path: &Path) -> io::Result<()> {
         None => Ok(()),
         Some(strange) => Err(io::Error::new(
             io::ErrorKind::PermissionDenied,
-            format!("{strange}: whoever that is could put another file there"),
+            format!("{strange}: others could replace the file"),
         )),
     }
 }

@@ -77,9 +77,9 @@ impl Deadline {
             return Ok(());
         }
         Err(if self.is_ending {
-            format!("a signal came before {name} had answered")
+            format!("a signal arrived before {name} responded")
         } else {
-            format!("{name} did not answer within {} seconds", self.limit.as_secs())
+            format!("{name} did not respond within {} seconds", self.limit.as_secs())
         })
     }
 }
@@ -152,7 +152,7 @@ fn read(
             Err(error) => return Err(error.to_string()),
         }
         if output.len() > limits.bytes {
-            return Err(format!("the answer of {name} is larger than {} MiB", limits.bytes >> 20));
+            return Err(format!("the response of {name} is larger than {} MiB", limits.bytes >> 20));
         }
     }
 }
@@ -189,7 +189,7 @@ mod tests {
         for script in ["exec sleep 60", "exec >&-; exec sleep 60", "while :; do echo y; done"] {
             let began = Instant::now();
             let error = run(script, limits).unwrap_err();
-            assert!(error.contains("did not answer") || error.contains("larger than 1 MiB"), "{error}");
+            assert!(error.contains("did not respond") || error.contains("larger than 1 MiB"), "{error}");
             assert!(began.elapsed() < Duration::from_secs(20), "{script}");
         }
     }

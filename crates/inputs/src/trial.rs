@@ -166,14 +166,14 @@ impl TrialRecord {
     fn read(line: &[u8]) -> Result<Self, String> {
         let written: WrittenTrial = serde_json::from_slice(line).map_err(|error| error.to_string())?;
         if !rule::holds("trial.version", written.trial == VERSION) {
-            return Err("`trial` is another version than 1".to_owned());
+            return Err("the version in `trial` is not 1".to_owned());
         }
         if !rule::holds("trial.run", Run::is_name(&written.run)) {
             return Err("`run` is not a run".to_owned());
         }
         let patches = written.patches;
         if !rule::holds("trial.patches", !patches.is_empty() && are_different_ids(&patches)) {
-            return Err("`patches` is empty, or has something else than ids, or one twice".to_owned());
+            return Err("`patches` is empty, or contains anything other than ids, or an id twice".to_owned());
         }
         let duration = TrialDuration::of_seconds(written.seconds)
             .ok_or_else(|| "`seconds` is not from 10 to 2592000".to_owned())?;
@@ -184,7 +184,7 @@ impl TrialRecord {
             return Err("`boot` is not a valid id of a boot".to_owned());
         }
         if !rule::holds("trial.boots", written.boots <= written.reboots && written.reboots <= MOST_REBOOTS) {
-            return Err("`boots` is more than `reboots`, or that more than 100".to_owned());
+            return Err("`boots` is greater than `reboots`, or `reboots` is greater than 100".to_owned());
         }
         let is_reason = |text: &str| text.len() <= LONGEST_REASON && !text.chars().any(char::is_control);
         if !rule::holds("trial.stuck", written.stuck.as_deref().is_none_or(is_reason)) {
@@ -203,7 +203,7 @@ impl TrialRecord {
             stuck: written.stuck,
         };
         if !rule::holds("trial.until", record.deadline() == written.until) {
-            return Err("`until` is not in the spelling of this program".to_owned());
+            return Err("`until` is not in the form that this program writes".to_owned());
         }
         Ok(record)
     }

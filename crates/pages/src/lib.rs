@@ -25,7 +25,7 @@ pub fn html_of(page: &Page) -> String {
             (SectionView::new(number, section).markup())
         }
     };
-    document(&PageHeader { title: &page.title, facts: &page.facts, skip: "To the patches" }, &main)
+    document(&PageHeader { title: &page.title, facts: &page.facts, skip: "Skip to the patches" }, &main)
 }
 
 #[cfg(test)]

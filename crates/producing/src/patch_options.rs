@@ -167,7 +167,7 @@ impl PatchOptions {
         };
         for (option, value) in [("--arch", &self.arch), ("--base-version", &self.base_version)] {
             if value.as_ref().is_some_and(|value| !is_line(value)) {
-                return Err(wrong(&format!("{option} is one line, and not empty"), usage));
+                return Err(wrong(&format!("{option} must be one line, and must not be empty"), usage));
             }
         }
         Ok(PairNaming {
@@ -247,7 +247,8 @@ fn pkg_map(text: &str) -> Result<BTreeMap<String, String>, usize> {
 
 fn owner(text: &str, usage: &'static str) -> Result<(Word, Word), Stop> {
     let named = text.split_once(':').filter(|(user, group)| is_line(user) && is_line(group));
-    let (user, group) = named.ok_or_else(|| wrong(&"--owner is a user and a group: USER:GROUP", usage))?;
+    let (user, group) =
+        named.ok_or_else(|| wrong(&"--owner must be a user and a group: USER:GROUP", usage))?;
     Ok((user.into(), group.into()))
 }
 

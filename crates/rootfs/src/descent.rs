@@ -369,7 +369,7 @@ mod tests {
         let tried = top.dir(b"d").unwrap().dir(b"d").unwrap().remove(b"kept").unwrap_err().to_string();
         chattr("-i");
         for error in [refused, tried] {
-            assert!(error.ends_with("d/d/kept is immutable; chattr -i takes that away"), "{error}");
+            assert!(error.ends_with("d/d/kept is immutable; `chattr -i` clears the flag"), "{error}");
         }
     }
 

@@ -265,7 +265,7 @@ impl Dir {
     /// Returns the type of the file system: the magic number of statfs(2).
     pub fn file_system_magic(&self) -> Result<u64> {
         let stat = again(|| rustix::fs::fstatfs(&self.fd))
-            .map_err(|errno| self.error("look at the file system of", b"", errno))?;
+            .map_err(|errno| self.error("examine the file system of", b"", errno))?;
         #[allow(clippy::cast_sign_loss)] // a bit pattern
         Ok(stat.f_type as u64 & 0xffff_ffff)
     }
@@ -285,7 +285,7 @@ impl Dir {
     /// Returns true if the file system, or the mount that leads to the directory, is read-only.
     pub fn is_read_only(&self) -> Result<bool> {
         let stat = again(|| rustix::fs::fstatvfs(&self.fd))
-            .map_err(|errno| self.error("look at the file system of", b"", errno))?;
+            .map_err(|errno| self.error("examine the file system of", b"", errno))?;
         Ok(stat.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY))
     }
 

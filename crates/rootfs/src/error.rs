@@ -20,7 +20,7 @@ pub enum RootError {
     /// directory.
     #[error("<{name}> is not the name of an object in {directory}")]
     Name { name: String, directory: String },
-    #[error("too many symbolic links on the way to {0}")]
+    #[error("too many symbolic links in the path of {0}")]
     Loop(String),
     #[error("this kernel has no openat2 (Linux 5.6 or later is needed), so paths cannot be kept inside {0}")]
     NoOpenat2(String),
@@ -32,9 +32,9 @@ pub enum RootError {
     #[error("{path} is not read: with it, such records of this root are larger than {limit} bytes in total")]
     SumTooLarge { path: String, limit: u64 },
     /// Holes make a file of any size out of nothing.
-    #[error("{0} is not read: it consists mostly of holes, and no program writes it like that")]
+    #[error("{0} is not read: it consists mostly of holes, which no valid record does")]
     Hollow(String),
-    #[error("{directory} has {free} {unit} free, and {wanted} are needed with its reserve")]
+    #[error("{directory} has {free} {unit} free, but {wanted} are needed, including the reserve")]
     NoRoom { directory: String, unit: &'static str, free: u64, wanted: u64 },
     #[error("{0}")]
     Untrusted(Box<Untrusted>),
@@ -53,7 +53,7 @@ pub enum RootError {
 }
 
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("cannot {action} {path}: {flagged} {flag}; chattr -{letter} takes that away")]
+#[error("cannot {action} {path}: {flagged} {flag}; `chattr -{letter}` clears the flag")]
 pub struct FlaggedObject {
     pub action: &'static str,
     pub path: String,
@@ -225,34 +225,36 @@ impl fmt::Display for Untrusted {
         match why {
             Distrust::Owner if uid == owner && is_root => write!(f, "The root {root} belongs to uid {uid}."),
             Distrust::Group if is_root => {
-                write!(f, "The root {root} is not yours alone: its group may write it.")
+                write!(f, "The root {root} is not yours alone: its group can write to it.")
             }
             Distrust::Others if is_root => {
-                write!(f, "The root {root} is not yours alone: everybody may write it.")
+                write!(f, "The root {root} is not yours alone: everyone can write to it.")
             }
             Distrust::AccessList if is_root => {
-                write!(f, "The root {root} is not yours alone: an access list lets others write it.")
+                write!(f, "The root {root} is not yours alone: an access list lets others write to it.")
             }
             Distrust::Owner if uid == owner => {
-                write!(f, "The root {root} belongs to uid {uid}: {path} is theirs to write.")
+                write!(f, "The root {root} belongs to uid {uid}: {path} is writable by that user.")
             }
             Distrust::Owner => {
                 write!(
                     f,
-                    "The root {root} belongs to uid {owner}, but {path} to uid {uid}, who may write it."
+                    "The root {root} belongs to uid {owner}, but {path} to uid {uid}, who can write to it."
                 )
             }
             Distrust::Group => {
-                write!(f, "The root {root} is not yours alone: the group of {path} may write it.")
+                write!(f, "The root {root} is not yours alone: the group of {path} can write to it.")
             }
-            Distrust::Others => write!(f, "The root {root} is not yours alone: everybody may write {path}."),
+            Distrust::Others => {
+                write!(f, "The root {root} is not yours alone: everyone can write to {path}.")
+            }
             Distrust::AccessList => {
-                write!(f, "The root {root} is not yours alone: an access list lets others write {path}.")
+                write!(f, "The root {root} is not yours alone: an access list lets others write to {path}.")
             }
             Distrust::Link => {
                 write!(
                     f,
-                    "The way to the root {root} belongs to uid {uid}: the symbolic link {path} is theirs to replace."
+                    "The path to the root {root} is controlled by uid {uid}, who can replace the symbolic link {path}."
                 )
             }
             Distrust::LinkInside => {
@@ -264,7 +266,7 @@ impl fmt::Display for Untrusted {
             Distrust::AboveLink => {
                 write!(
                     f,
-                    "Users other than its owner may write {path} and can replace a symbolic link below it."
+                    "Users other than its owner can write to {path} and replace a symbolic link below it."
                 )
             }
             Distrust::ForeignMount => {
@@ -365,7 +367,7 @@ mod tests {
         let told = untrusted(1004, 1004, Distrust::Owner);
         assert_eq!(
             told.to_string(),
-            "The root /zones/a belongs to uid 1004: /zones/a/var/sadm is theirs to write."
+            "The root /zones/a belongs to uid 1004: /zones/a/var/sadm is writable by that user."
         );
         assert_eq!(
             told.way_on(),
@@ -423,7 +425,7 @@ mod tests {
         assert!(of_link.way_on().starts_with("remove the link, or use `--trust-root`"));
         let above_link = untrusted(0, 0, Distrust::AboveLink);
         assert!(
-            above_link.to_string().contains(" may write /zones/a/var/sadm and can replace a symbolic link")
+            above_link.to_string().contains(" can write to /zones/a/var/sadm and replace a symbolic link")
         );
         assert!(
             above_link.way_on().starts_with("remove the permission: `chmod go-w /zones/a/var/sadm`, or ")

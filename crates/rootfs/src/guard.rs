@@ -50,7 +50,11 @@ impl Root {
     /// Requires the path of the root to lead to the directory with this identity.
     pub fn must_be(&self, identity: &str) -> Result<()> {
         let is_same = self.identity()? == identity;
-        if is_same { Ok(()) } else { Err(self.error("follow the way to", &ObjectPath::root(), Errno::STALE)) }
+        if is_same {
+            Ok(())
+        } else {
+            Err(self.error("follow the path to", &ObjectPath::root(), Errno::STALE))
+        }
     }
 
     /// Refuses a root whose directory, or that of records at `place`, is neither the caller's nor the superuser's,

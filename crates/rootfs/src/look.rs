@@ -242,7 +242,7 @@ impl Dir {
                 return Ok(live);
             }
         }
-        Err(self.error("read a steady state of", name, Errno::AGAIN))
+        Err(self.error("get a consistent view of", name, Errno::AGAIN))
     }
 
     /// Reads a regular file; `None` if it changes meanwhile.
@@ -284,7 +284,7 @@ impl Dir {
     fn kind(&self, name: &[u8], seen: &ObjectStatus) -> Result<LiveKind> {
         Ok(match seen.file_type {
             // It was of another type a moment ago.
-            FileType::Regular => return Err(self.error("read a steady state of", name, Errno::AGAIN)),
+            FileType::Regular => return Err(self.error("get a consistent view of", name, Errno::AGAIN)),
             FileType::Directory => LiveKind::Directory,
             FileType::Symlink => LiveKind::Symlink(self.read_link(name)?),
             FileType::Pipe => LiveKind::Pipe,

@@ -28,7 +28,7 @@ pub(crate) fn look_at_links(root: &Root) -> Result<()> {
 }
 
 fn look_at_links_of(root: &Root, path: &Path) -> Result<()> {
-    let failed = |errno| root.error("follow the way to", &ObjectPath::root(), errno);
+    let failed = |errno| root.error("follow the path to", &ObjectPath::root(), errno);
     let mut at = open(None, b"/").map_err(failed)?;
     let (mut shown, mut links) = (PathBuf::from("/"), 0);
     let mut rest = parts(path);
@@ -308,7 +308,7 @@ pub struct ForeignObject {
 impl std::fmt::Display for ForeignObject {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         if self.is_writable {
-            write!(f, "{} may be written to by others than its owner", self.path)
+            write!(f, "{} is writable by users other than its owner", self.path)
         } else {
             write!(f, "{} belongs to uid {}", self.path, self.uid)
         }

@@ -33,7 +33,7 @@ pub(crate) fn page_of(report: &RunReport, input: &ReportTextInput<'_>, has_logs_
     ];
     let parts = parts.into_iter().flatten().chain([page.packages()]).collect();
     let title = format!("{}: run {}", input.title, report.run);
-    html_of_tables(&TablePage { title, facts: page.facts(), skip: "To the tables", parts })
+    html_of_tables(&TablePage { title, facts: page.facts(), skip: "Skip to the tables", parts })
 }
 
 struct RunPage<'a> {
@@ -80,7 +80,7 @@ impl RunPage<'_> {
         facts.extend(report.upload.as_ref().map(|upload| ("Upload", upload.words())));
         if let Some(set) = &report.set {
             if !set.kept.is_empty() {
-                facts.push(("Kept from the set before", set.kept.join(" ")));
+                facts.push(("Kept from the previous set", set.kept.join(" ")));
             }
             facts.extend(set.left_out.iter().map(|left_out| ("Not in the set", left_out.words())));
             let unmet = set.unmet.iter().map(|unmet| format!("{} needs {}", unmet.package, unmet.library));

@@ -36,7 +36,7 @@ impl CommandReport for ReleaseReport {
         let ReleasedSet { run, packages, patches_moved } = self.0;
         output.line(format!("the set of run {run} is released: {packages} packages"))?;
         if let Some(number) = patches_moved {
-            output.line(format!("the patches of the set before are in patches.{number}"))?;
+            output.line(format!("the patches of the previous set are in patches.{number}"))?;
         }
         Ok(())
     }

@@ -83,7 +83,7 @@ impl RunStatusReport {
         let end = match (&self.ended, &self.expected_end) {
             (Some(end), _) => format!("ended {}", zone.minute_of(end)),
             (None, Some(end)) => format!("expected to end {}", zone.minute_of(end)),
-            (None, None) if self.interrupted.is_some() => "interrupted: no process carries it out".to_owned(),
+            (None, None) if self.interrupted.is_some() => "interrupted: no process is running it".to_owned(),
             (None, None) => "not ended".to_owned(),
         };
         let mut lines = vec![format!("run {}: began {}, {end}", self.run, zone.minute_of(&self.began))];

@@ -117,7 +117,7 @@ fn index(call: &mut Invocation, args: &DepotArgs, directory: &Path) -> anyhow::R
         index_directory(&request, &mut |_| false)
     })?;
     drop(bar);
-    let indexed = indexed.map_err(|error| refused("the directory has the index that it had", &error))?;
+    let indexed = indexed.map_err(|error| refused("the index is unchanged", &error))?;
     let exit = if indexed.passed_over.is_empty() { Exit::OK } else { Exit::PARTLY };
     Ok(Reply::new(exit, DepotReport::of_index(&indexed, directory, call.surroundings.began)))
 }

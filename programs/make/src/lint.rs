@@ -50,7 +50,7 @@ struct LintArgs {
 }
 
 fn code(name: &str) -> Result<LintCode, String> {
-    LintCode::named(name).ok_or_else(|| "there is no finding of this code".to_owned())
+    LintCode::named(name).ok_or_else(|| "there is no finding with this code".to_owned())
 }
 
 #[derive(Serialize)]

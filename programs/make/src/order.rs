@@ -280,14 +280,14 @@ impl CommandReport for OrderReport {
         let mut notes = Vec::new();
         match self.not_understood.as_slice() {
             [] => {}
-            [(path, reason)] => notes.push(format!("{path} is not understood: {reason}")),
+            [(path, reason)] => notes.push(format!("{path} cannot be parsed: {reason}")),
             [(path, reason), ..] => notes.push(format!(
-                "{} files are not understood, the first of them {path}: {reason}",
+                "{} files cannot be parsed, the first of them {path}: {reason}",
                 self.not_understood.len()
             )),
         }
         if output.is_verbose() {
-            notes.extend(self.skipped.iter().map(|path| format!("{path} was not looked into")));
+            notes.extend(self.skipped.iter().map(|path| format!("{path} was not examined")));
         }
         Ok(print_notes(output, &notes)?)
     }

@@ -104,7 +104,7 @@ impl PublishArgs {
             ([work, depot], None) => Ok((PublishWork::Patches(work), depot)),
             ([_], None) => Err(usage("no depot specified")),
             ([], _) => Err(usage("no patches and no depot specified")),
-            ([_, _, more, ..], _) => Err(usage(&format!("<{}> is one word too many", more.display()))),
+            ([_, _, more, ..], _) => Err(usage(&format!("unexpected argument <{}>", more.display()))),
         }
     }
 

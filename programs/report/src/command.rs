@@ -127,7 +127,7 @@ fn two_hosts<'f>(hosts: &'f [FleetHost], names: &[String]) -> Result<Option<TwoH
         let unknown = || Stop::Refused {
             exit: Exit::of_verb(ExitCause::Unknown),
             message: format!(
-                "no inventory is of a host {}: `patchadm report` lists them",
+                "no inventory is from a host {}: `patchadm report` lists them",
                 name.escape_debug()
             ),
         };

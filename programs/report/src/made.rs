@@ -144,11 +144,11 @@ impl MadeReport<'_> {
         });
         let other = self.changes.as_ref().filter(|(changes, _)| changes.is_of_another_fleet());
         let other =
-            other.map(|_| "the report before is about other hosts: none of them is in this one".to_owned());
+            other.map(|_| "the previous report is about other hosts: none of them is in this one".to_owned());
         let compared = self.changes.iter().filter(|(_, past)| past.compared_with != self.compared_with.name);
         let compared = compared.map(|(_, past)| {
             format!(
-                "the report before compared with {}: so the missing patches differ, too",
+                "the previous report compared with {}: so the missing patches differ, too",
                 visible(&past.compared_with)
             )
         });
@@ -224,6 +224,6 @@ pub(crate) fn past_report(path: &Path) -> Result<PastReport, Stop> {
             _ => ExitCause::DamagedInput,
         };
         let exit = Exit::of_verb(cause);
-        Stop::Refused { exit, message: format!("the report before cannot be used: {error}") }
+        Stop::Refused { exit, message: format!("the previous report cannot be used: {error}") }
     })
 }

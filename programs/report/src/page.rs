@@ -42,7 +42,12 @@ pub(crate) fn page_of(made: &MadeReport<'_>) -> String {
         [one] => format!("Patches of {}", one.name),
         hosts => format!("Patches of {} hosts", hosts.len()),
     };
-    html_of_tables(&TablePage { title, facts: page.facts(), skip: "To the tables", parts: parts.collect() })
+    html_of_tables(&TablePage {
+        title,
+        facts: page.facts(),
+        skip: "Skip to the tables",
+        parts: parts.collect(),
+    })
 }
 
 /// Returns a moment as documents record it; pages show that in one form.
@@ -87,7 +92,7 @@ impl FleetPage<'_> {
             ..PageRow::default()
         });
         let rows: Vec<PageRow> = rows.collect();
-        let caption = "These count nowhere below".to_owned();
+        let caption = "Not included in the counts below".to_owned();
         (!rows.is_empty())
             .then(|| part("Inventories that could not be read", caption, &["Inventory", "Reason"], rows))
     }
@@ -113,8 +118,7 @@ impl FleetPage<'_> {
             0 => format!("{total} findings"),
             more => format!("{MOST_FINDINGS} findings, and {more} more, which report --json lists"),
         };
-        let part =
-            part("What needs attention", caption, &["About", "What", "In words", "Hosts"], rows.collect());
+        let part = part("Needs attention", caption, &["About", "What", "In words", "Hosts"], rows.collect());
         Some(narrowed(part, &kinds))
     }
 
@@ -370,7 +374,7 @@ pub(super) fn changes(made: &MadeReport<'_>, limit: ListLimit) -> Option<PagePar
             rows.extend(list.iter().map(|one| row(&what, &one.about, &one.hosts, class)));
         }
     }
-    let heading = format!("Changed since {}", past.at.as_deref().unwrap_or("the report before"));
+    let heading = format!("Changed since {}", past.at.as_deref().unwrap_or("the previous report"));
     let caption = format!("{} hosts are in both reports", changes.common);
     if rows.is_empty() {
         let remarks = vec!["Nothing has changed.".to_owned()];

@@ -78,13 +78,13 @@ const OF_HOSTS: [(&str, &str, HostValue); 11] = [
     ("fixes_lost", "Patches with a fix that dpkg or rpm has overwritten.", |_, standing| {
         found(standing, FindingKind::LostFix)
     }),
-    ("registrations_stale", "Adopted packages that dpkg or rpm changed since.", |_, standing| {
+    ("registrations_stale", "Adopted packages that dpkg or rpm has changed since.", |_, standing| {
         found(standing, FindingKind::StaleRegistration)
     }),
     ("patches_on_trial", "Patches that are reverted unless you confirm them.", |host, _| {
         count(host.inventory.trial.as_ref().map_or(0, |trial| trial.patches.len()))
     }),
-    ("run_unfinished", "Whether a run was interrupted and has not been recovered.", |host, _| {
+    ("run_unfinished", "1 if a run was interrupted and has not been recovered, else 0.", |host, _| {
         count(usize::from(host.inventory.unfinished.is_some()))
     }),
     ("undo_bytes", "Bytes of undo data.", |host, _| {
@@ -97,10 +97,10 @@ const OF_HOSTS: [(&str, &str, HostValue); 11] = [
     ("inventories_conflicting", "Other inventories that name this host and do not count.", |_, standing| {
         found(standing, FindingKind::NamedTwice)
     }),
-    ("check_exit_code", "The code that report --check has for this root alone.", |_, standing| {
+    ("check_exit_code", "The exit code of report --check for this root alone.", |_, standing| {
         Some(f64::from(code_of_check(standing)))
     }),
-    ("listed_timestamp_seconds", "When the root was listed.", |host, _| {
+    ("listed_timestamp_seconds", "Time at which the root was listed.", |host, _| {
         host.inventory.at.map(|at| number(at.timestamp()))
     }),
 ];
@@ -163,13 +163,13 @@ fn of_history(history: &PastRuns, host: &FleetHost) -> Vec<Metric> {
     };
     vec![
         runs,
-        of_last("last_run_timestamp_seconds", "When the last run began.", |line| {
+        of_last("last_run_timestamp_seconds", "Time at which the last run began.", |line| {
             DateTime::parse_from_rfc3339(&line.time).ok().map(|began| number(began.timestamp()))
         }),
-        of_last("last_run_duration_seconds", "How long it took.", |line| {
+        of_last("last_run_duration_seconds", "Duration of the last run.", |line| {
             Some(Duration::from_millis(line.duration).as_secs_f64())
         }),
-        of_last("last_run_rolled_back", "Whether it was rolled back.", |line| {
+        of_last("last_run_rolled_back", "1 if the last run was rolled back, else 0.", |line| {
             Some(if line.result == "done" { 0.0 } else { 1.0 })
         }),
     ]

@@ -143,6 +143,6 @@ fn since(changes: &FleetChanges, past: &PastReport, zone: Zone) -> Vec<String> {
     if lines.is_empty() {
         lines.push("nothing".to_owned());
     }
-    let when = past.at.as_ref().map_or("the report before".to_owned(), |at| zone.minute_of(at));
+    let when = past.at.as_ref().map_or("the previous report".to_owned(), |at| zone.minute_of(at));
     section(&format!("Changed since {when}"), lines)
 }

@@ -178,7 +178,7 @@ fn a_bad_inventory_is_named_and_counted_and_spoils_no_other_one() {
         (
             "failed",
             br#"{"schema":"patchadm/1","command":"list","exit_code":1,"error":"no records\nhere"}"#.to_vec(),
-            "listing had failed: no records; here",
+            "that listing failed: no records; here",
         ),
         (
             "lacking",
@@ -186,8 +186,8 @@ fn a_bad_inventory_is_named_and_counted_and_spoils_no_other_one() {
             "it is not from `patchadm list`",
         ),
         ("id", whole.replace("100-02", "<b>").into(), "<<b>> is not a patch id"),
-        ("other", b"[1, 2]".to_vec(), "it is not a document of"),
-        ("bytes", b"\xff\xfe{}".to_vec(), "it is not a document of"),
+        ("other", b"[1, 2]".to_vec(), "it is not the output of"),
+        ("bytes", b"\xff\xfe{}".to_vec(), "it is not the output of"),
     ];
     for (name, text, _) in &bad {
         fs::write(stage.beside(&format!("lists/{name}.json")), text).unwrap();
@@ -265,7 +265,7 @@ fn a_root_that_could_not_be_listed_is_told_beside_those_that_could() {
     let run = stage.run("report zones.json");
     assert_eq!(run.code, 5);
     assert!(run.stdout.contains("zones:/zones/a"), "{}", run.stdout);
-    let expected = "zones.json: root /zones/b is not read as an inventory: listing had failed: there is no package database";
+    let expected = "zones.json: root /zones/b is not read as an inventory: that listing failed: there is no package database";
     assert!(run.stderr.contains(expected), "{}", run.stderr);
 }
 
@@ -283,7 +283,7 @@ fn of_two_inventories_of_a_host_the_newer_one_counts_and_this_is_said() {
             run.stderr
         );
         assert!(run.stdout.starts_with("1 host, 1 patch"), "{}", run.stdout);
-        let found = "Attention:\n  named by several inventories: old.json: it names this host, too (web1)\n";
+        let found = "Attention:\n  listed in several inventories: old.json: it names this host, too (web1)\n";
         assert!(run.stdout.contains(found), "{}", run.stdout);
     }
     let report = document(&stage, "report --json --check new.json old.json", 4);
@@ -340,7 +340,7 @@ fn two_hosts_are_held_against_each_other() {
     assert_eq!(report["compared"]["same_patches"], 1);
     assert_eq!(report["compared"]["patches"], json!([{"name": "200", "first": "01", "second": null}]));
     let said = stage.run("report --compare web1 web9 lists").fails(4);
-    assert!(said.contains("no inventory is of a host web9"), "{said}");
+    assert!(said.contains("no inventory is from a host web9"), "{said}");
 }
 
 #[test]
@@ -385,7 +385,7 @@ fn a_report_of_before_that_is_none_is_refused_and_one_of_other_hosts_is_said() {
     let run = stage.run("report --since last.json other.json");
     assert_eq!(run.code, 0, "{}", run.stderr);
     assert!(
-        run.stderr.contains("the report before is about other hosts: none of them is in this one"),
+        run.stderr.contains("the previous report is about other hosts: none of them is in this one"),
         "{}",
         run.stderr
     );
@@ -393,12 +393,12 @@ fn a_report_of_before_that_is_none_is_refused_and_one_of_other_hosts_is_said() {
         (last[..last.len() / 2].to_owned(), "EOF while parsing"),
         (last.replace("patchadm/1", "patchadm/9"), "its schema is <patchadm/9>"),
         (last.replace("\"report\"", "\"list\""), "it is a document from <list>, not from report"),
-        (r#"{"schema":"patchadm/1","command":"report","error":"none"}"#.to_owned(), "that report had failed"),
-        (String::new(), "it is not a document of `patchadm report --json`"),
+        (r#"{"schema":"patchadm/1","command":"report","error":"none"}"#.to_owned(), "that report failed"),
+        (String::new(), "it is not the output of `patchadm report --json`"),
     ] {
         fs::write(stage.beside("bad.json"), text).unwrap();
         let said = stage.run("report --since bad.json lists").fails(1);
-        assert!(said.contains("the report before cannot be used: ") && said.contains(reason), "{said}");
+        assert!(said.contains("the previous report cannot be used: ") && said.contains(reason), "{said}");
     }
     let said = stage.run("report --since nowhere.json lists").fails(1);
     assert!(said.contains("cannot read nowhere.json"), "{said}");

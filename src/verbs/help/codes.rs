@@ -202,7 +202,7 @@ pub(super) const MEANINGS: &[CodeMeaning] = meanings! {
             "Check the path and the line in the message."
     }
     "pkginfo and pkgparam", ["pkginfo", "pkgparam"] => {
-        1 [NotFound NoDatabase DamagedRecord DamagedInput] "A package does not exist, or its records or the root's are damaged or missing."
+        1 [NotFound NoDatabase DamagedRecord DamagedInput] "A package does not exist, or the records of the package or the root are damaged or missing."
             "Check the spelling, and specify the right root with `-R`."
     }
     "showrev", ["showrev"] => {

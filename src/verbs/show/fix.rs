@@ -189,7 +189,7 @@ fn standing(patch: &AppliedPatchEntry, overview: &NativeOverview) -> FixStanding
     } else if let Some(why) = &overview.unknown {
         FixStanding::Uncertain(why.clone())
     } else if is("partly-overtaken") {
-        FixStanding::Uncertain(format!("{} is partly overtaken by dpkg or rpm", patch.id))
+        FixStanding::Uncertain(format!("{} was partly overwritten by dpkg or rpm", patch.id))
     } else {
         FixStanding::InForce
     }

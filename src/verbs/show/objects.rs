@@ -131,7 +131,7 @@ impl ShownObject {
             Some(_) => None,
             None if !is_file || action == ObjectAction::Attributes => None,
             None if is_large => Some(format!("not shown: larger than {}", human(LARGEST_COMPARED))),
-            None => Some("not shown: no text, or the version of the patch is not saved".to_owned()),
+            None => Some("not shown: not a text file, or the version of the patch is not saved".to_owned()),
         };
         Self {
             shown: root.show(&path),

@@ -249,7 +249,7 @@ impl PathAnswer {
             output.line(format!("  {}", merge.sentence()))?;
         }
         if self.patches.is_empty() && self.known {
-            output.line("  no applied patch changed or delivers it")?;
+            output.line("  no applied patch changed or delivered it")?;
         }
         let width = self.patches.iter().map(|patch| patch.id.len()).max().unwrap_or_default();
         self.patches.iter().try_for_each(|patch| patch.print(output, width, is_verbose))?;

@@ -46,9 +46,9 @@ fn line(entry: &StageEntry, zone: Zone) -> String {
     }
     match *inside {
         0 => {}
-        1 => line.push_str(", somebody is inside"),
+        1 => line.push_str(", in use by 1 command"),
         // Writing to a string does not fail.
-        count => drop(write!(line, ", {count} are inside")),
+        count => drop(write!(line, ", in use by {count} commands")),
     }
     if !promotions.is_empty() {
         line.push_str(", promoted as ");

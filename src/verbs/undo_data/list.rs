@@ -170,7 +170,10 @@ impl CommandReport for SpaceReply {
         let directories =
             if number == 1 { "1 directory".to_owned() } else { format!("{number} directories") };
         let unread = (number > 0).then(|| {
-            format!("you may not read {directories}; they count as empty: {}", self.unread.join(", "))
+            format!(
+                "you do not have permission to read {directories}; they count as empty: {}",
+                self.unread.join(", ")
+            )
         });
         Ok(print_notes(output, unread.as_slice())?)
     }

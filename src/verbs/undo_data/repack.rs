@@ -108,7 +108,7 @@ impl RepackReply {
 /// Further actions for archives in a format that classic tools do not know.
 fn only_ours(format: UndoFormat) -> String {
     format!(
-        "archives in {} are read by patchadm only; `undo-data repack --undo-format gz` makes archives that any pkgadd can read",
+        "only patchadm can read {} archives; `undo-data repack --undo-format gz` makes archives that any pkgadd can read",
         format.word()
     )
 }

@@ -50,7 +50,7 @@ pub fn serve_trial(mut order: File) -> Result<(), TrialServeError> {
     let unread = |error: serde_json::Error| TrialServeError::Order(error.to_string());
     let trial: TrialOrder = serde_json::from_slice(line).map_err(unread)?;
     let mut state = Vec::new();
-    let lost = |error: &TrialServeError| format!("the tree cannot be looked at: {error}");
+    let lost = |error: &TrialServeError| format!("the tree cannot be examined: {error}");
     let judged = match trial.step {
         TrialStep::Installed => Root::open(Path::new("/"))
             .map_err(TrialServeError::from)
@@ -337,7 +337,7 @@ fn changed_files(root: &Root, before: &TreeSnapshot, layers: usize) -> Result<Ve
         for layer in &lower {
             let Some(was) = digest_at(layer, &path)? else { continue };
             if digest_at(root, &path)? != Some(was) {
-                changed.push(format!("{path} has other bytes"));
+                changed.push(format!("{path} has different contents"));
             }
             break;
         }
@@ -523,7 +523,7 @@ fn first_change(
     };
     let changed = match changed {
         None => match unrecorded(root, &paths) {
-            Ok(path) => path.map(|path| (path.clone(), format!("{path} is recorded no more"))),
+            Ok(path) => path.map(|path| (path.clone(), format!("{path} is no longer recorded"))),
             Err(error) => return Ok(Some(of_tree(&error))),
         },
         changed => changed,

@@ -876,7 +876,7 @@ impl RunningTrial<'_> {
             Some(EnclosureEnd::Exited(0)) => {}
             end => {
                 fail_if_full(&self.place.path)?;
-                let how = format!("the look at the packages ended otherwise than it should: {end:?}");
+                let how = format!("the examination of the packages ended unexpectedly: {end:?}");
                 return Err(TrialStop::Failed(TrialFailure::Patch(how)));
             }
         }

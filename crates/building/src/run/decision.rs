@@ -323,7 +323,7 @@ impl<'a> Foresight<'a> {
                 )
             }
             Some(PredictedOutcome::Stuck(reason)) => reason.clone(),
-            None => "it is not wanted".to_owned(),
+            None => "it was not requested".to_owned(),
         })
     }
 

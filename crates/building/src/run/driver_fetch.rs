@@ -161,12 +161,12 @@ fn failure_of(ended: &SandboxEnd, place: &TaskPlace) -> Option<String> {
         (Some(StopCause::InSocket), None) => {
             "it kept open files in a socket, where they cannot be counted".to_owned()
         }
-        (Some(StopCause::Uncountable), None) => "nobody could count its open and mapped files".to_owned(),
+        (Some(StopCause::Uncountable), None) => "its open and mapped files could not be counted".to_owned(),
         (Some(StopCause::Objects(over)), None) => format!("it had {} {}", over.count, over.kind),
         (Some(StopCause::Memory(bytes, _)), None) => format!("it had {bytes} bytes of memory"),
         (Some(StopCause::Processes(count, _)), None) => format!("it had {count} processes"),
         (Some(StopCause::Processor(time)), None) => {
-            format!("a process of it had {} s of processor time", time.as_secs())
+            format!("one of its processes used {} s of CPU time", time.as_secs())
         }
         (_, None) => "it was ended".to_owned(),
     };

@@ -155,7 +155,7 @@ pub enum RunError {
     Root(#[from] RootError),
     #[error(transparent)]
     Set(#[from] SetError),
-    #[error("no slot can work, and nothing was started:\n{0}")]
+    #[error("no slot is usable, and nothing was started:\n{0}")]
     NoSlot(String),
     #[error("sandboxes are not allowed on any slot, and nothing was started:\n{0}")]
     NotAllowed(String),

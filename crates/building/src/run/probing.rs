@@ -141,7 +141,7 @@ fn ask(
             Ok(Ok(answer)) => break Ok(answer),
             Ok(Err(said)) => break Err(unanswered(&program, &mut command, &said)),
             Err(RecvTimeoutError::Disconnected) => break Err(unanswered(&program, &mut command, "")),
-            Err(RecvTimeoutError::Timeout) if is_to_end() => break Err("the run is to end".to_owned()),
+            Err(RecvTimeoutError::Timeout) if is_to_end() => break Err("the run is stopping".to_owned()),
             Err(RecvTimeoutError::Timeout) => {
                 if let Some(limit) = limit.filter(|limit| began.elapsed() >= *limit) {
                     break Err(format!("`{program}` did not respond within {} s", limit.as_secs()));

@@ -63,7 +63,7 @@ pub enum SetRefusal {
     /// A pattern of `required` matches nothing, or none of its packages.
     #[error("required: {0}")]
     Required(String),
-    #[error("it has {packages} packages of at least {minimum}")]
+    #[error("it has {packages} packages, fewer than the minimum of {minimum}")]
     TooFew { packages: u64, minimum: u64 },
 }
 
@@ -76,7 +76,7 @@ pub enum SetError {
         path.display()
     )]
     Damaged { path: PathBuf, reason: String },
-    #[error("the manifest of set {0} would not be read: {1}")]
+    #[error("the manifest of set {0} would not be readable: {1}")]
     Unreadable(u64, String),
     #[error("{}", patchadm_rootfs::INTERRUPTED)]
     Interrupted(i32),
@@ -216,7 +216,7 @@ impl SetManifest {
             return Err("it does not name the origin of each file".to_owned());
         }
         if manifest.write() != text {
-            return Err("its lines have another order than in a manifest".to_owned());
+            return Err("its lines are not in the order of a manifest".to_owned());
         }
         Ok(manifest)
     }
@@ -230,7 +230,7 @@ impl SetManifest {
         let mut words = words.splitn(5, ' ');
         let mut word = || words.next().ok_or("it has too few words");
         let (run, key, package, location, path) = (word()?, word()?, word()?, word()?, word()?);
-        let sum = *sums.get(path.as_bytes()).ok_or("it names a file without a sum")?;
+        let sum = *sums.get(path.as_bytes()).ok_or("it names a file without a checksum")?;
         let file = SetFile {
             run: run.parse().map_err(|_| "it has no number of a run")?,
             key: ResultKey::parse(key).map_err(|_| "it has no key")?,

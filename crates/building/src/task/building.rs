@@ -239,7 +239,7 @@ fn perform_steps(
         leftovers = check(inputs, layer.as_deref(), &packed, (&mut log, &mut ticks))?;
         teller.installs(false);
         if level == CheckLevel::Strict && !leftovers.is_empty() {
-            let detail = format!("after its removal there are still {}", first_names(&leftovers));
+            let detail = format!("still present after its removal: {}", first_names(&leftovers));
             return Err(TaskFailure::of(FailureCause::Check, detail).into());
         }
     }
@@ -463,8 +463,8 @@ pub(super) fn check(
                 Err(refused) => refused.map(|_| String::new())?,
             }
         }
-        InstallationEnd::Refused(detail) => format!("it does not install: {detail}"),
-        InstallationEnd::Remains(detail) => format!("it does not remove: {detail}"),
+        InstallationEnd::Refused(detail) => format!("it cannot be installed: {detail}"),
+        InstallationEnd::Remains(detail) => format!("it cannot be removed: {detail}"),
         InstallationEnd::Lost(detail) => detail,
         InstallationEnd::Over(stopped) => return Err(stopped_while(stopped, limits, "check").into()),
     };

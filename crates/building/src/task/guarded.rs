@@ -151,16 +151,16 @@ impl GuardedState {
             return Some(format!("it changes /{path}, which every sandbox needs"));
         }
         if self.preload != after.preload {
-            return Some(format!("it changes {PRELOAD}, which every program obeys"));
+            return Some(format!("it changes {PRELOAD}, which affects every program"));
         }
         let changed = self.settings.symmetric_difference(&after.settings).next();
         if let Some(path) = changed {
-            return Some(format!("it changes {path}, which is the operator's"));
+            return Some(format!("it changes {path}, which belongs to the operator"));
         }
         let paths = self.records.keys().chain(after.records.keys()).collect::<BTreeSet<_>>();
         paths.into_iter().find_map(|path| self.forged_record(after, path, own)).or_else(|| {
             forged_line(&self.contents, &after.contents, own)
-                .map(|path| format!("it changes what {} says of {path}", places::CONTENTS))
+                .map(|path| format!("it changes the entry of {path} in {}", places::CONTENTS))
         })
     }
 
@@ -178,8 +178,8 @@ impl GuardedState {
             return match (before, now) {
                 (_, Some(_)) if is_own && (name != below || is_directory) => None,
                 (_, None) if is_own && name != below => None,
-                (Some(_), None) if name == below => Some(format!("it takes {name} away")),
-                (None, Some(_)) if name == below => Some(format!("it makes records of a package {name}")),
+                (Some(_), None) if name == below => Some(format!("it removes {name}")),
+                (None, Some(_)) if name == below => Some(format!("it creates records of a package {name}")),
                 _ => Some(format!("it changes {}/{path}", places::RECORDS)),
             };
         }
@@ -566,14 +566,17 @@ mod tests {
                 Some("it changes /var/sadm/pkg/one/pkginfo"),
             ),
             (|at| fs::remove_dir_all(at.join("var/sadm/pkg/one")), Some("it takes one away")),
-            (|at| fs::create_dir(at.join("var/sadm/pkg/ghost")), Some("it makes records of a package ghost")),
+            (
+                |at| fs::create_dir(at.join("var/sadm/pkg/ghost")),
+                Some("it creates records of a package ghost"),
+            ),
             (
                 |at| fs::create_dir_all(at.join("var/sadm/install/admin/default")),
-                Some("it changes /var/sadm/install/admin/default, which is the operator's"),
+                Some("it changes /var/sadm/install/admin/default, which belongs to the operator"),
             ),
             (
                 |at| fs::write(at.join("etc/ld.so.preload"), "/x.so"),
-                Some("it changes /etc/ld.so.preload, which every program obeys"),
+                Some("it changes /etc/ld.so.preload, which affects every program"),
             ),
             (
                 |at| fs::write(at.join("packages"), ""),

@@ -48,7 +48,7 @@ known=
 while [ \"$1\" != -- ]; do
     /.program pkgadd -n -a /.admin -d \"/packages/$1\" all || { echo \"$1\" > /.failed; exit 1; }
     for there in $known; do
-        [ -f \"$there/pkginfo\" ] || { echo \"$1: it takes ${there##*/} away\" > /.failed; exit 1; }
+        [ -f \"$there/pkginfo\" ] || { echo \"$1: it removes ${there##*/}\" > /.failed; exit 1; }
     done
     known=$(echo /var/sadm/pkg/*)
     shift

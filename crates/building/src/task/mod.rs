@@ -276,7 +276,7 @@ fn over_limit(stopped: Option<StopCause>, limits: &Limits, phase: Option<String>
             (FailureCause::Processes, format!("{count} {what}"))
         }
         StopCause::Processor(time) => {
-            (FailureCause::Cpu, format!("a process with {} s of processor time", time.as_secs()))
+            (FailureCause::Cpu, format!("a process that used {} s of CPU time", time.as_secs()))
         }
         StopCause::Disk(bytes) => (FailureCause::Disk, format!("{bytes} bytes on the disk")),
         StopCause::Closed(path) => (FailureCause::Disk, format!("{path} is a directory that cannot be read")),
@@ -288,8 +288,7 @@ fn over_limit(stopped: Option<StopCause>, limits: &Limits, phase: Option<String>
         StopCause::Uncountable => {
             let has_disk = limits.get(LimitName::Disk).is_some();
             let cause = if has_disk { FailureCause::Disk } else { FailureCause::Memory };
-            let detail =
-                "open and mapped files that nobody can count, as they are too many or their paths too long";
+            let detail = "open and mapped files that cannot be counted, because there are too many or their paths are too long";
             return Some(TaskFailure { phase, ..TaskFailure::of(cause, detail) });
         }
         StopCause::Objects(ObjectOverrun { kind, count, most }) => {

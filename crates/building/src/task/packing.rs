@@ -114,10 +114,7 @@ pub(super) fn pack_in_sandbox(
             }
             (end, stopped) => match over_limit(stopped, &inputs.order.limits, phase) {
                 Some(failure) => failure.into(),
-                None => io::Error::other(format!(
-                    "the process that packs ended otherwise than it should: {end:?}"
-                ))
-                .into(),
+                None => io::Error::other(format!("the packing process ended unexpectedly: {end:?}")).into(),
             },
         });
     }
@@ -228,7 +225,7 @@ fn pack(input: &PackingInput) -> Result<PackedResult, StepError> {
 fn pack_readable(input: &PackingInput) -> Result<PackedResult, StepError> {
     let out = Dir::of_host(&input.out)?;
     let Some(names) = names_up_to(&out, MOST_FILES)? else {
-        return Err(wrong(format!("/out has more than {MOST_FILES} names, which is the most of a result")));
+        return Err(wrong(format!("/out has more than {MOST_FILES} names, the limit for a result")));
     };
     let has = |name: &str| names.iter().any(|found| found == name.as_bytes());
     if names.is_empty() {
@@ -276,7 +273,7 @@ fn keep(input: &PackingInput, out: &Dir, name: &[u8], result: &mut PackedResult)
         FileType::Directory => {
             let package = out.dir(name)?;
             if package.look(b"pkginfo")?.is_none() || package.look(b"pkgmap")?.is_none() {
-                return Err(wrong(format!("/out/{shown} is a directory, and no package")));
+                return Err(wrong(format!("/out/{shown} is a directory, not a package")));
             }
             only_plain_objects(&package)?;
             no_links(&package)?;
@@ -343,7 +340,7 @@ fn must_be_notable(params: &Params) -> Result<(), StepError> {
     for name in NOTED {
         let length = params.text(name).len();
         if length > LONGEST_PARAMETER {
-            return Err(wrong(format!("pkginfo: {name} has {length} bytes, of {LONGEST_PARAMETER} at most")));
+            return Err(wrong(format!("pkginfo: {name} has {length} bytes, more than {LONGEST_PARAMETER}")));
         }
     }
     let name = params.text("PKG");

@@ -224,7 +224,9 @@ mod tests {
         let of_task = refused("build/tasks/1/results");
         assert!(of_task.lacks_room(), "{of_task:?}");
         assert!(
-            of_task.to_string().ends_with("1/results has 5 bytes free, and 7 are needed with its reserve")
+            of_task
+                .to_string()
+                .ends_with("1/results has 5 bytes free, but 7 are needed, including the reserve")
         );
         let of_pool = refused("pool/.new");
         assert!(matches!(of_pool, TaskError::Full(_)) && !of_pool.lacks_room(), "{of_pool:?}");

@@ -32,7 +32,7 @@ pub(crate) fn run_to_end(
     place.wait_until_empty()?;
     let ended = ended?;
     match ended.stopped {
-        Some(StopCause::Asked) => return Err(io::Error::other("the task is to end").into()),
+        Some(StopCause::Asked) => return Err(io::Error::other("the task is stopping").into()),
         // No other task has to give way until its directory is removed.
         Some(StopCause::Space) => return Err(TaskError::GaveWay(place.build_dir())),
         Some(StopCause::MachineMemory) => return Err(TaskError::GaveMemory),
@@ -172,7 +172,7 @@ pub(super) fn run_work(
     place.wait_until_empty()?;
     let stopped = stopped.or_else(over_disk);
     let end = match stopped {
-        Some(StopCause::Asked) => return Err(io::Error::other("the task is to end").into()),
+        Some(StopCause::Asked) => return Err(io::Error::other("the task is stopping").into()),
         Some(_) => None,
         None => match ended.map_err(SandboxError::from)? {
             EnclosureEnd::Lost(signal) => return Err(TaskError::Lost(signal)),
@@ -222,6 +222,6 @@ mod tests {
         fail_without_room(&place, 1 << 10).unwrap();
         let failed = fail_without_room(&place, u64::MAX / 2).unwrap_err();
         assert!(failed.lacks_room(), "{failed:?}");
-        assert!(failed.to_string().contains(" bytes free, and "), "{failed}");
+        assert!(failed.to_string().contains(" bytes free, but "), "{failed}");
     }
 }

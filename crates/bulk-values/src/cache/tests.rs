@@ -106,8 +106,8 @@ fn any_other_damage_drops_the_whole_cache_and_is_told_with_its_line() {
     };
     let reasons = [
         ("\"scan_cache\":1", "\"scan_cache\":2", "line 1: it is not the first line of this version"),
-        ("{\"file\":\"mk/local.mk\"}\n", "", "line 5: it names files that are not noted"),
-        ("\"0-1\"", "\"0-2\"", "line 6: its records name words that are not noted"),
+        ("{\"file\":\"mk/local.mk\"}\n", "", "line 5: it names files that are not listed"),
+        ("\"0-1\"", "\"0-2\"", "line 6: its records name words that are not listed"),
         ("\"../../mk/local.mk\"", "\"../../mk/common.mk\"", "line 5: a word is listed twice"),
         ("{\"words\"", "{\"wards\"", "line 5: it is not a line of this file"),
     ];

@@ -131,7 +131,7 @@ fn what_a_run_writes_is_not_inside_what_it_builds_from_nor_around_it() {
 
 #[test]
 fn slots_have_names_of_their_own_and_limits_for_their_placeholders() {
-    assert_eq!(error("slot=a 1 ssh x\nslot=a 2 ssh y"), "line 3: slot: there are two of the name a");
+    assert_eq!(error("slot=a 1 ssh x\nslot=a 2 ssh y"), "line 3: slot: two have the name a");
     assert_eq!(error("slot=a 1\nslot=b 1"), "line 3: slot: a second one without PREFIX, on this machine");
     let needs = "slot: {mem} needs a limit of memory for every package";
     assert_eq!(error("slot=a 1 srun --mem={mem}M"), format!("line 2: {needs}"));

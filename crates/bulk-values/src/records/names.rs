@@ -112,7 +112,7 @@ fn fault_of_location(text: &str) -> Option<&'static str> {
         "" => Some("a part of it is empty"),
         "." | ".." => Some("a part of it is . or .."),
         _ if !part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+._-".contains(&byte)) => {
-            Some("it has other characters than letters, digits and +._-/")
+            Some("it contains characters other than letters, digits and +._-/")
         }
         _ => None,
     })
@@ -145,12 +145,12 @@ impl PkgName {
             return Err(refuse("it does not begin with a letter or digit"));
         }
         if !name.iter().all(|byte| byte.is_ascii_alphanumeric() || b"+._~-".contains(byte)) {
-            return Err(refuse("its name has other characters than letters, digits and +._~-"));
+            return Err(refuse("its name contains characters other than letters, digits and +._~-"));
         }
         let is_version = |byte: u8| byte.is_ascii_alphanumeric() || b"+._~:".contains(&byte);
         if version.is_empty() || !version.bytes().all(is_version) {
             return Err(refuse(
-                "its version is empty or has other characters than letters, digits and +._~:",
+                "its version is empty, or contains characters other than letters, digits and +._~:",
             ));
         }
         Ok(Self { text: text.into(), name_length: name.len() })

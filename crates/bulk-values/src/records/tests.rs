@@ -156,7 +156,7 @@ fn what_is_no_record_names_the_line_and_the_reason() {
         ("PKGNAME=a-1\nPBULK_WEIGHT=much\n", "line 1: PBULK_WEIGHT: <much> is not a whole number"),
         (
             "PKGNAME=a-1\nALL_DEPENDS=x-1:a/b\nRUN_DEPENDS=x-1:a/c\n",
-            "line 1: RUN_DEPENDS names <x-1:a/c>, and ALL_DEPENDS does not",
+            "line 1: RUN_DEPENDS names <x-1:a/c>, but ALL_DEPENDS does not",
         ),
     ] {
         assert_eq!(read(output).unwrap_err().to_string(), expected, "{output:?}");

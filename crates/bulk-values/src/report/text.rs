@@ -77,7 +77,7 @@ impl ReportText<'_> {
         self.line(&format!("Run:    {}", report.run_words()));
         self.line(&format!("Set:    {}", report.set_words()));
         if let Some(set) = report.set.as_ref().filter(|set| !set.kept.is_empty()) {
-            self.line(&format!("Kept from the set before: {}", set.kept.join(" ")));
+            self.line(&format!("Kept from the previous set: {}", set.kept.join(" ")));
         }
         for left_out in report.set.iter().flat_map(|set| &set.left_out) {
             self.line(&format!("Not in the set: {}", left_out.words()));
@@ -276,7 +276,7 @@ const WITHOUT: [(&str, &str); 4] = [
     ("new", "New, and in no patch"),
     ("gone", "Gone, and in no patch"),
     ("foreign", "Not of this format, and in no patch"),
-    ("restricted", "Not to be handed on, and in no patch"),
+    ("restricted", "Not redistributable, and in no patch"),
 ];
 
 /// Describes built and failed patches, removed libraries, and packages without a patch, without control characters.

@@ -224,7 +224,7 @@ pub struct InputDifference {
 pub struct Blake3Digest([u8; 32]);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a digest is `b3:` and 64 hexadecimal digits in lower case")]
+#[error("a digest is `b3:` and 64 lowercase hexadecimal digits")]
 pub struct NoDigest;
 
 impl Blake3Digest {

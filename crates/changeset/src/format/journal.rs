@@ -156,9 +156,9 @@ pub struct Journal {
 pub enum JournalError {
     #[error("it is cut short")]
     Short,
-    #[error("{0} does not have its checksum")]
+    #[error("{0} does not match its checksum")]
     Checksum(String),
-    #[error("its lines do not have the digest that its header names")]
+    #[error("its lines do not match the digest in its header")]
     Digest,
     #[error("the file ops-{0} beside it is missing, or not the one that its header names")]
     Ops(String),

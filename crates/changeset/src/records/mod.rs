@@ -76,7 +76,7 @@ pub enum ViewError {
     #[error("the package database changed while it was read")]
     Raced,
     /// Its old image is nowhere.
-    #[error("{path} of before run {run} is neither at its path nor in {staged}")]
+    #[error("the version of {path} from before run {run} is neither at its path nor in {staged}")]
     Lost {
         path: String,
         run: String,

@@ -114,7 +114,7 @@ pub enum Cause {
     )]
     LinkAcross { path: String, source_path: String },
     /// Its changes would not become visible at once.
-    #[error("{}: its changes cannot become visible at once: {}", .0.shown, .0.reason)]
+    #[error("{}: its changes cannot become visible atomically: {}", .0.shown, .0.reason)]
     NoExchange(Box<NoExchange>),
     /// No undo archive has it.
     #[error("{0}: the directory that was there before the run is neither in its place nor in the stage")]

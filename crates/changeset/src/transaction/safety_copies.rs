@@ -187,7 +187,7 @@ impl SafetyCopier<'_> {
                 return Ok(dir);
             }
         }
-        Err(Cause::Internal(format!("nothing is above {physical}")))
+        Err(Cause::Internal(format!("{physical} has no parent directory")))
     }
 
     fn copy(&mut self, dir: &Dir, staged: &[u8], op: &mut Op) -> Result<(), Cause> {

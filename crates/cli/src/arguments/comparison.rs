@@ -136,8 +136,12 @@ impl ReferenceComparison {
         let (depot, _) = self.depot.as_ref()?;
         match depot.passed_over() {
             [] => None,
-            [(name, reason)] => Some(format!("{name} is not read as a patch: {reason}")),
-            many => Some(format!("{} files of {} are not read as patches.", many.len(), self.name)),
+            [(name, reason)] => Some(format!("{name} is skipped, because it is not a patch: {reason}")),
+            many => Some(format!(
+                "{} files in {} are skipped, because they are not patches.",
+                many.len(),
+                self.name
+            )),
         }
     }
 }

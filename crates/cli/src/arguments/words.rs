@@ -12,7 +12,7 @@ pub fn one_of<T: Copy + Send + Sync + 'static>(
 ) -> impl TypedValueParser<Value = T> {
     PossibleValuesParser::new(words.iter().map(|(word, _)| *word)).try_map(move |text| {
         let found = words.iter().find(|(word, _)| *word == text);
-        found.map(|(_, meaning)| *meaning).ok_or_else(|| "it is none of the words".to_owned())
+        found.map(|(_, meaning)| *meaning).ok_or_else(|| "it is not one of the possible values".to_owned())
     })
 }
 

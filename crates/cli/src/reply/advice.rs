@@ -239,7 +239,7 @@ fn lost_journal(wording: &Wording, reason: &JournalError) -> String {
             wording.verb("recover --keep-stage DIR")
         ),
         _ => format!(
-            "run {}: it proves that no unfinished run, or ends that run, and keeps the journal",
+            "run {}: it verifies that no run is unfinished, or ends that run, and keeps the journal",
             wording.verb("recover --discard-journal")
         ),
     }
@@ -347,7 +347,7 @@ pub fn mending(damage: &RecordDamage) -> String {
             "restore the directory from a backup, or reinstall {package} with pkgadd; patches can be applied and removed without it, but later damage cannot be repaired"
         ),
         RecordRepair::Stages => {
-            "restore it from a backup, or remove the line; its stage is then promoted by its directory, without owners"
+            "restore it from a backup, or remove the line; then specify its stage by directory; it is promoted without owners"
                 .to_owned()
         }
         RecordRepair::EmptyDirectory(package) => {

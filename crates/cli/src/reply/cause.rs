@@ -34,7 +34,7 @@ causes! {
     AlreadyApplied "already-applied" "The patch or package is already applied or installed."
     Superseded "superseded" "A later revision of the patch, or a patch that obsoletes it, is applied."
     NoRights "no-rights" "The caller does not have permission."
-    UntrustedRoot "untrusted-root" "Users other than root can change the records of the root, or can replace a link on the way to an object."
+    UntrustedRoot "untrusted-root" "Users other than root can change the records of the root, or can replace a link in the path of an object."
     UndoData "undo-data" "Undo data is missing, damaged, at another path, or from another root, or cannot reverse the patch."
     NoDatabase "no-database" "There is no package database below the root."
     ReadOnly "read-only" "The file system is mounted read-only."

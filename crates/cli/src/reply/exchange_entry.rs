@@ -31,12 +31,12 @@ pub fn exchange_lines(
     let mut lines: Vec<String> = Vec::new();
     for ExchangeEntry { shown: path, way, .. } in entries {
         lines.push(match way {
-            ExchangeWay::Exchange => format!("{path}: all changes {becomes} visible at once"),
+            ExchangeWay::Exchange => format!("{path}: all changes {becomes} visible atomically"),
             _ => format!("{path}: nothing changes there"),
         });
     }
     for DirectoryUser { process, program, path } in holders {
-        lines.push(format!("process {process} ({program}) stays in the old directory with {path}"));
+        lines.push(format!("process {process} ({program}) keeps using the old directory at {path}"));
     }
     lines
 }

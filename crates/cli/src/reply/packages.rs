@@ -159,8 +159,8 @@ impl<T: 'static> Serialize for EndedPackages<T> {
 
 /// Scripts look for the first line.
 const REBOOT: &str = "\n*** IMPORTANT NOTICE ***\n\
-    \tStart this machine again now: what was installed or removed\n\
-    \tis not completely in effect before that.\n";
+    \tReboot this machine now. Until then, the changes\n\
+    \tare not fully in effect.\n";
 
 /// Ten more for a reboot later, twenty more for one now.
 fn after_reboot(exit: Exit, reboot: RebootRequest) -> Exit {

@@ -80,7 +80,7 @@ pub const VERB_CODES: [VerbCode; 10] = [
         code: REBOOT,
         meaning: "Done, and a reboot is needed. Only `update --reboot-code` reports it.",
         root: "The root is in the requested state.",
-        advice: "Reboot the machine. For other verbs, check `reboot` of each patch in the `--json` output.",
+        advice: "Reboot the machine. For other verbs, check the `reboot` field of each patch in the `--json` output.",
     },
     VerbCode {
         code: UNFINISHED,

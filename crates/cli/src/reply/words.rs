@@ -50,10 +50,10 @@ pub fn recovery_sentence(found: &Recovered) -> Option<String> {
     match found {
         Recovered::Nothing | Recovered::PassedOver { .. } => None,
         Recovered::RolledBack { run, .. } => {
-            Some(format!("The interrupted run {run} was rolled back: everything is as before."))
+            Some(format!("Interrupted run {run} was rolled back: everything is as before."))
         }
         Recovered::Finished { run, .. } => {
-            Some(format!("The run {run} was complete; its leftovers were removed."))
+            Some(format!("Run {run} was complete; its leftovers were removed."))
         }
         Recovered::Cleared { runs, bytes, .. } => {
             let runs = if runs.len() == 1 { "an interrupted run" } else { "interrupted runs" };
@@ -61,10 +61,10 @@ pub fn recovery_sentence(found: &Recovered) -> Option<String> {
             Some(format!("Removed the leftovers of {runs} ({size}); the root was unchanged."))
         }
         Recovered::Foreseen { run, is_rolled_back: true, .. } => Some(format!(
-            "The run {run} was interrupted: `recover`, or the next change, will roll it back. This is the plan after that."
+            "Run {run} was interrupted: `recover`, or the next change, will roll it back. This is the plan after that."
         )),
         Recovered::Foreseen { run, .. } => Some(format!(
-            "The run {run} was completed, but not cleaned up: `recover`, or the next change, will do it. This is the plan after that."
+            "Run {run} was completed, but not cleaned up: `recover`, or the next change, will do it. This is the plan after that."
         )),
     }
 }
@@ -76,7 +76,7 @@ pub fn recover_command(root: &Path) -> String {
 
 pub fn unfinished_sentence(run: &str, root: &Path) -> String {
     format!(
-        "The run {run} was interrupted: this is the state of the root before it. Run `{}`.",
+        "Run {run} was interrupted: this is the state of the root before it. Run `{}`.",
         recover_command(root)
     )
 }

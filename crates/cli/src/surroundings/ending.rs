@@ -86,7 +86,7 @@ impl<'a> EndingRun<'a> {
 }
 
 /// For a command on several roots.
-pub const OF_MANY: &str = "Interrupted; the roots under way are rolled back or finished…";
+pub const OF_MANY: &str = "Interrupted; the roots in progress are being rolled back or finished…";
 
 pub fn acknowledge(speaks_as: &str, words: &str) {
     let line = format!("{speaks_as}: {words}\n");

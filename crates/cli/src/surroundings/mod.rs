@@ -140,7 +140,7 @@ pub enum SurroundingsError {
     #[error("SOURCE_DATE_EPOCH is not a number of seconds since 1970: <{0}>")]
     Epoch(String),
     /// `PATCHADM_EVENTS` names nobody who could be told of runs.
-    #[error("PATCHADM_EVENTS is none, journal:SOCKET or syslog:SOCKET, and not <{0}>")]
+    #[error("PATCHADM_EVENTS must be none, journal:SOCKET or syslog:SOCKET, not <{0}>")]
     Events(String),
     /// Somebody else may exchange what is in `TMPDIR`.
     #[error("TMPDIR is {path}, and {reason}, so others could replace files there")]

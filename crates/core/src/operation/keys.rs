@@ -25,7 +25,7 @@ pub enum KeysError {
     #[error(transparent)]
     Key(#[from] KeyFileError),
     #[error(
-        "<{0}> is not a name for a key: letters, digits, `.`, `_`, `+` and `-`, and no dot at its beginning"
+        "<{0}> is not a name for a key: letters, digits, `.`, `_`, `+` and `-`, not beginning with a dot"
     )]
     Name(String),
     #[error("the name {name} belongs to another key, {id}")]

@@ -282,7 +282,8 @@ impl LostPkginfo<'_> {
         let when = run.as_ref().and_then(|entry| self.moment(&entry.time, 0));
         let params = installed_params(self.package, &delivered, when.as_ref().unwrap_or(&self.caller.now));
         if when.is_none() {
-            unknown.push("the time of installation is unknown: INSTDATE is the present time".to_owned());
+            unknown
+                .push("the time of installation is unknown: INSTDATE is set to the current time".to_owned());
         }
         let environment = "LANG, LC_*, TZ, PATH and OAMBASE of the installation are unknown";
         unknown.push(environment.to_owned());
@@ -297,7 +298,10 @@ impl LostPkginfo<'_> {
         let separator = &self.ground.policy.separator;
         let Some((line, found)) = self.newest(separator) else {
             let patches: Vec<String> = self.traces.patches().iter().map(ToString::to_string).collect();
-            return Ok(Err(format!("no undo archive shows which of {} was last", patches.join(", "))));
+            return Ok(Err(format!(
+                "no undo archive shows which of {} was applied last",
+                patches.join(", ")
+            )));
         };
         let Some(id) = PatchId::new(&line.patch).ok() else {
             return Ok(Err("its ledger is damaged".to_owned()));
@@ -484,7 +488,7 @@ fn mend_contents(
         if !new.is_empty() {
             let shown: Vec<&str> = new.iter().take(MOST_TOLD).map(String::as_str).collect();
             let more = if new.len() > MOST_TOLD { " …" } else { "" };
-            let what = "objects are recorded again as packages and patches brought them";
+            let what = "objects are recorded again as packages and patches delivered them";
             said.push(format!("{} {what}: {}{more}", new.len(), shown.join(" ")));
         }
     }
@@ -659,7 +663,7 @@ fn remove_owners(session: &Session<'_>, mut gone: GoneOwners) -> Result<Vec<Mend
     session.perform(&plan, &mut NoContent, None, String::new())?;
     let mut mended: Vec<MendedRecord> = gone.mended().collect();
     if let (Some(last), Some(kept)) = (mended.last_mut(), before) {
-        last.said.push(format!("the file as it was is kept as {}", kept.shown));
+        last.said.push(format!("the previous file is kept as {}", kept.shown));
     }
     Ok(mended)
 }

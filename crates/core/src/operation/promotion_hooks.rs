@@ -161,7 +161,7 @@ fn hook_file(root: &Root, key: &'static str, path: &ObjectPath) -> Result<HookFi
         return Err(unfit(foreign.to_string(), remedy));
     }
     if seen.mode.bits() & EXECUTABLE == 0 {
-        return Err(unfit(format!("{shown} may not be executed"), format!("chmod 0755 {shown}")));
+        return Err(unfit(format!("{shown} is not executable"), format!("chmod 0755 {shown}")));
     }
     let file = PathBuf::from(root.show(&physical));
     let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();

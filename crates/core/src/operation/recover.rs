@@ -156,12 +156,13 @@ fn not_as_recorded(ground: &RootAndPolicy) -> Vec<String> {
         Err(error) => return vec![format!("the root cannot be compared with its records: {error}")],
     };
     let differing = report.checked.iter().filter(|object| !object.findings.is_empty());
-    let mut told: Vec<String> =
-        differing.map(|object| format!("{} is not as recorded", ground.root.show(&object.path))).collect();
+    let mut told: Vec<String> = differing
+        .map(|object| format!("{} differs from its record", ground.root.show(&object.path)))
+        .collect();
     let more = told.len().saturating_sub(TOLD);
     if more > 0 {
         told.truncate(TOLD);
-        told.push(format!("{more} more are not as recorded: pkgchk(8) lists them"));
+        told.push(format!("{more} more differ from their records: pkgchk(8) lists them"));
     }
     told
 }

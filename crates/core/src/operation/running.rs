@@ -406,8 +406,9 @@ pub(super) fn in_use_of_each(root: &Root, plans: &[&Plan]) -> Vec<InUse> {
     }
     if let Some(process) = cut {
         for (found, _) in each.iter_mut().zip(&places).filter(|(_, places)| !places.is_empty()) {
-            let note =
-                format!("process {process} maps more files than can be read, and may run what changes");
+            let note = format!(
+                "process {process} maps more files than can be read, and may be running files that change"
+            );
             found.note = Some(note);
         }
     }

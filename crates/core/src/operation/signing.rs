@@ -36,7 +36,7 @@ pub enum SigningError {
     Exists(PathBuf),
     #[error(transparent)]
     Source(#[from] SourceError),
-    #[error("{}: the manifest does not fit the patch: {reason}", .path.display())]
+    #[error("{}: the manifest does not match the patch: {reason}", .path.display())]
     Differs { path: PathBuf, reason: String },
     /// A key, manifest or index is invalid, or a manifest cannot cover an object.
     #[error("{}: {reason}", .path.display())]
@@ -266,7 +266,7 @@ fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>, SigningError> {
     let unreadable = |error| SigningError::Io { path: path.to_owned(), error };
     let text = read_start(path, limit).map_err(unreadable)?;
     if text.len() as u64 > limit {
-        return Err(SigningError::unfit(path, "it is larger than any such file"));
+        return Err(SigningError::unfit(path, "it is too large for such a file"));
     }
     Ok(text)
 }

@@ -116,7 +116,7 @@ pub enum ScriptEnd {
 
 #[derive(Debug, thiserror::Error)]
 pub enum ScriptError {
-    #[error("{path} is locked by {holder}: scripts of another run are at work")]
+    #[error("{path} is locked by {holder}: scripts of another run are running")]
     Locked { path: String, holder: String },
     #[error(transparent)]
     Root(#[from] RootError),

@@ -238,7 +238,7 @@ fn line_by_line(
     }
     let last = reader.line().saturating_sub(1);
     if !is_closed && ends_in_object && found.last().is_none_or(|damage| damage.line != Some(last)) {
-        let reason = "the line has no end: the file was cut";
+        let reason = "the line is incomplete: the file is truncated";
         found.push(RecordDamage::of_contents(view.root(), reason).in_line(last));
     }
     Ok((owners.into_iter().collect(), found))

@@ -460,7 +460,7 @@ mod tests {
         for (name, bytes, reason) in [
             ("X/pkginfo", &b""[..], "X/pkginfo: it holds no parameters"),
             ("X/pkginfo", b"PKG=X\nNAME=\0\0", "X/pkginfo: it holds NUL bytes"),
-            ("X/pkginfo", b"PKG=X\nNA", "X/pkginfo: its last line has no end: the file was cut"),
+            ("X/pkginfo", b"PKG=X\nNA", "X/pkginfo: its last line is incomplete: the file is truncated"),
             ("X/pkginfo", b"PKG=Y\n", "X/pkginfo: PKG is Y, which is not the package of this directory"),
             ("X/pkginfo/x", b"", "X/pkginfo: it is a directory"),
             ("X/install/depend", b"", "X/pkginfo: it does not exist"),

@@ -111,7 +111,7 @@ pub(super) fn parse_leniently(
         return damaged("it holds no parameters");
     }
     if !text.ends_with(b"\n") {
-        return damaged("its last line has no end: the file was cut");
+        return damaged("its last line is incomplete: the file is truncated");
     }
     let named = params.get("PKG").map(<[u8]>::trim_ascii).unwrap_or_default();
     let fits = named.is_empty() || named == package.abbreviation().as_bytes();

@@ -121,7 +121,7 @@ impl<'a> PatchRecordsByName<'a> {
 }
 
 fn fault_of_id(patch: &str) -> Option<&'static str> {
-    (!rule::holds("ledger.patch.id", is_id(patch))).then_some("that is not a patch id")
+    (!rule::holds("ledger.patch.id", is_id(patch))).then_some("it is not a patch id")
 }
 
 fn fault(line: &LedgerLine, package: &PkgInst) -> Option<&'static str> {

@@ -243,7 +243,7 @@ fn set(policy: &mut Policy, name: &str, value: &str) -> Result<(), String> {
         "trusted_roots" => policy.trusted_roots = root_patterns(value)?,
         "as_owner_roots" => policy.as_owner_roots = root_patterns(value)?,
         "untrusted_roots" => policy.untrusted_roots = root_patterns(value)?,
-        _ => return Err(format!("no such setting; there are {}", SETTINGS.join(", "))),
+        _ => return Err(format!("no such setting; the settings are {}", SETTINGS.join(", "))),
     }
     Ok(())
 }
@@ -573,7 +573,7 @@ mod tests {
         for (text, expected) in [
             (
                 "wait=1\nedit=stop\n",
-                "line 2: edit: no such setting; there are restricted, separator, undo_format, undo_dir, undo_keep, \
+                "line 2: edit: no such setting; the settings are restricted, separator, undo_format, undo_dir, undo_keep, \
                  undo_max, undo_warn, edited, wait, \
                  trial, scripts, script_timeout, exclude, signature, keys, depot, ca, proxy, cache, cache_limit, first, max_delete, \
                  promote_exclude, promote_before, promote_after, shlibs, shlib_keep, shlib_skip, shlib_scan, native_upgrade, adopt, \
@@ -592,7 +592,7 @@ mod tests {
             ("keys=here\n", "line 1: keys: <here> is not an absolute path"),
             (
                 "separator=/\n",
-                "line 1: separator: the separator may only have letters, `_`, `.`, `+` and `-`",
+                "line 1: separator: the separator may contain only letters, `_`, `.`, `+` and `-`",
             ),
         ] {
             assert_eq!(read(text).unwrap_err(), format!("/etc/patchadm/policy, {expected}"), "{text:?}");
@@ -608,7 +608,7 @@ mod tests {
         std::fs::write(dir.path().join("etc/patchadm/policy"), "separator=_\nbogus=1\n").unwrap();
         let error = of_root(&Root::open(dir.path()).unwrap()).unwrap_err().to_string();
         let path = dir.path().join("etc/patchadm/policy");
-        let expected = format!("{}, line 2: bogus: no such setting; there are ", path.display());
+        let expected = format!("{}, line 2: bogus: no such setting; the settings are ", path.display());
         assert!(error.starts_with(&expected), "{error}");
     }
 }

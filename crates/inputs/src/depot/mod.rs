@@ -52,7 +52,7 @@ pub struct DepotIndex {
 pub enum IndexError {
     #[error("the index is larger than {LARGEST_INDEX} bytes")]
     TooLarge,
-    #[error("the index is not one of {SCHEMA}: {0}")]
+    #[error("the index does not conform to {SCHEMA}: {0}")]
     Form(#[from] serde_json::Error),
     #[error("the schema of the index is <{0}>, and this program reads {SCHEMA}")]
     Schema(String),

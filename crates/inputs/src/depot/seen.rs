@@ -41,9 +41,9 @@ pub struct IndexSight<'a> {
 /// Reasons to refuse an index with a good signature.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StaleIndex {
-    #[error("the index of {location} is version {found}, and this root has seen version {seen} of it")]
+    #[error("the index of {location} is version {found}, but this root has already seen version {seen}")]
     Older { location: String, found: u64, seen: u64 },
-    #[error("the index of {location} is another version {version} than the one that this root has seen")]
+    #[error("the index of {location} differs from the version {version} that this root has seen")]
     Forked { location: String, version: u64 },
     #[error("{location} is depot {found} now, and was {seen} before")]
     Swapped { location: String, found: String, seen: String },

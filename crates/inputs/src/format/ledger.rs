@@ -418,7 +418,7 @@ fn read_undo(
         return Err("with `undo` it needs `size` and `where`".to_owned());
     };
     if !rule::holds("ledger.manifest.undo", written.manifest.is_none()) {
-        return Err("it has `undo`, and `manifest` of a patch without".to_owned());
+        return Err("it has `undo`, and also `manifest`, which is for a patch without undo data".to_owned());
     }
     let is_classic = match written.why {
         None => false,

@@ -14,7 +14,7 @@ pub struct Address {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("<{text}> is not an address: {reason}")]
+#[error("<{text}> is not a valid URL: {reason}")]
 pub struct AddressError {
     /// Cut to a readable length.
     pub text: String,
@@ -28,7 +28,7 @@ impl Address {
             return Err(fault("it is longer than 4096 bytes"));
         }
         if !text.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&byte)) {
-            return Err(fault("it has characters that an address cannot have"));
+            return Err(fault("it contains characters that a URL cannot contain"));
         }
         let (is_secure, rest) = match text.split_once("://") {
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => (false, rest),
@@ -39,7 +39,7 @@ impl Address {
         let end = rest.find(['/', '?']).unwrap_or(rest.len());
         let (authority, path) = rest.split_at(end);
         if authority.contains('@') {
-            return Err(fault("a user name or password in an address is refused"));
+            return Err(fault("a URL must not contain a user name or password"));
         }
         if !is_authority(authority) {
             return Err(fault("it names no host, or a port that is not a number"));
@@ -210,7 +210,7 @@ mod tests {
         let error = Address::parse("https://joe:secret@host/x").unwrap_err().to_string();
         assert_eq!(
             error,
-            "<https://...@host/x> is not an address: a user name or password in an address is refused"
+            "<https://...@host/x> is not a valid URL: a URL must not contain a user name or password"
         );
     }
 

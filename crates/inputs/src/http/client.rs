@@ -198,7 +198,7 @@ impl Exchange {
             Heard::Head(status, headers) => Ok(Self { status, headers, listener }),
             Heard::Failed(problem) => Err(listener.error(problem)),
             Heard::Part(_) | Heard::End => {
-                Err(listener.error(HttpProblem::Broken("the server does not answer".to_owned())))
+                Err(listener.error(HttpProblem::Broken("the server does not respond".to_owned())))
             }
         }
     }

@@ -72,12 +72,12 @@ pub struct HttpError {
 pub enum HttpProblem {
     #[error("the server does not have it (status {0})")]
     NotThere(u16),
-    #[error("the server answers with status {0}")]
+    #[error("the server responds with status {0}")]
     Status(u16),
     #[error("{0}")]
     Broken(String),
     /// No answer of HTTP, or one that is too large.
-    #[error("the answer of the server is malformed: {0}")]
+    #[error("the response of the server is malformed: {0}")]
     Malformed(String),
     #[error("no trusted authority issued the certificate of the server")]
     UnknownIssuer,
@@ -87,13 +87,13 @@ pub enum HttpProblem {
     Slow(u64),
     #[error("the connection ended after {got} of {size} bytes")]
     Cut { got: u64, size: u64 },
-    #[error("it has {found}, and should have {size} bytes")]
+    #[error("it has {found}, but should have {size} bytes")]
     Size { found: String, size: u64 },
     #[error("the server sends a part of the file that was not requested")]
     OtherRange,
     #[error("it is redirected more than 5 times")]
     Redirects,
-    #[error("it is redirected to an invalid address: {0}")]
+    #[error("it is redirected to an invalid URL: {0}")]
     BadRedirect(String),
     #[error("it is redirected from https to <{0}>")]
     Downgrade(String),

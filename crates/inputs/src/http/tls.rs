@@ -90,7 +90,7 @@ pub(super) fn tls_problem(error: &Error) -> HttpProblem {
             | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig,
         )
         | Error::AlertReceived(AlertDescription::ProtocolVersion) => {
-            "the server speaks an old protocol only, and TLS 1.2 or 1.3 is needed".to_owned()
+            "the server supports only old protocols; TLS 1.2 or 1.3 is required".to_owned()
         }
         error => error.to_string(),
     };
@@ -164,6 +164,6 @@ mod tests {
             assert_eq!(said(fault), words);
         }
         let old = Error::PeerIncompatible(PeerIncompatible::ServerDoesNotSupportTls12Or13);
-        assert!(tls_problem(&old).to_string().contains("an old protocol only"));
+        assert!(tls_problem(&old).to_string().contains("only old protocols"));
     }
 }

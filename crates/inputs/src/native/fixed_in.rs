@@ -85,7 +85,7 @@ impl FromStr for FixedInClause {
         let manager =
             NativeManager::named(manager).ok_or_else(|| bad("it begins with neither dpkg nor rpm"))?;
         if *relation != ">=" {
-            return Err(bad("only `>=` says from which version on"));
+            return Err(bad("the operator must be `>=`"));
         }
         let is_name = |letter: char| letter.is_ascii_alphanumeric() || "+-._".contains(letter);
         if !name.chars().all(is_name) {
@@ -129,7 +129,7 @@ mod tests {
             ("", "it is not"),
             ("openssl >= 1", "it is not"),
             ("apt openssl >= 1", "neither dpkg nor rpm"),
-            ("dpkg openssl > 1", "only `>=`"),
+            ("dpkg openssl > 1", "the operator must be `>=`"),
             ("dpkg open/ssl >= 1", "no package has"),
             ("dpkg openssl >= x", "does not begin with a digit"),
             ("dpkg openssl >= 1,", "it is not"),

@@ -227,9 +227,9 @@ mod tests {
         fs::write(&status, whole.trim_end()).unwrap();
         let native = NativeReader::of(&root);
         let reason = || native.package(NativeManager::Dpkg, "web").unwrap_err().to_string();
-        assert_eq!(reason(), "the file status of dpkg ends in the middle of a line");
+        assert_eq!(reason(), "the dpkg status file ends in the middle of a line");
         fs::write(&status, whole).unwrap();
-        assert_eq!(reason(), "the file status of dpkg ends in the middle of a line");
+        assert_eq!(reason(), "the dpkg status file ends in the middle of a line");
         assert!(NativeReader::of(&root).package(NativeManager::Dpkg, "web").is_ok());
     }
 

@@ -67,7 +67,7 @@ pub fn upcoming_changes(input: impl BufRead) -> Result<Upcoming, UpcomingError> 
     };
     loop {
         match lines.next_line()? {
-            None => return Err(UpcomingError::Malformed("the configuration of apt does not end")),
+            None => return Err(UpcomingError::Malformed("the configuration of apt is incomplete")),
             Some(line) if line.is_empty() => {
                 return Ok(Upcoming { changes: lines.changes(Vec::new(), read)?, is_by_apt: true });
             }

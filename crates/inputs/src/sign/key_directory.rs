@@ -196,7 +196,7 @@ impl<'a> KeyDirectory<'a> {
         let mut text = Vec::new();
         file.take(limit + 1).read_to_end(&mut text).map_err(|error| dir.read_error(name, &error))?;
         if text.len() as u64 > limit {
-            return Err(KeyDirectoryError::damaged(path, &"it is larger than any such file"));
+            return Err(KeyDirectoryError::damaged(path, &"it is too large for such a file"));
         }
         Ok(Some(text))
     }
@@ -303,7 +303,7 @@ impl KeyRules {
         match name {
             "expires" => {
                 let day = NaiveDate::parse_from_str(value, "%Y-%m-%d");
-                self.expires = Some(day.map_err(|_| format!("<{value}> is not a day, as 2027-12-31"))?);
+                self.expires = Some(day.map_err(|_| format!("<{value}> is not a day, such as 2027-12-31"))?);
             }
             "roles" => {
                 let words = value.split([',', ' ', '\t']).filter(|word| !word.is_empty());
@@ -314,7 +314,7 @@ impl KeyRules {
                 self.bases = Some(pattern.map_err(|_| format!("<{value}> is not a regular expression"))?);
                 self.bases_text = Some(value.to_owned());
             }
-            _ => return Err("no such rule; there are expires, roles, bases".to_owned()),
+            _ => return Err("no such rule; the rules are expires, roles, and bases".to_owned()),
         }
         Ok(())
     }
@@ -515,7 +515,7 @@ mod tests {
             )
         );
         put(dir.path(), "a.pub", &vec![b'a'; 1 << 16], 0o644);
-        assert!(read(dir.path()).unwrap_err().ends_with("it is larger than any such file"));
+        assert!(read(dir.path()).unwrap_err().ends_with("it is too large for such a file"));
     }
 
     #[test]
@@ -543,8 +543,8 @@ mod tests {
     #[test]
     fn a_misspelt_rule_is_an_error_and_not_more_rights() {
         for (text, reason) in [
-            ("expire=2027-12-31\n", "expire: no such rule; there are expires, roles, bases"),
-            ("expires=soon\n", "expires: <soon> is not a day, as 2027-12-31"),
+            ("expire=2027-12-31\n", "expire: no such rule; the rules are expires, roles, and bases"),
+            ("expires=soon\n", "expires: <soon> is not a day, such as 2027-12-31"),
             ("roles=patch all\n", "roles: <all> is neither patch nor index"),
             ("bases=(\n", "bases: <(> is not a regular expression"),
             ("roles=patch\nroles=index\n", "roles: it occurs twice"),

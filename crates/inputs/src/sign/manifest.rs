@@ -87,14 +87,14 @@ impl Manifest {
     /// Returns the difference from the expected manifest. In the form `file` the name means nothing.
     pub fn difference(&self, expected: &Self) -> Option<String> {
         if self.patch != expected.patch {
-            return Some(format!("it is one of patch {}, not of {}", self.patch, expected.patch));
+            return Some(format!("it is for patch {}, not for {}", self.patch, expected.patch));
         }
         if self.form != expected.form {
             return Some(format!("its form is {}", self.form.word()));
         }
         if self.form == ManifestForm::File {
             let sum = |manifest: &Self| manifest.entries.first().map(|entry| entry.sum);
-            return (sum(self) != sum(expected)).then(|| "the sum of the file is another".to_owned());
+            return (sum(self) != sum(expected)).then(|| "the checksum of the file differs".to_owned());
         }
         let shown = |path: &[u8]| path.escape_ascii().to_string();
         let missing = expected.entries.iter().find(|entry| self.sum(&entry.path).is_none());
@@ -102,7 +102,7 @@ impl Manifest {
         let other = self.entries.iter().find(|entry| expected.sum(&entry.path) != Some(&entry.sum));
         None.or_else(|| missing.map(|entry| format!("it does not have {}", shown(&entry.path))))
             .or_else(|| more.map(|entry| format!("it has {}, which does not exist", shown(&entry.path))))
-            .or_else(|| other.map(|entry| format!("the sum of {} is another", shown(&entry.path))))
+            .or_else(|| other.map(|entry| format!("the checksum of {} differs", shown(&entry.path))))
     }
 
     /// Creates the manifest of a directory. `date` is in seconds since 1970.
@@ -167,7 +167,7 @@ impl Manifest {
         }
         match self.entries.last().map(|last| last.path.cmp(&entry.path)) {
             Some(std::cmp::Ordering::Equal) => return wrong("occurs twice"),
-            Some(std::cmp::Ordering::Greater) => return wrong("is not in the order of bytes"),
+            Some(std::cmp::Ordering::Greater) => return wrong("is not in byte order"),
             _ => {}
         }
         self.entries.push(entry);
@@ -291,7 +291,7 @@ fn entry_of(line: &[u8]) -> Result<ManifestEntry, &'static str> {
     let body = line.strip_prefix(b"SHA256 (").ok_or(bad)?;
     let (path, digits) = body.split_last_chunk::<64>().ok_or(bad)?;
     let path = path.strip_suffix(b") = ").ok_or(bad)?;
-    let sum = sum_of(digits).ok_or("its sum is not 64 hexadecimal digits in small letters")?;
+    let sum = sum_of(digits).ok_or("its sum is not 64 lowercase hexadecimal digits")?;
     let path = match is_escaped {
         true => unescape(path).ok_or("its path is not escaped as by sha256sum")?,
         false if path.contains(&b'\\') => return Err("its path is not escaped as by sha256sum"),
@@ -382,7 +382,7 @@ mod tests {
         let members = "# form members\n";
         for (wrong, reason) in [
             (text(members, &["a", "a"]), "line 5: <a> occurs twice"),
-            (text(members, &["b", "a"]), "line 5: <a> is not in the order of bytes"),
+            (text(members, &["b", "a"]), "line 5: <a> is not in byte order"),
             (text(members, &["../a"]), "line 4: <../a> is not a path inside a patch"),
             (text(members, &["/a"]), "line 4: </a> is not a path inside a patch"),
             (text(members, &["a//b"]), "line 4: <a//b> is not a path inside a patch"),
@@ -395,7 +395,7 @@ mod tests {
             (text("# form members\n# date 20.11.2026\n", &["a"]), "line 4: its date is not"),
             (text(members, &["a"]).replace('\n', "\r\n"), "line 1: it has a carriage return"),
             (text(members, &["a"]).trim_end().to_owned(), "line 4: it has no end"),
-            (text(members, &["a"]).replace("d47", "D47"), "64 hexadecimal digits in small letters"),
+            (text(members, &["a"]).replace("d47", "D47"), "64 lowercase hexadecimal digits"),
             (text(members, &["a\\b"]), "is not escaped as by sha256sum"),
             (text(members, &["a"]).replace("SHA256", "\\SHA256"), "is not escaped as by sha256sum"),
             (text(members, &["a"]).replace("manifest 1", "manifest 2"), "line 1: it is not"),

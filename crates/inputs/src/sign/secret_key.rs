@@ -84,7 +84,7 @@ impl SecretKey {
         let wrong = if is_encrypted {
             SecretKeyError::WrongPassword
         } else {
-            SecretKeyError::Form("its two halves do not belong together")
+            SecretKeyError::Form("its two halves do not match")
         };
         Self::open(&sealed.sealed, is_encrypted).ok_or(wrong)
     }

@@ -171,7 +171,7 @@ pub fn judge(files: Option<&SignedFiles>, demand: &Demand, role: KeyRole) -> (Ve
         return verdict(SignatureState::Unsigned, "is not signed".to_owned());
     };
     let Some((format, text)) = &files.signature else {
-        return verdict(SignatureState::Unsigned, "has a manifest, but no signature of it".to_owned());
+        return verdict(SignatureState::Unsigned, "has a manifest, but no signature for it".to_owned());
     };
     let signature = match Signature::parse(text, *format) {
         Ok(signature) => signature,
@@ -207,7 +207,7 @@ fn of_signature(
         return if known.is_empty() {
             verdict(SignatureState::UnknownKey, format!("is signed by key {id}, which is unknown here"))
         } else {
-            verdict(SignatureState::Bad, format!("the signature by key {id} is not one of the manifest"))
+            verdict(SignatureState::Bad, format!("the signature by key {id} does not match the manifest"))
         };
     };
     let (mut found, manifest) = of_key(signer, signature, files, role, demand.word);
@@ -226,8 +226,8 @@ fn of_key(
     let id = signature.key;
     if signer.rules.is_expired(signature.time()) {
         let reason = match signature.time() {
-            Some(_) => format!("signed by key {id} after its last day"),
-            None => format!("signed by key {id}, which has a last day, without a date"),
+            Some(_) => format!("signed by key {id} after it expired"),
+            None => format!("signed without a date by key {id}, which expires"),
         };
         return verdict(SignatureState::Expired, reason);
     }
@@ -297,14 +297,14 @@ mod tests {
         let revoked = "7802F643AC6161C8 stolen\n";
         for (files, rules, revoked, state, refused, reason) in [
             (None, "", "", Unsigned, [false, true], "is not signed"),
-            (Some(without), "", "", Unsigned, [false, true], "has a manifest, but no signature of it"),
+            (Some(without), "", "", Unsigned, [false, true], "has a manifest, but no signature for it"),
             (one("other"), "", "", UnknownKey, [false, true], "which is unknown here"),
             (one("hashed"), "", revoked, Revoked, [true, true], "which is revoked (stolen)"),
-            (one("hashed"), "expires=2026-11-19\n", "", Expired, [true, true], "after its last day"),
+            (one("hashed"), "expires=2026-11-19\n", "", Expired, [true, true], "after it expired"),
             (one("nodate"), "expires=2099-11-19\n", "", Expired, [true, true], "without a date"),
             (one("hashed"), "roles=index\n", "", NotAllowed, [true, true], "may not sign patches"),
             (one("hashed"), "bases=30000\n", "", NotAllowed, [true, true], "of base 300001"),
-            (one("bit-flipped"), "", "", Bad, [true, true], "is not one of the manifest"),
+            (one("bit-flipped"), "", "", Bad, [true, true], "does not match the manifest"),
             (one("cut"), "", "", Bad, [true, true], "it does not have four lines"),
             (Some(signed("hashed", "tampered.manifest")), "", "", Bad, [true, true], "is not one of"),
         ] {

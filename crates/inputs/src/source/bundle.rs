@@ -261,7 +261,7 @@ impl ArchiveSurvey {
             patch.add(size);
         }
         if self.directories.len().max(self.archives.len()) > MOST_PATCHES {
-            let reason = format!("it holds more than {MOST_PATCHES} directories at its top");
+            let reason = format!("it holds more than {MOST_PATCHES} directories at its top level");
             return Err(SourceProblem::BadForm(reason));
         }
         Ok(())
@@ -332,7 +332,7 @@ fn copy(
             }
             _ => {
                 let reason =
-                    format!("member <{}> does not have the {} bytes of its header", member.path, member.size);
+                    format!("member <{}> is not {} bytes long, as its header says", member.path, member.size);
                 return Err(SourceProblem::BadForm(reason));
             }
         }

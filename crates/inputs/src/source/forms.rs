@@ -335,7 +335,7 @@ pub(super) fn walk_tar<E: From<SourceError>>(
                 let announced = std::mem::take(&mut announced);
                 let size = entry.size();
                 if announced.size.is_some_and(|other| other != size) {
-                    let reason = "a pax record gives a member another size than its header".to_owned();
+                    let reason = "a pax record gives a member a different size from its header".to_owned();
                     return Err(fail(SourceProblem::BadForm(reason)).into());
                 }
                 let name = announced.name.unwrap_or_else(|| entry.header().path_bytes().into_owned());

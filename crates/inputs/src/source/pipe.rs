@@ -50,8 +50,9 @@ fn spooled_within(mut input: InputFile, largest: u64) -> Result<File, SourceProb
         size += count as u64;
         if size > largest {
             let largest = human(largest);
-            let reason =
-                format!("a pipe, socket or device may have {largest}; copy it to a file and name that");
+            let reason = format!(
+                "a pipe, socket or device may contain at most {largest}; copy it to a file and specify that"
+            );
             return Err(SourceProblem::BadForm(reason));
         }
         must_have_room(&file, place, count as u64)
@@ -119,7 +120,8 @@ mod tests {
         let (_dir, path, writer) = pipe(&bytes);
         let problem = spooled_within(InputFile::open_anything(&path).unwrap(), 64 << 10).unwrap_err();
         writer.join().unwrap();
-        let reason = "a pipe, socket or device may have 64.0 KiB; copy it to a file and name that";
+        let reason =
+            "a pipe, socket or device may contain at most 64.0 KiB; copy it to a file and specify that";
         assert_eq!(problem.to_string(), reason);
         let (_dir, path, writer) = pipe(&bytes);
         let file = spooled_within(InputFile::open_anything(&path).unwrap(), length).unwrap();
@@ -134,7 +136,7 @@ mod tests {
         must_have_room(&file, None, u64::MAX).unwrap();
         let error = must_have_room(&file, Some("/tmp"), u64::MAX).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::StorageFull);
-        assert!(error.to_string().ends_with("are needed with its reserve"), "{error}");
+        assert!(error.to_string().ends_with("are needed, including the reserve"), "{error}");
     }
 
     #[test]

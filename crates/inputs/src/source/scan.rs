@@ -250,7 +250,7 @@ impl Scan {
         let top = top.map(|(top, _)| top.to_vec());
         if top.as_ref().is_some_and(|top| !directories.iter().all(|at| at.starts_with(top))) {
             return Err(SourceProblem::BadForm(
-                "more than one directory at the top with packages in it".to_owned(),
+                "more than one top-level directory contains packages".to_owned(),
             ));
         }
         let mut packages = Vec::new();

@@ -91,7 +91,7 @@ fn open_members(
     if let (Some(manifest), Some((top, _))) = (&manifest, &files) {
         let bad = |reason: String| refused(verdict.clone().but_bad(reason));
         if manifest.form != ManifestForm::Members {
-            return Err(bad("has a manifest inside that is one of a file".to_owned()));
+            return Err(bad("contains a manifest that is for a single file".to_owned()));
         }
         let sealed = SealedMembers { manifest: manifest.clone(), top: top.clone() };
         sealed.check_names(&source.every_name(&scan)?).map_err(bad)?;
@@ -179,7 +179,7 @@ fn sealed_blocks(
     interrupt: Interrupt<'_>,
 ) -> Result<Vec<Digest>, FileFault> {
     if manifest.form != ManifestForm::File {
-        return Err(FileFault::Differs("has a manifest beside it that is one of a directory"));
+        return Err(FileFault::Differs("has a manifest beside it that is for a directory"));
     }
     let (mut sum, mut blocks) = (RunningDigest::of_parts_waiting(MOST_WAITING), Vec::new());
     let mut spare: Option<Vec<u8>> = None;
@@ -201,7 +201,7 @@ fn sealed_blocks(
     }
     match manifest.entries.first() {
         Some(entry) if entry.sum == sum.sha256() => Ok(blocks),
-        _ => Err(FileFault::Differs("is not the file that its manifest is about")),
+        _ => Err(FileFault::Differs("is not the file that its manifest describes")),
     }
 }
 

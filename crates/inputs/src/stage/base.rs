@@ -51,7 +51,7 @@ pub enum BaseError {
     #[error("it ends after {found} of {expected} objects")]
     Cut { expected: u64, found: u64 },
     /// Well-formed, but not as written.
-    #[error("it is not of the digest in its first line")]
+    #[error("it does not match the digest in its first line")]
     Digest,
     #[error(transparent)]
     Line(#[from] StageFileError),
@@ -221,7 +221,7 @@ impl BaseHeader {
     fn parse(line: &[u8]) -> Result<(Self, u64, Digest), String> {
         let written: WrittenHeader = serde_json::from_slice(line).map_err(|error| error.to_string())?;
         if !rule::holds("base.version", written.base == VERSION) {
-            return Err("`base` is another version than 1".to_owned());
+            return Err("the version in `base` is not 1".to_owned());
         }
         let promotion = match (written.id, written.run) {
             (None, None) => None,
@@ -285,7 +285,7 @@ impl<'a> BaseReader<'a> {
             return Err("its path lies below a mount point".to_owned());
         }
         if !rule::holds("base.group", self.is_like_its_group(&object)) {
-            return Err("it is not as the other names of the same object".to_owned());
+            return Err("it differs from the other names of the same object".to_owned());
         }
         if object.state == BaseState::Mount {
             self.mounts.insert(object.path.clone());
@@ -378,7 +378,7 @@ impl BaseObject {
         }
         let state = if written.mount {
             if !rule::holds("base.mount.bare", written.is_bare()) {
-                return Err("a mount point has nothing but its path".to_owned());
+                return Err("a mount point may have only its path".to_owned());
             }
             BaseState::Mount
         } else {

@@ -47,7 +47,7 @@ impl StageIdentity {
         let written: WrittenIdentity =
             serde_json::from_slice(line).map_err(|error| fault(&error.to_string()))?;
         if !rule::holds("stage.identity.version", written.stage == VERSION) {
-            return Err(fault("`stage` is another version than 1"));
+            return Err(fault("the version in `stage` is not 1"));
         }
         let id = StageId::parse(&written.id).ok_or_else(|| fault("`id` is not 16 hexadecimal digits"))?;
         let name = StageName::parse(&written.name).map_err(|error| fault(&error.to_string()))?;
@@ -141,7 +141,7 @@ impl StageName {
             return Err(refused(text, "it is longer than 28 bytes"));
         }
         if !text.bytes().all(is_letter) {
-            return Err(refused(text, "it may only have letters, digits, `_`, `+` and `-`"));
+            return Err(refused(text, "it may contain only letters, digits, `_`, `+` and `-`"));
         }
         Ok(Self(text.to_owned()))
     }

@@ -22,7 +22,7 @@ pub enum MountWordError {
     Source(String),
     #[error("<{0}>: the path inside must begin with /")]
     Place(String),
-    #[error("<{0}>: a path cannot have a colon in it")]
+    #[error("<{0}>: a path cannot contain a colon")]
     Colon(String),
 }
 

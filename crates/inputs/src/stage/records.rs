@@ -161,7 +161,7 @@ impl StageRights {
         let (owner, owners, bases) = match (owner, owners, bases) {
             (None, None, None) => return Ok(None),
             (Some(owner), Some(owners), Some(bases)) => (owner, owners, bases),
-            _ => return Err("of `owner`, `owners` and `bases` one is missing".to_owned()),
+            _ => return Err("`owner`, `owners` or `bases` is missing".to_owned()),
         };
         if !rule::holds("stages.owner", owner != u32::MAX) {
             return Err("`owner` is not an account".to_owned());
@@ -222,7 +222,7 @@ impl PromotionRecord {
     fn read(line: &[u8]) -> Result<Self, String> {
         let written: WrittenPromotion = serde_json::from_slice(line).map_err(|error| error.to_string())?;
         if !rule::holds("promotion.version", written.promotion == VERSION) {
-            return Err("`promotion` is another version than 1".to_owned());
+            return Err("the version in `promotion` is not 1".to_owned());
         }
         if !rule::holds("promotion.run", Run::is_name(&written.run)) {
             return Err("`run` is not a run".to_owned());

@@ -161,7 +161,7 @@ fn segments(
     }
     let bytes = source.slice(header.e_phoff, count * size)?;
     if bytes.len() < count * size {
-        return Err(ElfError::damaged("its program headers are cut off"));
+        return Err(ElfError::damaged("its program headers are truncated"));
     }
     Ok(SegmentTable::new(header.endianness, header.class, bytes).iter().collect())
 }
@@ -215,7 +215,7 @@ impl DynamicSection {
         let size = usize::try_from(segment.p_filesz).unwrap_or(usize::MAX).min(most);
         let bytes = source.slice(segment.p_offset, size)?;
         if bytes.len() < size {
-            return Err(ElfError::damaged("its dynamic section is cut off"));
+            return Err(ElfError::damaged("its dynamic section is truncated"));
         }
         let mut section = Self::default();
         for entry in DynamicTable::new(layout.endian, layout.class, bytes) {

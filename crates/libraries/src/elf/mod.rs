@@ -191,7 +191,7 @@ fn whole_table<T>(
             return Ok(found);
         }
     }
-    Err(ElfError::damaged("a table of versions is cut off or has other entries than it says"))
+    Err(ElfError::damaged("a version table is truncated, or its number of entries is wrong"))
 }
 
 const OWNER: &str = "FDO";

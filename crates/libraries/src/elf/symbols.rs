@@ -45,7 +45,7 @@ pub fn read_symbols(source: &mut dyn ElfSource) -> Result<ElfSymbols, ElfError> 
         let part = (PART / size).min(usize::try_from(count - at).unwrap_or(usize::MAX));
         let read = source.slice(table.saturating_add(at * size as u64), part * size)?.to_vec();
         if read.len() < part * size {
-            return Err(ElfError::damaged("its table of symbols is cut off"));
+            return Err(ElfError::damaged("its symbol table is truncated"));
         }
         for symbol in SymbolTable::new(layout.endian, layout.class, &read) {
             let is_visible = matches!(symbol.st_vis(), abi::STV_DEFAULT | abi::STV_PROTECTED);

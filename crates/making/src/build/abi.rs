@@ -75,7 +75,7 @@ impl fmt::Display for AbiFinding {
             Self::Requires { patch, feature, needed_by } => {
                 write!(f, "{needed_by} needs {feature}, which only {patch} provides; it should be required")
             }
-            Self::Skipped { file, reason } => write!(f, "{file} was not looked into: {reason}"),
+            Self::Skipped { file, reason } => write!(f, "{file} was not examined: {reason}"),
         }
     }
 }

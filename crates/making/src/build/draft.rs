@@ -305,7 +305,7 @@ impl fmt::Display for SameTimeFinding {
         let (have, it) = if paths.len() == 1 { ("has", "it") } else { ("have", "them") };
         write!(
             f,
-            "package {package}: {}{more} {have} other bytes than in {before}, and the same size and modification time; \
+            "package {package}: {}{more} {have} different contents from {before}, but the same size and modification time; \
              programs that compare only these (Python's __pycache__, make, rsync) miss the change; give {it} a later time",
             named.join(", ")
         )
@@ -371,7 +371,7 @@ pub enum BuildError {
     NoLaterRevision { id: PatchId, previous: PatchId },
     /// Neither release has a package of the earlier revision in the required version.
     #[error(
-        "the revision before it has package {pkg} of architecture {arch} and version {version}, and the releases do not"
+        "the revision before it has package {pkg} of architecture {arch} and version {version}, but the releases do not"
     )]
     PreviousPackage { pkg: String, arch: String, version: String },
     #[error("{id} is not the id of a restricted patch: its base does not match {pattern}")]
@@ -384,11 +384,11 @@ pub enum BuildError {
     AbiBreak(Box<AbiFinding>),
     #[error("{} exists already", .0.display())]
     Exists(PathBuf),
-    #[error("{} is a directory and not a patch; it is not replaced", .0.display())]
+    #[error("{} is a directory, not a patch; it is not replaced", .0.display())]
     Foreign(PathBuf),
     #[error("{origin}: {error}")]
     Read { origin: String, error: io::Error },
-    #[error("{origin} changes while it is read: {path} is not what it was")]
+    #[error("{origin} changed while it was read: {path}")]
     Changed { origin: String, path: String },
     #[error("cannot write {}: {error}", .path.display())]
     Write { path: PathBuf, error: io::Error },
@@ -398,7 +398,7 @@ pub enum BuildError {
     Datastream(#[from] DatastreamError),
     #[error("{path} has {size} bytes, which do not fit into a {form}")]
     TooLarge { path: String, size: u64, form: &'static str },
-    #[error("<{0}> is not UTF-8, and a zip archive has no other names")]
+    #[error("<{0}> is not UTF-8, and zip archives support no other names")]
     Name(String),
     #[error("{}", patchadm_rootfs::INTERRUPTED)]
     Interrupted(i32),

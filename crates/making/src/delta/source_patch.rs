@@ -300,7 +300,7 @@ impl SourceJob<'_> {
         let (end, reason) = match () {
             () if only(ReleaseSide::To) => (SourceEnd::New, "no package of it was released"),
             () if only(ReleaseSide::From) => (SourceEnd::Gone, "no package of it is maintained"),
-            () => (SourceEnd::Gone, "other packages of it are maintained than were released"),
+            () => (SourceEnd::Gone, "its maintained packages are not the released ones"),
         };
         reason.clone_into(&mut self.outcome.reason);
         end
@@ -313,7 +313,7 @@ impl SourceJob<'_> {
     }
 
     fn kept(&mut self, last: &BuiltRecord, work: &WorkDirectory) {
-        "it is of the packages that lie there".clone_into(&mut self.outcome.reason);
+        "it was built from the current packages".clone_into(&mut self.outcome.reason);
         self.outcome.id = Some(last.id.clone());
         self.outcome.key = Some(last.key.clone());
         self.outcome.path = Some(work.at(&last.path));
@@ -555,7 +555,7 @@ fn choose(
     let again = |reason| NextRevision { id: id.clone(), previous: before.clone(), replaces: Some(reason) };
     let manifest = match condition {
         PatchCondition::AsBuilt(_) if rebuild && !is_signed => {
-            return Ok(again("as --rebuild asks").made());
+            return Ok(again("as requested with --rebuild").made());
         }
         PatchCondition::AsBuilt(manifest) => manifest.clone(),
         // It is unsigned, so make it again from the present inputs.
@@ -635,7 +635,7 @@ mod tests {
         let gone = || PatchCondition::NotAsBuilt("is not there");
         assert_eq!(
             told(Some(&earlier("now", as_built(), false)), true),
-            "make curl-01 replaced: as --rebuild asks"
+            "make curl-01 replaced: as requested with --rebuild"
         );
         assert_eq!(told(Some(&earlier("now", as_built(), true)), true), "keep");
         assert_eq!(told(Some(&earlier("then", as_built(), true)), true), "make curl-02 with curl-01");

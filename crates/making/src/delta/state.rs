@@ -55,7 +55,7 @@ struct StateDocument {
 
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
-    #[error("state.json is not one of {SCHEMA}: {0}")]
+    #[error("state.json does not conform to {SCHEMA}: {0}")]
     Form(#[from] serde_json::Error),
     #[error("the schema of state.json is <{0}>, and this program reads {SCHEMA}")]
     Schema(String),

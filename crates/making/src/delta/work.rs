@@ -183,7 +183,7 @@ impl WorkDirectory {
         if is_manifest_of(record, &text) {
             Ok(PatchCondition::AsBuilt(sha256_text(&sha256(&text))))
         } else {
-            Ok(PatchCondition::NotAsBuilt("has a manifest of something else"))
+            Ok(PatchCondition::NotAsBuilt("has a manifest for something else"))
         }
     }
 

@@ -85,7 +85,7 @@ fn check_times(package: &LintPackage<'_>, base: &ReleasePackage, found: &mut Lin
             old.content_info().is_some_and(|content| looks_same(&content, &entry.object.content))
         });
         if looks_same {
-            let text = "the base has it with other bytes, and this size and modification time";
+            let text = "the base has different contents with the same size and modification time";
             found.of_path(LintCode::SameTime, package.directory(), &entry.path, text);
         }
     }
@@ -206,7 +206,7 @@ fn check_times_of_earlier(subject: &LintSubject<'_>, earlier: &ComparedPatch, fo
         for (path, entry) in &package.objects {
             if files.get(path).is_some_and(|before| looks_same(before, &entry.object.content)) {
                 let text =
-                    format!("{} has it with other bytes, and this size and modification time", earlier.id);
+                    format!("{} has different contents with the same size and modification time", earlier.id);
                 found.of_path(LintCode::SameTime, package.directory(), &entry.path, text);
             }
         }

@@ -27,7 +27,7 @@ pub(super) fn check_contents(subject: &LintSubject<'_>, held: &HeldMembers, foun
         }
         let objects = held.objects.keys().filter(|(of, path)| *of == place && !listed.contains(path));
         for (_, path) in objects {
-            found.of_path(LintCode::Member, package.directory(), path, "the pkgmap does not have this file");
+            found.of_path(LintCode::Member, package.directory(), path, "the pkgmap does not list this file");
         }
     }
     for (place, path) in &held.strays {
@@ -55,7 +55,7 @@ fn check_information(package: &LintPackage<'_>, found: &mut LintFindings) {
         listed.insert(name);
     }
     for name in package.image.install.keys().filter(|name| !listed.contains(*name)) {
-        found.of_path(LintCode::Member, package.directory(), name, "the pkgmap does not have this file");
+        found.of_path(LintCode::Member, package.directory(), name, "the pkgmap does not list this file");
     }
 }
 
@@ -68,11 +68,11 @@ fn compare(
 ) {
     match (expected.size, expected.cksum) {
         (Some(size), _) if size != sum.size => {
-            let text = format!("it has {} bytes, the pkgmap says {size}", sum.size);
+            let text = format!("it has {} bytes, but the pkgmap says {size}", sum.size);
             found.of_path(LintCode::Size, package.directory(), path, text);
         }
         (_, Some(cksum)) if cksum != sum.cksum => {
-            let text = format!("its sum is {}, the pkgmap says {cksum}", sum.cksum);
+            let text = format!("its checksum is {}, but the pkgmap says {cksum}", sum.cksum);
             found.of_path(LintCode::Checksum, package.directory(), path, text);
         }
         _ => {}
@@ -102,7 +102,7 @@ pub(super) fn check_members(subject: &LintSubject<'_>, held: &HeldDigests, found
     for (path, sum) in held.digests.iter().filter(|(path, _)| !is_signature(path)) {
         match manifest.sum(path) {
             None => wrong(format!("it does not list {}", path.escape_ascii())),
-            Some(listed) if listed != sum => wrong(format!("{} is another file", path.escape_ascii())),
+            Some(listed) if listed != sum => wrong(format!("{} differs", path.escape_ascii())),
             Some(_) => {}
         }
     }
@@ -130,7 +130,7 @@ pub(super) fn check_file(subject: &LintSubject<'_>, path: &Path, found: &mut Lin
         Ok(manifest) => {
             check_head(subject, &manifest, ManifestForm::File, &mut wrong);
             if manifest.entries.iter().any(|entry| entry.sum != sum) {
-                wrong("it is not about this file".to_owned());
+                wrong("it is not for this file".to_owned());
             }
         }
     }
@@ -144,10 +144,10 @@ fn check_head(
     wrong: &mut dyn FnMut(String),
 ) {
     if let Some(id) = subject.id.as_ref().filter(|id| id.as_str() != manifest.patch) {
-        wrong(format!("it is for <{}>, the packages are of {id}", manifest.patch));
+        wrong(format!("it is for <{}>, but the packages are for {id}", manifest.patch));
     }
     if manifest.form != form {
-        wrong(format!("its form is <{}>, here it has to be {}", manifest.form.word(), form.word()));
+        wrong(format!("its form is <{}>, but must be {} here", manifest.form.word(), form.word()));
     }
 }
 

@@ -56,7 +56,7 @@ fn check_ids(subject: &LintSubject<'_>, found: &mut LintFindings) {
         subject.packages.iter().filter_map(|package| Some(package.macros.as_ref()?.id.as_str())).collect();
     if subject.id.is_none() && ids.len() > 1 {
         let ids: Vec<&str> = ids.into_iter().collect();
-        found.of_patch(LintCode::Id, format!("its packages are of several patches: {}", ids.join(" ")));
+        found.of_patch(LintCode::Id, format!("its packages belong to several patches: {}", ids.join(" ")));
     }
     for package in &subject.packages {
         let read = PatchMacros::from_params(&package.image.params, SEPARATOR);
@@ -86,7 +86,7 @@ fn check_macros(package: &LintPackage<'_>, found: &mut LintFindings) {
     let lists = ["SUNW_OBSOLETES", "Obsoletes_label"].map(|name| params.text(name).into_owned());
     let [sunw, label] = lists.each_ref().map(|text| words(text));
     if !sunw.is_empty() && !label.is_empty() && sunw != label {
-        let text = format!("SUNW_OBSOLETES is <{}> but Obsoletes_label is <{}>", lists[0], lists[1]);
+        let text = format!("SUNW_OBSOLETES is <{}>, but Obsoletes_label is <{}>", lists[0], lists[1]);
         found.of_package(LintCode::Macro, package.directory(), text);
     }
 }
@@ -144,7 +144,7 @@ fn check_patchinfo(subject: &LintSubject<'_>, found: &mut LintFindings) {
     match (&subject.id, named) {
         (_, Err(error)) if !info.patch_id.is_empty() => wrong(format!("PATCHID: {error}")),
         (Some(id), Ok(named)) if named != *id => {
-            wrong(format!("PATCHID is {named}, the packages are of {id}"));
+            wrong(format!("PATCHID is {named}, but the packages are for {id}"));
         }
         _ => {}
     }

@@ -80,7 +80,7 @@ fn check_attributes(package: &LintPackage<'_>, entry: &PkgmapEntry, found: &mut 
             let is_guarded = object.ftype.is_directory() && mode.bits() & STICKY != 0;
             let is_open = matches!(object.ftype, Ftype::Pipe | Ftype::Block | Ftype::Character);
             if mode.bits() & WORLD_WRITABLE != 0 && !is_guarded && !is_open {
-                add(LintCode::Mode, &format!("everybody may write it: {mode}"));
+                add(LintCode::Mode, &format!("everyone can write to it: {mode}"));
             }
             if object.ftype.is_regular() && mode.is_set_id() {
                 add(LintCode::Setuid, &format!("its mode is {mode}"));

@@ -64,7 +64,7 @@ pub enum PrototypeTroubleKind {
     #[error("unable to open prototype <{}>: {reason}", path.display())]
     File { path: PathBuf, reason: String },
     /// Includes are nested too deeply, or too many.
-    #[error("too many levels or files of !include")]
+    #[error("!include is nested too deeply, or names too many files")]
     Include,
     #[error("more than {MOST_ENTRIES} entries")]
     TooMany,

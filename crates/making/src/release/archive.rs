@@ -273,7 +273,8 @@ impl ObjectCollector {
                 }
             }
             let Some((source, mut object)) = found else {
-                let reason = format!("<{path}> is a hard link to <{first}>, and there is no such file in it");
+                let reason =
+                    format!("<{path}> is a hard link to <{first}>, which the archive does not contain");
                 return Err(ReleaseProblem::bad(reason));
             };
             (object.path, object.class) = (path, class);

@@ -71,7 +71,7 @@ fn mark_editable(object: Option<&mut ReleaseObject>) {
 fn parts(members: &[ArMember]) -> Result<(FilePart, FilePart), ReleaseProblem> {
     let mut seen = members.iter().filter(|member| !member.name.starts_with('_'));
     let version = seen.next().filter(|member| member.name == "debian-binary");
-    let version = version.ok_or_else(|| ReleaseProblem::bad("it is an ar archive and no Debian package"))?;
+    let version = version.ok_or_else(|| ReleaseProblem::bad("it is an ar archive, not a Debian package"))?;
     let text = read_limited(&mut version.part.reader(), 64, "debian-binary")?;
     if !text.starts_with(b"2.") {
         return Err(ReleaseProblem::Unsupported("a Debian package of a version other than 2".to_owned()));
@@ -138,7 +138,9 @@ fn members(file: &ArchiveFile) -> Result<Vec<ArMember>, ReleaseProblem> {
         at = end;
         if end % 2 == 1 && end < file.size() {
             if bytes(file, end)? != *b"\n" {
-                return Err(ReleaseProblem::bad("archive is damaged: a member is longer than it says"));
+                return Err(ReleaseProblem::bad(
+                    "archive is damaged: a member is longer than its header says",
+                ));
             }
             at = end + 1;
         }

@@ -206,7 +206,7 @@ pub(super) fn named_form(path: &Path) -> Result<OperandForm, ReleaseProblem> {
     if is_svr4_directory(path) {
         return Ok(OperandForm::Svr4);
     }
-    Err(ReleaseProblem::bad("it is a directory in a set, and no package"))
+    Err(ReleaseProblem::bad("it is a directory in a set, not a package"))
 }
 
 pub(super) fn file_form(path: &Path) -> Result<OperandForm, ReleaseProblem> {

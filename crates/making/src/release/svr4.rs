@@ -61,7 +61,7 @@ pub(super) fn identify(path: &Path) -> Result<Vec<PackageIdentity>, ReleaseProbl
     let of_package = |package: &PackageImage| {
         let text = |name: &str| Some(package.params.text(name).into_owned()).filter(|text| !text.is_empty());
         let needed = |name: &str| {
-            text(name).ok_or_else(|| ReleaseProblem::BadForm(format!("a pkginfo does not say {name}")))
+            text(name).ok_or_else(|| ReleaseProblem::BadForm(format!("a pkginfo does not state {name}")))
         };
         let name = needed("PKG")?;
         let source = text("SOURCE").unwrap_or_else(|| name.clone());

@@ -145,7 +145,7 @@ fn member(header: &Header, records: PaxRecords) -> Result<Option<TarMember>, Rel
     let size = header.entry_size().map_err(|error| damaged(&error))?;
     // Readers that disagree about a size see different archives (CVE-2025-62518).
     if records.size.is_some_and(|other| other != size) {
-        return Err(ReleaseProblem::bad("a pax record gives a member another size than its header"));
+        return Err(ReleaseProblem::bad("a pax record gives a member a different size from its header"));
     }
     let Some(path) = member_path(&name)? else { return Ok(None) };
     let (kind, object) = kinds(header, (&name, &path), link)?;

@@ -237,7 +237,7 @@ pub struct PastFinding {
 
 #[derive(Debug, thiserror::Error)]
 pub enum PastReportError {
-    #[error("it is not a document of `patchadm report --json`: {}", without_value(.0))]
+    #[error("it is not the output of `patchadm report --json`: {}", without_value(.0))]
     Form(#[from] serde_json::Error),
     #[error(transparent)]
     TooMany(#[from] TooManyValues),
@@ -245,7 +245,7 @@ pub enum PastReportError {
     Schema(String),
     #[error("it is a document from <{0}>, not from report")]
     Command(String),
-    #[error("it has no hosts: that report had failed")]
+    #[error("it has no hosts: that report failed")]
     Failed,
 }
 

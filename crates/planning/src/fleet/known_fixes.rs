@@ -295,7 +295,7 @@ fn of_patch(
             if patch.is_partly_overtaken =>
         {
             let unknown =
-                || (FixStatus::Unknown, format!("a part of patch {id} was overtaken by dpkg or rpm"));
+                || (FixStatus::Unknown, format!("a part of patch {id} was overwritten by dpkg or rpm"));
             Some(to(accepted, FixStatus::Accepted).unwrap_or_else(unknown))
         }
         FleetPatchStanding::Effective | FleetPatchStanding::Superseded | FleetPatchStanding::Obsoleted
@@ -361,7 +361,9 @@ fn joined(packages: impl Iterator<Item = (FixStatus, Vec<Rc<str>>)>) -> (FixStat
         }
     }
     if status == FixStatus::Unknown && silent {
-        reasons.push("another installed package has the same URL, and no patch of it says so".into());
+        reasons.push(
+            "another installed package has the same URL, and none of its patches contains the fix".into(),
+        );
     }
     (status, reasons)
 }
@@ -519,7 +521,8 @@ mod tests {
     fn all_packages_of_one_url_must_have_the_fix() {
         let patched = [patch("100-01", &["effective"], &["CVE-2026-1234"])];
         let told = known(&patched, &[], &["DEBweb", "DEBweb.2"]);
-        let expected = "another installed package has the same URL, and no patch of it says so".to_owned();
+        let expected =
+            "another installed package has the same URL, and none of its patches contains the fix".to_owned();
         assert_eq!(told, [(FixStatus::Unknown, expected)]);
     }
 

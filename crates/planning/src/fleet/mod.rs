@@ -474,7 +474,7 @@ impl FindingKind {
             Self::DamagedUndo => "damaged undo data",
             Self::BadSignature => "signature not trusted",
             Self::Withdrawn => "withdrawn patch",
-            Self::NamedTwice => "named by several inventories",
+            Self::NamedTwice => "listed in several inventories",
             Self::OnTrial => "on trial",
         }
     }

@@ -39,7 +39,7 @@ const SEPARATORS: [&str; 4] = [PatchId::SEPARATOR, "_", ".", "+"];
 
 #[derive(Debug, thiserror::Error)]
 pub enum InventoryError {
-    #[error("it is not a document of `patchadm list --json`: {}", without_value(.0))]
+    #[error("it is not the output of `patchadm list --json`: {}", without_value(.0))]
     Form(#[from] serde_json::Error),
     #[error("it is empty")]
     Empty,
@@ -56,7 +56,7 @@ pub enum InventoryError {
     OtherQuestion,
     #[error("it lists only some of the patches (--fixes or --applied-since)")]
     Partial,
-    #[error("listing had failed: {0}")]
+    #[error("that listing failed: {0}")]
     Failed(String),
     #[error("{0}")]
     Patch(#[from] PatchIdError),
@@ -583,7 +583,7 @@ mod tests {
         let text = format!("{path} has no package database\\n    nothing was changed\\nhint: patchadm help");
         let document = format!("{{\"schema\":\"patchadm/1\",\"command\":\"list\",\"error\":\"{text}\"}}");
         let error = InventoryReader::default().read(document.as_bytes(), "a").unwrap_err();
-        let told = format!("listing had failed: {path} has no package database; nothing was changed");
+        let told = format!("that listing failed: {path} has no package database; nothing was changed");
         assert_eq!(error.to_string(), told);
     }
 
@@ -646,7 +646,7 @@ mod tests {
         let text = list("100-01").replace("\"packages\":[\"A\"]", "\"packages\":7");
         let error = InventoryReader::default().read(text.as_bytes(), "a").unwrap_err().to_string();
         let told =
-            "it is not a document of `patchadm list --json`: invalid type, expected a sequence at line 1";
+            "it is not the output of `patchadm list --json`: invalid type, expected a sequence at line 1";
         assert!(error.starts_with(told), "{error}");
         for value in ["\"secret\"", "\"a, expected secret: b\"", "{\"secret\":1}"] {
             let text = list("100-01").replace("\"packages\":[\"A\"]", &format!("\"packages\":{value}"));

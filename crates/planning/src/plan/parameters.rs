@@ -89,7 +89,7 @@ pub(super) fn is_patch_record(name: &str) -> bool {
 /// PATH is not reported: no script ever got it from a package.
 pub(super) fn kept_out(package: &PkgInst, delivered: &Params) -> Vec<String> {
     let told = |(name, reason): (&str, &str)| {
-        format!("package {package}: {name} is a parameter that scripts do not get: {reason}")
+        format!("package {package}: parameter {name} is not passed to scripts: {reason}")
     };
     exports::kept_out(delivered).filter(|(name, _)| *name != "PATH").map(told).collect()
 }

@@ -256,12 +256,12 @@ impl<'a> PlanBuilder<'a> {
             let shown = self.inventory.show(&path);
             self.notes.push(match self.inventory.native_owners.of(&path).first() {
                 Some(owner) => format!("{shown} stays: it belongs to {}", owner.with_manager()),
-                None => format!("{shown} stays: it holds objects that are recorded"),
+                None => format!("{shown} stays: it contains recorded objects"),
             });
         }
         if !self.recorded_only.is_empty() {
             let names: Vec<&str> = self.recorded_only.iter().map(String::as_str).collect();
-            self.notes.push(format!("owners and groups that are recorded only: {}", names.join(", ")));
+            self.notes.push(format!("owners and groups that are recorded but not set: {}", names.join(", ")));
         }
         Ok(())
     }
@@ -561,14 +561,13 @@ impl PlanBuilder<'_> {
     fn check_writable(&self, change: &Change) -> Result<(), ObjectProblem> {
         let closed = |mode: Mode| mode.bits() & 0o300 != 0o300;
         let is_closed = |live: &Live| live.is_directory() && closed(live.mode);
-        let refused =
-            |at| Err(ObjectProblem::Obstacle { at, obstacle: "may not be written to by its owner" });
+        let refused = |at| Err(ObjectProblem::Obstacle { at, obstacle: "is not writable by its owner" });
         if let Action::Add(new) | Action::Replace(new) = &change.action
             && matches!(new.body, Body::Directory)
             && closed(new.mode)
             && !self.is_below_new_directory(&change.path)
         {
-            return Err(ObjectProblem::NotPermitted("a directory that its owner may not write to"));
+            return Err(ObjectProblem::NotPermitted("a directory that its owner cannot write to"));
         }
         if matches!(change.action, Action::Replace(_)) && change.old.as_deref().is_some_and(is_closed) {
             return refused(change.path.clone());

@@ -66,7 +66,7 @@ pub(super) fn files(
     // Recorded parameters must be readable for the backout, and lists of ids grow with every patch.
     params::read(&pkginfo).map_err(|error| Reason::BadPkginfo {
         package: package.to_string(),
-        reason: format!("with what is to be recorded in it, {error}"),
+        reason: format!("with the new records in it, {error}"),
     })?;
     let mut files = vec![written("pkginfo".to_owned(), pkginfo)];
     let entries = image.pkgmap.entries.iter().filter(|entry| entry.is_information());

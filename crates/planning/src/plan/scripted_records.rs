@@ -30,7 +30,7 @@ pub fn reconciled(
     for name in differing(package, id, theirs, ours, separator) {
         let said = theirs.text(&name);
         if theirs.get(&name).is_some() {
-            notes.push(format!("package {package}: its scripts recorded {name}={said}, which is not so"));
+            notes.push(format!("package {package}: its scripts recorded {name}={said}, which is wrong"));
         }
         match ours.get(&name) {
             Some(value) => params.set(&name, value),

@@ -20,7 +20,7 @@ const KEPT_OUT: &[(NamePattern, &str)] = &[
     (Prefix("LDR_"), "the loader of AIX, as LD_"),
     (Prefix("DYLD_"), "the loader of Darwin, as LD_"),
     (Prefix("GLIBC_"), "GLIBC_TUNABLES changes how the C library allocates and loads"),
-    (Prefix("MALLOC_"), "the allocator of the C library writes trace files and checks by them"),
+    (Prefix("MALLOC_"), "the allocator of the C library takes trace files and checks from them"),
     (Prefix("GCONV_"), "the C library loads converters of character sets from there"),
     (
         Prefix("BASH_"),
@@ -32,17 +32,17 @@ const KEPT_OUT: &[(NamePattern, &str)] = &[
     (Prefix("JAVA_TOOL_"), "the Java machine takes options from there, agents among them"),
     (Prefix("OPENSSL_"), "OpenSSL reads a configuration and loads engines from there"),
     (Prefix("KRB5_"), "Kerberos reads its configuration and writes a trace there"),
-    (Prefix("PATCHADM_"), "this program tells its own commands with them which run they are a part of"),
+    (Prefix("PATCHADM_"), "this program uses them to tell its own commands which run they belong to"),
     (
         PrefixAndLetter("PYTHON"),
         "python loads modules (PYTHONPATH, PYTHONHOME) and runs code (PYTHONSTARTUP) from there",
     ),
     (PrefixAndLetter("RUBY"), "ruby loads modules (RUBYLIB) and takes options (RUBYOPT) from there"),
-    (Exactly(&["PATH"]), "where commands are found is this program's word"),
+    (Exactly(&["PATH"]), "this program sets the search path for commands"),
     (Exactly(&["ENV"]), "a shell reads this file first"),
     (
         Exactly(&["IFS", "CDPATH", "GLOBIGNORE"]),
-        "a shell splits words, changes directory and expands patterns by them",
+        "a shell splits words, changes directory and expands patterns according to them",
     ),
     (Exactly(&["PS4"]), "a shell with -x expands it, commands in it included, before each command"),
     (Exactly(&["SHELLOPTS", "BASHOPTS"]), "bash takes its options from there, -x among them"),
@@ -61,7 +61,7 @@ const KEPT_OUT: &[(NamePattern, &str)] = &[
     (Exactly(&["GETCONF_DIR"]), "getconf runs programs from there"),
     (
         Exactly(&["NIS_PATH", "HOSTALIASES", "LOCALDOMAIN", "RES_OPTIONS", "RESOLV_HOST_CONF"]),
-        "the C library looks accounts and hosts up as they say, and reads files that they name",
+        "the C library looks up accounts and hosts as they specify, and reads files that they name",
     ),
     (
         Exactly(&["TERMINFO", "TERMINFO_DIRS", "TERMCAP"]),

@@ -42,7 +42,7 @@ impl PkgInst {
             return bad("it is too long");
         }
         if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-+_.".contains(&byte)) {
-            return bad("it may only have letters, digits, `-`, `+`, `_` and `.`");
+            return bad("it may contain only letters, digits, `-`, `+`, `_` and `.`");
         }
         if matches!(name, "all" | "new" | "install") {
             return bad("the word is reserved");

@@ -74,7 +74,7 @@ impl FixId {
         } else if !text.starts_with(|first: char| first.is_ascii_alphanumeric()) {
             Some("it does not begin with a letter or a digit")
         } else if !text.bytes().all(is_part) {
-            Some("it may only have letters, digits, `.`, `_`, `:`, `+` and `-`")
+            Some("it may contain only letters, digits, `.`, `_`, `:`, `+` and `-`")
         } else {
             None
         }
@@ -96,7 +96,7 @@ impl FixId {
         let (year, number) = self.0.get(CVE.len()..)?.split_once('-').unwrap_or_default();
         let are_digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         if start != CVE {
-            Some("scanners know it with `CVE` in capital letters only")
+            Some("scanners recognize it only with `CVE` in capital letters")
         } else if year.len() != 4 || !are_digits(year) {
             Some("its year does not have four digits")
         } else if !are_digits(number) || !(4..=19).contains(&number.len()) {
@@ -260,9 +260,9 @@ mod tests {
             ("", "does not begin"),
             ("-17", "does not begin"),
             ("<b>", "does not begin"),
-            ("ACME/17", "may only have"),
-            ("ACME\u{202e}17", "may only have"),
-            ("CVE\u{1b}[1m", "may only have"),
+            ("ACME/17", "may contain only"),
+            ("ACME\u{202e}17", "may contain only"),
+            ("CVE\u{1b}[1m", "may contain only"),
             (&"A".repeat(65), "longer than 64"),
         ] {
             let error = FixId::new(bad).unwrap_err();

@@ -66,7 +66,7 @@ impl PatchId {
         }
         if separator.is_empty() || !separator.bytes().all(|b| b.is_ascii_alphabetic() || b"_.+-".contains(&b))
         {
-            return bad("the separator may only have letters, `_`, `.`, `+` and `-`");
+            return bad("the separator may contain only letters, `_`, `.`, `+` and `-`");
         }
         let Some((base, revision)) = text.rsplit_once(separator) else {
             return bad("it has no separator between base and revision");
@@ -81,7 +81,7 @@ impl PatchId {
             return bad("it begins with `-` or `.`");
         }
         if !base.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.+-".contains(&b)) {
-            return bad("the base may only have letters, digits, `_`, `.`, `+` and `-`");
+            return bad("the base may contain only letters, digits, `_`, `.`, `+` and `-`");
         }
         let number = if all_digits(base) { base.parse().ok() } else { None };
         Ok(Self { base: base.len(), revision: base.len() + separator.len(), text: text.into(), number })
@@ -254,10 +254,10 @@ mod tests {
             ("--help-1", "it begins with `-` or `.`"),
             ("..-1", "it begins with `-` or `.`"),
             ("../../etc-1", "it begins with `-` or `.`"),
-            ("a/b-1", "the base may only have letters, digits, `_`, `.`, `+` and `-`"),
-            ("a b-1", "the base may only have letters, digits, `_`, `.`, `+` and `-`"),
-            ("a\0-1", "the base may only have letters, digits, `_`, `.`, `+` and `-`"),
-            ("x@1-1", "the base may only have letters, digits, `_`, `.`, `+` and `-`"),
+            ("a/b-1", "the base may contain only letters, digits, `_`, `.`, `+` and `-`"),
+            ("a b-1", "the base may contain only letters, digits, `_`, `.`, `+` and `-`"),
+            ("a\0-1", "the base may contain only letters, digits, `_`, `.`, `+` and `-`"),
+            ("x@1-1", "the base may contain only letters, digits, `_`, `.`, `+` and `-`"),
         ] {
             assert_eq!(PatchId::new(text).unwrap_err().reason, reason, "{text:?}");
         }

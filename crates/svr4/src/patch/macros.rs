@@ -185,7 +185,7 @@ mod tests {
         );
         assert_eq!(
             message(&[("SUNW_PATCHID", "900-01"), ("SUNW_INCOMPAT", "x-1 /-1")]),
-            "SUNW_INCOMPAT: </-1> is not a patch id: the base may only have letters, digits, `_`, `.`, `+` and `-`"
+            "SUNW_INCOMPAT: </-1> is not a patch id: the base may contain only letters, digits, `_`, `.`, `+` and `-`"
         );
         assert_eq!(
             message(&[("SUNW_PATCHID", "900-01"), ("SUNW_REQUIRES", "( 1-1 )")]),

@@ -110,7 +110,7 @@ def check_options(table, params, state):
         option = table[name]
         if option.is_given(params.get(name)) and state not in option.states:
             allowed = ' or '.join(option.states)
-            raise Refused('%s means nothing with state=%s, only with %s' % (name, state, allowed))
+            raise Refused('%s is valid only with state=%s, not %s' % (name, allowed, state))
 
 
 def check_id(text, with_revision):
@@ -131,11 +131,11 @@ def on_disk(path):
 def check_source(source):
     """Refuses a patch or depot that is named by half a path, or cannot be read here."""
     if USER_IN_ADDRESS.match(source):
-        raise Refused('src has a name or password in its address, which patchadm does not send')
+        raise Refused('src has a user name or password in its URL, which patchadm does not send')
     if ADDRESS.match(source):
         return
     if not os.path.isabs(source):
-        raise Refused('src %s is neither an absolute path of the target nor an address' % json.dumps(source))
+        raise Refused('src %s is neither an absolute path of the target nor a URL' % json.dumps(source))
     found = on_disk(source)
     if not os.path.exists(found):
         raise Refused('src %s does not exist on the target' % source)
@@ -158,7 +158,7 @@ def check_durations(params):
     if trial is not None and not DURATION.match(trial):
         raise Refused('trial %s is not a time such as 30s, 10m, 2h or 1d' % json.dumps(trial))
     if params.get('trial_reboots') is not None and trial is None:
-        raise Refused('trial_reboots means nothing without trial')
+        raise Refused('trial_reboots requires trial')
     if params.get('probe') is not None and not params['probe'].strip():
         raise Refused('probe is empty')
 
@@ -175,7 +175,7 @@ class Answer(object):
         schema = document.get('schema') if isinstance(document, dict) else None
         if schema not in (None, SCHEMA):
             found = json.dumps(schema)
-            raise Refused('patchadm has documents of schema %s, and %s is needed' % (found, SCHEMA), command=words)
+            raise Refused('patchadm has documents of schema %s, but %s is needed' % (found, SCHEMA), command=words)
         if schema is None or 'exit_code' not in document:
             said = one_line(complaint) or 'nothing on standard error'
             if code < 0:

@@ -151,7 +151,7 @@ options:
 attributes:
   check_mode:
     support: full
-    description: Gives the answer of the run, and changes nothing.
+    description: Plans the run, and changes nothing.
   diff_mode:
     support: full
     description: Shows lists of patches, files before and after, and texts. The plan is made a second time for this.
@@ -230,7 +230,7 @@ reboot_required:
   returned: when patchadm was called
   type: bool
 reboot:
-  description: The most urgent reboot that an applied patch asks for, in check mode a planned one, or null.
+  description: The most urgent reboot that an applied patch requires, in check mode a planned one, or null.
   returned: when patchadm was called
   type: str
   sample: rebootafter
@@ -369,16 +369,16 @@ def check(params):
     check_options(OPTIONS, params, state)
     check_durations(params)
     if params['undo'] is False and (params['trial'] or params['probe']):
-        raise Refused('a run without undo data can neither be on trial nor be reverted after a probe')
+        raise Refused('trial and probe require undo data')
     for name in ('src', 'group'):
         if params[name] and state != 'present':
-            raise Refused('%s means nothing with state=%s, only with present' % (name, state))
+            raise Refused('%s is valid only with state=present, not %s' % (name, state))
     if params['not_applicable'] == 'skip' and state != 'present':
-        raise Refused('not_applicable means nothing with state=%s, only with present' % state)
+        raise Refused('not_applicable is valid only with state=present, not %s' % state)
     if state == 'present':
         check_what_is_applied(params)
     elif state != 'confirmed' and ids is None:
-        raise Refused('state=%s takes the patches in id' % state)
+        raise Refused('state=%s requires the patches in id' % state)
     for one in ids or []:
         check_id(one, with_revision=state in ('committed', 'confirmed'))
     for one in params['exclude'] or []:
@@ -392,11 +392,11 @@ def check_what_is_applied(params):
     """Refuses what does not say which patches are meant, or says it twice."""
     ids, sources, group = params['id'], params['src'], params['group']
     if ids is not None and group is not None:
-        raise Refused('id and group both say what is applied; specify one of them')
+        raise Refused('id and group cannot be used together')
     if ids is None and group is None and not sources:
-        raise Refused('nothing says what is applied: name id, src or group')
+        raise Refused('nothing to apply: specify id, src or group')
     if (ids is not None or group is not None) and len(sources or []) > 1:
-        raise Refused('with %s, src is one depot, and %d are named' % ('group' if group else 'id', len(sources)))
+        raise Refused('with %s, src must be one depot, but %d are named' % ('group' if group else 'id', len(sources)))
 
 
 def parts_of(text):

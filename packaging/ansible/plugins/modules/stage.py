@@ -60,11 +60,11 @@ options:
     type: str
     choices: [stop, replace, keep]
   replace_edited:
-    description: Take these paths in any case.
+    description: Always replace these paths.
     type: list
     elements: str
   keep_edited:
-    description: Leave these paths alone in any case.
+    description: Always keep these paths.
     type: list
     elements: str
   two_way:
@@ -108,7 +108,7 @@ options:
 attributes:
   check_mode:
     support: full
-    description: Gives the answer of the run, and changes nothing.
+    description: Plans the run, and changes nothing.
   diff_mode:
     support: full
     description: Shows files and texts before and after a promotion or its removal, and lists of patches for a removal.
@@ -275,13 +275,13 @@ def check(params):
     check_options(OPTIONS, params, state)
     check_durations(params)
     if ids and state not in ('promote', 'backout'):
-        raise Refused('id means nothing with state=%s, only with promote or backout' % state)
+        raise Refused('id is valid only with state=promote or backout, not %s' % state)
     if state == 'promote' and len(ids or []) > 1:
-        raise Refused('a promotion has one id, and %d are named' % len(ids))
+        raise Refused('a promotion has one id, but %d are named' % len(ids))
     for one in ids or []:
         check_id(one, with_revision=True)
     if state == 'new' and not params['paths']:
-        raise Refused('state=new takes the directories of the root in paths')
+        raise Refused('state=new requires the directories of the root in paths')
     check_root(params['root'])
     if not os.path.isabs(params['path']):
         raise Refused('path %s is not an absolute path' % params['path'])

@@ -18,7 +18,7 @@ pub(super) fn head(document: &Value) -> PageHead {
     let root = document.text("root").to_owned();
     let title = format!("History of {root}");
     let facts = vec![("Root", root), ("Runs", document.items("runs").len().to_string())];
-    PageHead { title, facts, skip: "To the runs" }
+    PageHead { title, facts, skip: "Skip to the runs" }
 }
 
 pub(super) fn parts(document: &Value) -> Vec<PagePart> {

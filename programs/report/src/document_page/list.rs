@@ -29,7 +29,7 @@ pub(super) fn head(document: &Value) -> PageHead {
         ("In force", in_force.to_string()),
         ("Interrupted run", document.some_text("unfinished").unwrap_or_else(|| "none".to_owned())),
     ];
-    PageHead { title: format!("Patches of {}", document.text("machine")), facts, skip: "To the tables" }
+    PageHead { title: format!("Patches of {}", document.text("machine")), facts, skip: "Skip to the tables" }
 }
 
 pub(super) fn parts(document: &Value) -> Vec<PagePart> {
@@ -63,7 +63,7 @@ fn attention(document: &Value) -> Option<PagePart> {
     let columns = ["About", "What", "In words"].map(Into::into).to_vec();
     let table = PageTable { caption: "Findings".to_owned(), columns, rows, ..PageTable::default() };
     (!table.rows.is_empty()).then(|| PagePart {
-        heading: "What needs attention".to_owned(),
+        heading: "Needs attention".to_owned(),
         table: Some(table),
         ..PagePart::default()
     })

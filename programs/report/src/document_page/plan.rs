@@ -24,7 +24,7 @@ pub(super) fn head(document: &Value) -> PageHead {
         ("Patches", document.items("patches").len().to_string()),
         ("Would change the root", if document.is_true("would_change") { "yes" } else { "no" }.to_owned()),
     ];
-    PageHead { title, facts, skip: "To the patches" }
+    PageHead { title, facts, skip: "Skip to the patches" }
 }
 
 pub(super) fn parts(document: &Value) -> Vec<PagePart> {

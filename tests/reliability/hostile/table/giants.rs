@@ -19,7 +19,7 @@ pub(super) fn cases() -> Vec<Case> {
         case(14, "the same, listed as a giant", INFO, pkginfo, refused(1, "it is larger than the limit of 16 MiB")),
         case(14, "15,000 parameters", ADD, |b| parameters(b, 15_000), handled(&["bin/httpd f 755 two\\n"])),
         case(14, "90,000 parameters", ADD, |b| parameters(b, 90_000), handled(&["bin/httpd f 755 two\\n"])),
-        case(14, "100,000 obsoletes", ADD, |b| relations(b, "SUNW_OBSOLETES"), refused(28, "with what is to be recorded in it")),
+        case(14, "100,000 obsoletes", ADD, |b| relations(b, "SUNW_OBSOLETES"), refused(28, "with the new records in it")),
         case(14, "100,000 requires", ADD, |b| relations(b, "SUNW_REQUIRES"), refused(25, "requires patch")),
         case(14, "100,000 incompatible patches", ADD, |b| relations(b, "SUNW_INCOMPAT"), handled(&["bin/httpd f 755 two\\n"])),
         case(14, "a README of 100 MB", ADD, |b| { let d = b.patch(Bench::web()); fs::write(d.join(format!("README.{ID}")), "Obsoletes: x\n".repeat(8_000_000)).unwrap(); d }, handled(&["bin/httpd f 755 two\\n"])),

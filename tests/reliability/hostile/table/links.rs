@@ -67,21 +67,21 @@ fn through_present() -> Vec<Case> {
     let line = |lines: &'static [&'static str]| move |b: &Bench| b.lines(lines);
     vec![
         case(2, "a file through a user's link inside the root", ADD, line(&["f none theirs/notes 0644 root root 2 130 0"]), refused(10, "modified locally")),
-        case(2, "a file through a user's link out of the root", ADD, line(&["f none out/passwd 0644 root root 2 130 0"]), refused(10, "leads nowhere")),
-        case(2, "a directory through a user's link out of the root", ADD, line(&["d none out/new 0777 root root"]), refused(10, "leads nowhere")),
+        case(2, "a file through a user's link out of the root", ADD, line(&["f none out/passwd 0644 root root 2 130 0"]), refused(10, "dangling symbolic link")),
+        case(2, "a directory through a user's link out of the root", ADD, line(&["d none out/new 0777 root root"]), refused(10, "dangling symbolic link")),
         case(2, "a file through a package's link", ADD, line(&["f none lib/way/new 0644 root root 2 130 0"]), handled(&["bin/httpd f 755 two\\n", "share/new f 644 x\\n"])),
         case(2, "a file that replaces a user's link", ADD, line(&["f none out 0644 root root 2 130 0"]), refused(10, "modified locally")),
         case(2, "an editable file that replaces a user's link", ADD, line(&["e none out 0644 root root 2 130 0"]), handled(&["bin/httpd f 755 two\\n", "out f 644 x\\n", "out.edited-900-01 -> ../../../canary"])),
         case(2, "a link in place of an installed file", ADD, |b| { let d = b.patch(Bench::web()); fs::remove_file(b.stage.at("/opt/ACMEweb/bin/httpd")).unwrap(); b.stage.symlink("/opt/ACMEweb/bin/httpd", "../../../../canary/passwd"); d }, refused(10, "modified locally")),
-        case(2, "a link in place of a directory on the way", ADD, |b| { let d = b.patch(Bench::web()); fs::rename(b.stage.at("/opt/ACMEweb/bin"), b.stage.at("/opt/ACMEweb/bin2")).unwrap(); b.stage.symlink("/opt/ACMEweb/bin", "../../../canary"); d }, refused(10, "leads nowhere")),
+        case(2, "a link in place of a directory on the way", ADD, |b| { let d = b.patch(Bench::web()); fs::rename(b.stage.at("/opt/ACMEweb/bin"), b.stage.at("/opt/ACMEweb/bin2")).unwrap(); b.stage.symlink("/opt/ACMEweb/bin", "../../../canary"); d }, refused(10, "dangling symbolic link")),
         case(2, "a file over a user's file behind a user's link, forced", FORCE, line(&["f none theirs/notes 0644 root root 2 130 0"]), handled(&["/home/user/notes f 644 x\\n", "bin/httpd f 755 two\\n"])),
         case(2, "a file over a user's link, forced", FORCE, line(&["f none out 0644 root root 2 130 0"]), handled(&["bin/httpd f 755 two\\n", "out f 644 x\\n"])),
         case(2, "a file over a link in its place, forced", FORCE, |b| { let d = b.patch(Bench::web()); fs::remove_file(b.stage.at("/opt/ACMEweb/bin/httpd")).unwrap(); b.stage.symlink("/opt/ACMEweb/bin/httpd", "../../../../canary/passwd"); d }, handled(&["bin/httpd f 755 two\\n"])),
         case(2, "a loop of links on the way", ADD, |b| { let d = b.lines(&["f none loop/x 0644 root root 2 130 0"]); b.stage.symlink("/opt/ACMEweb/loop", "loop"); d }, refused(10, "loop is not a directory")),
         case(2, "a deletion through a user's link out of the root", ADD, |b| b.patch(Bench::web().deletes(&["out/passwd"])), handled(&["bin/httpd f 755 two\\n"])),
         case(2, "a deletion of a user's link", ADD, |b| b.patch(Bench::web().deletes(&["out"])), handled(&["bin/httpd f 755 two\\n"])),
-        case(2, "BASEDIR is a user's link out of the root", INSTALL, |b| b.spool(&Package::new("ACMEa").param("BASEDIR", "/opt/ACMEweb/out").file("passwd", 0o644, "x\n")), refused(1, "leads nowhere")),
-        case(2, "the link of an earlier patch", ADD, |b| { b.earlier("s none way=../../../canary"); b.lines(&["f none way/passwd 0644 root root 2 130 0"]) }, refused(10, "leads nowhere")),
+        case(2, "BASEDIR is a user's link out of the root", INSTALL, |b| b.spool(&Package::new("ACMEa").param("BASEDIR", "/opt/ACMEweb/out").file("passwd", 0o644, "x\n")), refused(1, "dangling symbolic link")),
+        case(2, "the link of an earlier patch", ADD, |b| { b.earlier("s none way=../../../canary"); b.lines(&["f none way/passwd 0644 root root 2 130 0"]) }, refused(10, "dangling symbolic link")),
     ]
 }
 

@@ -17,7 +17,7 @@ const STAMP: &str = "/var/sadm/patchadm/contents.stamp";
 /// A record that somebody else owns: root does nothing in such a root.
 const STRANGERS: &str = "somebody's that nobody may read";
 
-const THEIRS: &str = "to uid 12345, who may write it";
+const THEIRS: &str = "to uid 12345, who can write to it";
 
 /// What is done to the file at a path.
 type Damage = fn(&Bench, &Path);

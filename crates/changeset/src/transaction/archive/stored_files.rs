@@ -228,7 +228,7 @@ pub(crate) fn sync_with_copies(journal: &Journal, runner: &mut OpRunner<'_>) -> 
     })?;
     if let Some(process) = unread {
         runner.notes.push(format!(
-            "undo data was copied, because the open and mapped files of process {process} cannot be read to the end"
+            "undo data was copied, because the open and mapped files of process {process} cannot be read completely"
         ));
     }
     let is_any = !open.is_empty() && copy_open(journal, runner, &stored, &open)?;

@@ -154,7 +154,7 @@ impl LiveChanger<'_> {
                 ObjectRights { uid: new.uid, gid: new.gid, mode: new.mode },
             ),
             Action::Replace(_) | Action::Delete | Action::RemoveDirectory => {
-                Err(Cause::Internal(format!("{} cannot be changed at once", change.path)))
+                Err(Cause::Internal(format!("{} cannot be changed atomically", change.path)))
             }
         }
     }

@@ -315,7 +315,7 @@ fn must_take(own: &Dir, to: &Dir) -> Result<(), Cause> {
     }
     let (here, there) = (own.itself()?, to.itself()?);
     if (here.mount, here.file_system) != (there.mount, there.file_system) {
-        return Err(wrong("is on another file system than the stage, which can only be renamed"));
+        return Err(wrong("is on a different file system from the stage, which can only be renamed"));
     }
     Ok(())
 }

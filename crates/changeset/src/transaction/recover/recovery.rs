@@ -125,7 +125,8 @@ fn complete_history(root: &Root, head: &JournalHead) -> Vec<String> {
         return Vec::new();
     }
     let run = &head.header.run;
-    let note = |cause| format!("what run {run} did may be missing in history and log: {cause}");
+    let note =
+        |cause| format!("the changes of run {run} may be missing from the history and the log: {cause}");
     write_again(root, head).err().map(note).into_iter().collect()
 }
 
@@ -276,8 +277,7 @@ fn finished(
     let run = journal.head.header.run.clone();
     if !journal.is_whole {
         notes.push(format!(
-            "the file ops-{run} is lost or damaged: run {run} is not in the history and the log, and its objects were not \
-             looked at again"
+            "the file ops-{run} is lost or damaged: run {run} is not in the history and the log, and its objects were not examined again"
         ));
     }
     Ok(match outcome {
@@ -352,7 +352,7 @@ impl OpRunner<'_> {
             ObjectState::None => "does not exist",
             ObjectState::Old => "is as before",
             ObjectState::New | ObjectState::NewTouched => "is the new one",
-            ObjectState::Other => "is somebody else's",
+            ObjectState::Other => "was made by another process",
         };
         Ok(Some(match (&op.old, stage) {
             (None, _) => format!("{is}; nothing was there before"),

@@ -156,9 +156,7 @@ impl OpenDomains {
             );
         }
         if self.list.len() > MOST_ALONE {
-            return refused(
-                "exceeds the number of directories into which nothing can be renamed from outside",
-            );
+            return refused("is one of too many directories into which nothing can be renamed from outside");
         }
         let name = local_stage_name(&self.run.to_string());
         note_local_stage(&self.get(0)?.dir, &place.at(&name))?;

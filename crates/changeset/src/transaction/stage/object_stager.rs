@@ -262,7 +262,7 @@ impl<'a, 'p> ObjectStager<'a, 'p> {
         } else if cksum != member.cksum {
             format!("file cksum <{}> expected <{cksum}> actual", member.cksum)
         } else if member.b3.as_deref().is_some_and(|expected| *expected != b3) {
-            "it does not have the BLAKE3 that was recorded".to_owned()
+            "its BLAKE3 digest differs from the recorded one".to_owned()
         } else {
             self.made.content.bytes += size;
             return Ok(b3);

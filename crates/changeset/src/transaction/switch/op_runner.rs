@@ -190,7 +190,7 @@ impl<'a> OpRunner<'a> {
     }
 
     fn other_end(&mut self, op: &Op) -> Result<(Rc<Dir>, Vec<u8>), Cause> {
-        let to = op.to.as_ref().ok_or_else(|| Cause::Internal("a move without its end".to_owned()))?;
+        let to = op.to.as_ref().ok_or_else(|| Cause::Internal("an incomplete move".to_owned()))?;
         let dir = self.dirs.parent(to)?.ok_or_else(|| Cause::Changed(self.root.show(to)))?;
         Ok((dir, to.name().to_vec()))
     }

@@ -91,7 +91,7 @@ fn a_file_that_cannot_be_linked_refuses_the_run() {
     let error = world.run(door).unwrap_err();
     assert!(matches!(error.cause, Cause::NoExchange(_)), "{error}");
     let error = error.to_string();
-    assert!(error.contains("/opt/web: its changes cannot become visible at once: "), "{error}");
+    assert!(error.contains("/opt/web: its changes cannot become visible atomically: "), "{error}");
     assert!(error.contains("make the link") && error.contains("Operation not permitted"), "{error}");
     assert_eq!(world.picture(), before);
 }

@@ -117,7 +117,9 @@ fn history_that_cannot_be_written_to_is_a_note_until_it_can() {
     let Recovered::PassedOver { notes } = world.recover_with(full) else { panic!("nothing is said") };
     let [note] = &notes[..] else { panic!("{notes:?}") };
     assert!(
-        note.starts_with("what run 2-00000000000000aa did may be missing in history and log: "),
+        note.starts_with(
+            "the changes of run 2-00000000000000aa may be missing from the history and the log: "
+        ),
         "{note}"
     );
     assert!(note.contains("var/sadm/patchadm/history: No space left on device"), "{note}");
@@ -145,7 +147,8 @@ fn a_lie_about_a_run_that_is_done_writes_nowhere_but_to_history_and_logs() {
         let Recovered::PassedOver { notes } = world.recover() else { panic!("{log}: nothing is said") };
         let [note] = &notes[..] else { panic!("{log}: {notes:?}") };
         assert!(
-            note.contains("may be missing in history and log") && note.contains("the field log of its story"),
+            note.contains("may be missing from the history and the log")
+                && note.contains("the field log of its story"),
             "{log}: {note}"
         );
         assert_eq!(world.picture(), before, "{log}");

@@ -64,7 +64,7 @@ impl TreeSurvey {
         let dir = below(&self.path, relative).map(|path| root.dir(&path))?;
         let dir = dir.map_err(|error| refused(root, &self.path, error))?;
         if dir.hands_down_project() {
-            return Err(self.no(&dir, b"", "hands a project id down"));
+            return Err(self.no(&dir, b"", "passes a project id on to new files"));
         }
         let mut directories = Vec::new();
         for name in dir.names().map_err(|error| refused(root, &self.path, error))? {

@@ -58,7 +58,7 @@ pub(super) fn journal(examination: &RootExamination<'_>) -> Vec<RootFinding> {
             return RootFinding::limited("journal", text);
         }
         if !other.is_empty() {
-            let text = format!("unknown behavior at a power cut: {}", listed(&other));
+            let text = format!("unknown behavior after a power cut: {}", listed(&other));
             return RootFinding::unknown("journal", text);
         }
         RootFinding::ok("journal", listed(&seen.iter().collect::<Vec<_>>()))

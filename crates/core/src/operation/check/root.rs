@@ -123,12 +123,12 @@ fn of_run(examination: &RootExamination<'_>, run: &OpenRun) -> RootFinding {
     let command = command_as_typed(typed.as_deref()).unwrap_or_else(|| run.command.clone());
     match &examination.holder {
         Ok(Some(holder)) => {
-            let text = format!("the run {name} ({command}) is in progress, by {}", holder.describe());
+            let text = format!("run {name} ({command}) is in progress, by {}", holder.describe());
             return RootFinding::limited("unfinished", text);
         }
         Err(error) => {
             let text = format!(
-                "the run {name} ({command}) is in progress or was interrupted; the lock cannot be read: {error}"
+                "run {name} ({command}) is in progress or was interrupted; the lock cannot be read: {error}"
             );
             return RootFinding::attention("unfinished", text);
         }
@@ -140,10 +140,10 @@ fn of_run(examination: &RootExamination<'_>, run: &OpenRun) -> RootFinding {
         Ok(_) => String::new(),
         Err(untrusted) => {
             let reason = untrusted.to_string();
-            format!("; its recovery cannot be foreseen: {}", reason.trim_end_matches('.'))
+            format!("; the outcome of its recovery cannot be predicted: {}", reason.trim_end_matches('.'))
         }
     };
-    RootFinding::attention("unfinished", format!("the run {name} ({command}) was interrupted{next}"))
+    RootFinding::attention("unfinished", format!("run {name} ({command}) was interrupted{next}"))
         .with_command(examination.wording().verb("recover"))
 }
 
@@ -322,7 +322,7 @@ pub(super) fn hooks(examination: &RootExamination<'_>) -> Vec<RootFinding> {
         Ok((_, None)) => vec![RootFinding::ok(WHAT, "no package was adopted from dpkg or rpm")],
         Ok((managers, Some(report))) => {
             let findings = lacking_hooks(examination, &managers, &report);
-            if findings.is_empty() { vec![RootFinding::ok(WHAT, "they are there")] } else { findings }
+            if findings.is_empty() { vec![RootFinding::ok(WHAT, "they are present")] } else { findings }
         }
     }
 }

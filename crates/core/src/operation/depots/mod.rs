@@ -80,7 +80,7 @@ pub enum DepotError {
     /// The index names it, or its signature.
     #[error("{0} does not exist")]
     Missing(String),
-    #[error("{path} has {found} bytes, and the index says {wanted}")]
+    #[error("{path} has {found} bytes, but the index says {wanted}")]
     Size {
         path: String,
         found: u64,

@@ -38,7 +38,7 @@ pub enum UndoFileFault {
     #[error("{} was exported from another root (its marker is {marker})", path.display())]
     OtherRoot { path: PathBuf, marker: String },
     #[error(
-        "{} has the undo data of patch {patch} for package {package} that run {run} made, and the root exported another one",
+        "{} has the undo data of patch {patch} for package {package} that run {run} made, but the root exported a different one",
         path.display()
     )]
     OtherRun { path: PathBuf, patch: String, package: PkgInst, run: String },

@@ -327,8 +327,8 @@ impl<'a> Importing<'a> {
         let view = RecordView::live(&self.ground.root);
         let name = installed::saved_as(&view, package, id)?;
         let ledger = self.ledgers.of(&view, package)?;
-        let own = ledger.line(&name).ok_or_else(|| not_waiting("the ledger does not know the patch"))?;
-        let said = line.archive().ok_or_else(|| not_waiting("the file names none"))?;
+        let own = ledger.line(&name).ok_or_else(|| not_waiting("the ledger does not list the patch"))?;
+        let said = line.archive().ok_or_else(|| not_waiting("the file does not name one"))?;
         let moved = |verdict| MovedArchive {
             id: id.clone(),
             package: package.clone(),
@@ -340,9 +340,9 @@ impl<'a> Importing<'a> {
             return Ok(moved(MoveVerdict::Unchanged));
         }
         if own.archive().is_some() {
-            return Err(not_waiting("it has other undo data of it"));
+            return Err(not_waiting("it has different undo data for it"));
         }
-        let exported = own.exported().ok_or_else(|| not_waiting("it exported none"))?;
+        let exported = own.exported().ok_or_else(|| not_waiting("it did not export any"))?;
         if exported != said {
             let (path, patch) = (self.request.file.clone(), line.patch.clone());
             let (package, run) = (package.clone(), line.run.clone());

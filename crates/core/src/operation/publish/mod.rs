@@ -315,7 +315,7 @@ fn macros_of(image: &Image, path: &Path) -> Result<PatchMacros, PublishError> {
 fn difference_of_file(manifest: &Manifest, measured: &Measured) -> Option<String> {
     match (manifest.form, manifest.entries.as_slice()) {
         (ManifestForm::File, [entry]) if sha256_text(&entry.sum) == measured.sha256 => None,
-        (ManifestForm::File, _) => Some("has another digest than the file".to_owned()),
+        (ManifestForm::File, _) => Some("does not match the digest of the file".to_owned()),
         _ => Some("has the form `members`, but a file needs the form `file`".to_owned()),
     }
 }

@@ -297,7 +297,7 @@ impl PackedMembers {
         let (patch, form) = (id.to_string(), ManifestForm::Members);
         let packed = Manifest { patch, form, date: None, entries };
         let reason = manifest.difference(&packed)?;
-        Some(ManifestFault::Differs(format!("does not fit the patch: {reason}")))
+        Some(ManifestFault::Differs(format!("does not match the patch: {reason}")))
     }
 }
 

@@ -79,13 +79,12 @@ pub(crate) fn check_above(root: &Root) -> Result<(), Reason> {
     let (strange, found) = look_along(root.prefix()).map_err(unsafe_because)?;
     if let Some(strange) = strange {
         return Err(unsafe_because(format!(
-            "{strange}: whoever that is could put another root in the place of {shown}; make that directory the \
-             superuser's alone, or trust the owner with --trust-root"
+            "{strange}: others could put another root in place of {shown}; make the superuser the only owner and writer of that directory, or trust the owner with --trust-root"
         )));
     }
     let opened = root.dir(&ObjectPath::root()).and_then(|top| top.itself()).map_err(unsafe_because)?;
     if (found.inode, found.file_system) != (opened.inode, opened.file_system) {
-        return Err(unsafe_because(format!("{shown} is another directory by now")));
+        return Err(unsafe_because(format!("{shown} was replaced by another directory")));
     }
     Ok(())
 }
@@ -250,7 +249,8 @@ mod tests {
             return;
         }
         let Err(Reason::ScriptsUnsafe(why)) = check_above(&root) else { panic!("others may write there") };
-        let words = format!("scripts cannot be run: {} may be written to by others", above.display());
+        let words =
+            format!("scripts cannot be run: {} is writable by users other than its owner", above.display());
         assert!(why.starts_with(&words), "{why}");
         assert_eq!(check_above(&root.clone().trusted()), Ok(()));
         mode(0o755);
@@ -261,7 +261,7 @@ mod tests {
         std::fs::rename(&top, above.join("moved")).unwrap();
         std::fs::create_dir(&top).unwrap();
         let Err(Reason::ScriptsUnsafe(why)) = check_above(&root) else { panic!("it is another one") };
-        assert!(why.ends_with("is another directory by now"), "{why}");
+        assert!(why.ends_with("was replaced by another directory"), "{why}");
     }
 
     #[test]

@@ -53,7 +53,7 @@ pub enum StageError {
     Name(#[from] StageNameError),
     #[error("{0} does not exist")]
     Missing(String),
-    #[error("{path} is not a directory but a {kind}: specify the directory that is meant")]
+    #[error("{path} is not a directory but a {kind}: specify the directory itself")]
     NoDirectory { path: String, kind: &'static str },
     #[error("{path} leads through a symbolic link: specify {physical}")]
     ThroughLink {
@@ -63,7 +63,7 @@ pub enum StageError {
     },
     #[error("{0} belongs to the records of the root, which are not staged (--records copies them)")]
     Reserved(String),
-    #[error("the stage {stage} and the staged path {path} lie one inside the other")]
+    #[error("the stage {stage} and the staged path {path} are nested")]
     Nested { stage: String, path: String },
     #[error("{0} already exists and is not an empty directory")]
     NotEmpty(String),
@@ -84,7 +84,7 @@ pub enum StageError {
     NotAlone(String),
     #[error("{0}")]
     OfAnother(Box<ForeignStage>),
-    #[error("{0} has no marker yet, and you may not make one: without it no records can be staged")]
+    #[error("{0} has no marker yet, and you cannot create one: without it, no records can be staged")]
     NoMarker(String),
     #[error("{0} is neither a stage nor the name of one")]
     NoStage(String),
@@ -113,7 +113,7 @@ pub enum StageError {
     /// After an interrupted refresh had been completed.
     #[error("{error}")]
     AfterRefresh { refreshed: CompletedRefresh, error: Box<StageError> },
-    #[error("the stage {stage} is one of the root {root}, not of this one")]
+    #[error("the stage {stage} belongs to the root {root}, not to this one")]
     OtherRoot { stage: String, root: String },
     #[error("{path}: {error}")]
     Damaged { path: String, error: StageFileError },

@@ -420,17 +420,17 @@ fn file_writer(root: &Root, at: &ObjectPath, seen: &ObjectStatus) -> Result<Opti
         return Ok(Some(format!("{path} belongs to uid {}", seen.uid)));
     }
     if bits & 0o002 != 0 {
-        return Ok(Some(format!("everybody may write {path}")));
+        return Ok(Some(format!("everyone can write to {path}")));
     }
     if bits & 0o020 == 0 {
         return Ok(None);
     }
     if seen.gid != 0 {
-        return Ok(Some(format!("the group of {path} may write it")));
+        return Ok(Some(format!("the group of {path} can write to it")));
     }
     let dir = root.dir_if_there(&at.parent().unwrap_or_else(ObjectPath::root))?;
     let is_listed = dir.is_some_and(|dir| dir.may_others_write(at.name(), seen, true));
-    Ok(is_listed.then(|| format!("an access list lets others write {path}")))
+    Ok(is_listed.then(|| format!("an access list lets others write to {path}")))
 }
 
 /// Returns who else may write to a directory, as a clause.
@@ -442,11 +442,11 @@ pub(super) fn writer(directory: &Live) -> Option<String> {
     if directory.uid != 0 {
         Some(format!("it belongs to uid {}", directory.uid))
     } else if bits & 0o002 != 0 {
-        Some("everybody may write to it".to_owned())
+        Some("everyone can write to it".to_owned())
     } else if directory.xattrs.keys().any(is_other_list) || has_list && bits & 0o020 != 0 {
         Some("an access list lets others write to it".to_owned())
     } else {
-        (bits & 0o020 != 0 && directory.gid != 0).then(|| "its group may write to it".to_owned())
+        (bits & 0o020 != 0 && directory.gid != 0).then(|| "its group can write to it".to_owned())
     }
 }
 
@@ -454,12 +454,12 @@ fn words(told: &Untrusted) -> String {
     let Untrusted { path, uid, why, .. } = told;
     match why {
         Distrust::Owner => format!("{path} belongs to uid {uid}"),
-        Distrust::Group => format!("the group of {path} may write it"),
-        Distrust::Others => format!("everybody may write {path}"),
-        Distrust::AccessList => format!("an access list lets others write {path}"),
-        Distrust::Link => format!("uid {uid} can replace the symbolic link {path} on the way to it"),
+        Distrust::Group => format!("the group of {path} can write to it"),
+        Distrust::Others => format!("everyone can write to {path}"),
+        Distrust::AccessList => format!("an access list lets others write to {path}"),
+        Distrust::Link => format!("uid {uid} can replace the symbolic link {path} in its path"),
         Distrust::LinkInside => format!("uid {uid} can replace the symbolic link {path}"),
-        Distrust::AboveLink => format!("others may write {path} and can replace a symbolic link below it"),
+        Distrust::AboveLink => format!("others can write to {path} and replace a symbolic link below it"),
         Distrust::ForeignMount => format!("{path} is on a file system that uid {uid} mounted"),
         Distrust::OtherNamespace => format!("{path} is in another mount namespace"),
         Distrust::Named | Distrust::Engine | Distrust::Overlay => {
@@ -472,11 +472,11 @@ fn words(told: &Untrusted) -> String {
 pub(super) enum LeftOwners {
     #[error("the root does not list this stage, so root did not make it")]
     NotListed,
-    #[error("the root lists the stage of this id in another directory, or of another owner")]
+    #[error("the root lists the stage with this id in another directory, or with another owner")]
     Elsewhere,
     #[error("uid {0} made this stage")]
     MadeBy(u32),
-    #[error("the copies in this stage never had all of them")]
+    #[error("the copies in this stage are missing some of them")]
     Incomplete,
     #[error("{0}")]
     Foreign(String),

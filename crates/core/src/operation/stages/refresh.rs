@@ -450,7 +450,7 @@ impl RefreshChoices {
         let written: WrittenChoices =
             serde_json::from_slice(line).map_err(|error| fault(&error.to_string()))?;
         if !rule::holds("stage.refreshing.version", written.refreshing == VERSION) {
-            return Err(fault("`refreshing` is another version than 1"));
+            return Err(fault("the version in `refreshing` is not 1"));
         }
         let paths = |texts: &[String]| {
             let paths = texts.iter().map(|text| ObjectPath::new(&decode(text)));

@@ -162,7 +162,7 @@ pub(super) fn read_within(
             if members.len() >= limits.count || names > limits.names {
                 let MemberLimits { count, names } = limits;
                 return Err(format!(
-                    "it has more than {count} members, or than {names} bytes of their names"
+                    "it has more than {count} members, or their names are longer than {names} bytes in total"
                 )
                 .into());
             }
@@ -203,7 +203,11 @@ fn agrees(entry: &PkgmapEntry, members: &HashMap<Vec<u8>, Sums>) -> Result<(), S
     };
     let same = content.size.is_none_or(|size| size == met.size)
         && content.cksum.is_none_or(|cksum| cksum == met.cksum);
-    if same { Ok(()) } else { Err(format!("{} does not have the size and sum of its pkgmap", entry.path)) }
+    if same {
+        Ok(())
+    } else {
+        Err(format!("{} does not match the size and checksum in its pkgmap", entry.path))
+    }
 }
 
 fn agrees_with(manifest: &UndoManifest, members: &HashMap<Vec<u8>, Sums>) -> Result<(), String> {
@@ -216,7 +220,7 @@ fn agrees_with(manifest: &UndoManifest, members: &HashMap<Vec<u8>, Sums>) -> Res
         }
         let Some(met) = met else { continue };
         if was.digest() != Some(met.b3) {
-            return Err(format!("{path} does not have the digest of its manifest"));
+            return Err(format!("{path} does not match the digest in its manifest"));
         }
     }
     Ok(())

@@ -24,7 +24,7 @@ pub(super) fn fault(manifest: &UndoManifest, patch: &str, package: &PkgInst) -> 
     }
     let are_fractions = header.record_times.values().all(|part| *part < NANOSECONDS_OF_A_SECOND);
     if !rule::holds("manifest.header.record_times", are_fractions) {
-        return Some("manifest, `record_times`: a part of a second is less than a second".to_owned());
+        return Some("manifest, `record_times`: nanoseconds must be less than a second".to_owned());
     }
     if let Some(reason) = fault_of_files(manifest) {
         return Some(reason.to_owned());
@@ -37,7 +37,7 @@ fn fault_of_files(manifest: &UndoManifest) -> Option<&'static str> {
     let files = manifest.header.files.as_ref();
     let is_named = manifest.header.features.iter().any(|word| word == FILES);
     if !rule::holds("manifest.header.files", files.is_some() == is_named) {
-        return Some("`files` and its feature are not both there");
+        return Some("`files` and its feature are not both present");
     }
     let Some(files) = files else {
         let has_none = manifest.all_objects().all(|object| object.file.is_none());
@@ -56,7 +56,7 @@ fn fault_of_files(manifest: &UndoManifest) -> Option<&'static str> {
     };
     let are_possible = manifest.all_objects().all(&mut is_possible);
     (!rule::holds("manifest.file", are_possible))
-        .then_some("`file` is not a valid place for an object, or of two")
+        .then_some("`file` is not a valid place for an object, or is listed for two objects")
 }
 
 fn fault_of_objects(manifest: &UndoManifest, package: &PkgInst) -> Option<String> {
@@ -120,7 +120,7 @@ fn fault_of_record(
         "manifest.path.reserved",
         !reserved.iter().any(|reserved| path == *reserved || path.is_below(reserved)),
     ) {
-        return Some("no patch changes what is there");
+        return Some("no patch changes this path");
     }
     for (text, is_new) in [(&record.line, false), (&record.new_line, true)] {
         let Some(text) = text else { continue };
@@ -152,7 +152,7 @@ fn reserved() -> Vec<ObjectPath> {
 
 fn fault_of_state(state: &RecordedState) -> Option<&'static str> {
     if !rule::holds("manifest.mode", state.mode <= 0o7777) {
-        return Some("`mode` is more than permission bits");
+        return Some("`mode` has bits other than permission bits");
     }
     if !rule::holds("manifest.owner", state.uid != NOBODYS_NUMBER && state.gid != NOBODYS_NUMBER) {
         return Some("`uid` or `gid` is not valid");
@@ -277,7 +277,7 @@ mod tests {
             lie(&mut lying);
             assert_eq!(
                 fault_of(&lying).as_deref(),
-                Some("`file` is not a valid place for an object, or of two")
+                Some("`file` is not a valid place for an object, or is listed for two objects")
             );
         }
         let mut lying = good.clone();
@@ -285,7 +285,7 @@ mod tests {
         assert_eq!(fault_of(&lying).as_deref(), Some("`files` has an undo directory that no run makes"));
         let mut lying = good.clone();
         lying.header.features.pop();
-        assert_eq!(fault_of(&lying).as_deref(), Some("`files` and its feature are not both there"));
+        assert_eq!(fault_of(&lying).as_deref(), Some("`files` and its feature are not both present"));
         lying.header.files = None;
         assert_eq!(fault_of(&lying).as_deref(), Some("`file` is set without an undo directory"));
     }

@@ -46,10 +46,10 @@ pub(super) fn check(
     let refused = |reason: &'static str| ArchiveError::Outside { path: path.to_string(), reason };
     let place = OutsidePath::parse(path.as_bytes()).filter(|at| at.is_of(of.0, of.1.as_str()));
     if !rule::holds("remote.path", place.is_some()) {
-        return Err(refused("that is not a valid place for an undo archive of this patch and package"));
+        return Err(refused("it is not a valid place for an undo archive of this patch and package"));
     }
     if is_stage(root) {
-        return Err(refused("it is outside the stage, in which nothing of the root's is taken back"));
+        return Err(refused("it is outside the stage, and undo data of a stage must be inside it"));
     }
     let is_vouched = outside.is_trusted || is_own(root) || outside.is_named(path) || is_bound(line, path);
     if !rule::holds("remote.directory", is_vouched) {

@@ -47,7 +47,7 @@ const LONGEST_LINE: usize = 4095;
 const LONGEST_NAME: usize = 255;
 
 /// Nobody knows which entry counts.
-const SEVERAL_TIMES: &str = "status has it several times";
+const SEVERAL_TIMES: &str = "the status file lists it several times";
 
 pub const RECORDS: &str = "/var/lib/dpkg";
 
@@ -71,7 +71,7 @@ impl DpkgRecords {
     pub fn find(root: &Root) -> Result<Option<Self>, NativeError> {
         let Some(status) = record(root, "status")? else { return Ok(None) };
         if status.last().is_some_and(|&last| last != b'\n') {
-            return Err(records("the file status of dpkg ends in the middle of a line".to_owned()));
+            return Err(records("the dpkg status file ends in the middle of a line".to_owned()));
         }
         let physical = root.resolver().locate_dir(&path_of("info")?)?;
         Ok(Some(Self {
@@ -131,7 +131,7 @@ impl DpkgRecords {
             Some(Err(())) => return Err(bad(&origin.name, SEVERAL_TIMES.to_owned())),
             // dpkg removes the list of a package before it forgets the package.
             None if named.is_empty() && has_list(info, origin, entries.is_empty())? => {
-                let reason = "status does not have it, but the list of its paths exists".to_owned();
+                let reason = "the status file does not list it, but the list of its paths exists".to_owned();
                 return Err(bad(&origin.name, reason));
             }
             None => return Ok(NativePresence::Gone),
@@ -141,7 +141,7 @@ impl DpkgRecords {
         }
         let (version, arch) = (one.version.clone(), one.arch.clone());
         if version.is_empty() {
-            return Err(bad(&origin.name, "status has no version of it".to_owned()));
+            return Err(bad(&origin.name, "the status file has no version of it".to_owned()));
         }
         match one.standing() {
             DpkgStanding::Installed => {
@@ -175,7 +175,7 @@ impl DpkgRecords {
         let bad = |reason: String| bad(package, reason);
         let (name, arch) = package.split_once(':').map_or((package, None), |(name, arch)| (name, Some(arch)));
         if !is_word(name) || !arch.is_none_or(is_word) {
-            return Err(bad("that is not a valid package name".to_owned()));
+            return Err(bad("it is not a valid package name".to_owned()));
         }
         let found = the_one(self.of_name(name), arch).map_err(bad)?;
         self.must_be_finished(name)?;
@@ -208,7 +208,7 @@ impl DpkgRecords {
     ) -> Result<NativePackage, NativeError> {
         let bad = |reason: &str| bad(name, reason.to_owned());
         if !is_word(name) || !is_word(&found.arch) {
-            return Err(bad("that is not a valid package name"));
+            return Err(bad("it is not a valid package name"));
         }
         if count > 1 {
             return Err(bad(SEVERAL_TIMES));
@@ -227,7 +227,7 @@ impl DpkgRecords {
                 successors.begin(NativeOwner { origin, version });
                 relations.iter().try_for_each(|relation| successors.add(&relation.name))
             })
-            .map_err(|reason| records(format!("the file status of dpkg: {reason}")))?;
+            .map_err(|reason| records(format!("the dpkg status file: {reason}")))?;
             Ok(successors)
         };
         self.successors.get_or_init(find).as_ref().map_err(Clone::clone)
@@ -424,7 +424,7 @@ fn has_more_lines(text: &[u8], most: usize) -> bool {
 
 fn entries(status: &[u8]) -> Result<BTreeMap<String, Vec<DpkgStatus>>, NativeError> {
     let refused = |reason: String| {
-        records(format!("the file status of dpkg is not read: {reason}; check it in {RECORDS}"))
+        records(format!("the dpkg status file is not read: {reason}; check it in {RECORDS}"))
     };
     status::entries(status).map_err(refused)
 }
@@ -662,7 +662,7 @@ mod tests {
         assert_eq!(the_one(&both(), Some("i386")).unwrap().arch, "i386");
         assert!(the_one(&both(), None).unwrap_err().contains("amd64 i386"));
         let twice = vec![entry("amd64", ok), entry("amd64", ok)];
-        assert_eq!(the_one(&twice, None).unwrap_err(), "status has it several times");
+        assert_eq!(the_one(&twice, None).unwrap_err(), "the status file lists it several times");
         let half = vec![entry("amd64", "install reinstreq half-installed")];
         assert!(the_one(&half, None).unwrap_err().contains("has not finished with it"));
         let gone = vec![entry("amd64", "deinstall ok config-files")];
@@ -755,7 +755,7 @@ mod tests {
         std::fs::create_dir_all(dir.path().join("var/lib/dpkg")).unwrap();
         std::fs::write(dir.path().join("var/lib/dpkg/status"), lines).unwrap();
         let error = DpkgRecords::find(&Root::open(dir.path()).unwrap()).err().unwrap().to_string();
-        assert!(error.contains("the file status of dpkg has more than 4000000 lines"), "{error}");
+        assert!(error.contains("the dpkg status file has more than 4000000 lines"), "{error}");
     }
 
     #[test]

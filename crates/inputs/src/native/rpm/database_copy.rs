@@ -152,9 +152,7 @@ fn place() -> Result<Dir, NativeError> {
         strange_along(path).ok()?.is_none().then_some(dir)
     };
     PLACES.into_iter().find_map(usable).ok_or_else(|| {
-        records(
-            "rpm gets a copy of its database, and neither /var/tmp nor /tmp has a place for it".to_owned(),
-        )
+        records("rpm needs a copy of its database, but neither /var/tmp nor /tmp can hold it".to_owned())
     })
 }
 

@@ -328,7 +328,7 @@ impl TimeInSum {
     fn spend<T>(&self, run: impl FnOnce(Duration) -> Result<T, String>) -> Result<T, String> {
         let spent = || {
             format!(
-                "all runs of rpm for this command have taken the {} seconds that they may take together; \
+                "rpm has used up the {} seconds that all its runs for one command may take; \
                  check the database with `rpmdb --verifydb`",
                 self.limit.as_secs()
             )
@@ -558,7 +558,7 @@ impl KnownRpms {
         match self.meant.get(name) {
             Some(Ok(found)) => Ok(found.as_slice()),
             Some(Err(reason)) => Err(bad(name, reason.clone())),
-            None => Err(bad(name, "that is not a valid package name".to_owned())),
+            None => Err(bad(name, "it is not a valid package name".to_owned())),
         }
     }
 
@@ -800,10 +800,10 @@ mod tests {
         };
         assert_eq!(time.spend(run), Ok(1));
         let error = time.spend(|_| -> Result<(), String> { panic!("no time is left") }).unwrap_err();
-        assert!(error.starts_with("all runs of rpm for this command have taken the 0 seconds"), "{error}");
+        assert!(error.starts_with("rpm has used up the 0 seconds"), "{error}");
         let last = TimeInSum::of(Duration::from_nanos(1));
-        let error = last.spend(|_| Err::<(), _>("rpm did not answer".to_owned())).unwrap_err();
-        assert!(error.contains("may take together"), "{error}");
+        let error = last.spend(|_| Err::<(), _>("rpm did not respond".to_owned())).unwrap_err();
+        assert!(error.contains("all its runs for one command"), "{error}");
     }
 
     #[test]

@@ -373,7 +373,7 @@ fn long_names_are_read_in_both_dialects_and_lying_sizes_are_refused() {
     };
     assert!(pax(b"4").is_ok());
     let problem = pax(b"0").unwrap_err().problem;
-    assert_eq!(problem.to_string(), "a pax record gives a member another size than its header");
+    assert_eq!(problem.to_string(), "a pax record gives a member a different size from its header");
 }
 
 #[test]

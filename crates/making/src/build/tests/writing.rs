@@ -162,10 +162,7 @@ fn a_release_that_changes_while_it_is_read_leaves_nothing() {
         let draft = draft_patch(&from, &changed, None, &[], &request("900-01")).unwrap();
         let refused = write_to(&draft, &destination(&place.path().join(name), form));
         let said = refused.unwrap_err().to_string();
-        assert_eq!(
-            said, "tree changes while it is read: /bin/web (other bytes) is not what it was",
-            "{name}"
-        );
+        assert_eq!(said, "tree changed while it was read: /bin/web (different contents)", "{name}");
     }
     changed.packages[0].contents = MadePackage::tree().package().contents;
     let draft = draft_patch(&from, &changed, None, &[], &request("900-01")).unwrap();

@@ -192,7 +192,7 @@ impl<'a> CheckedContent<'a> {
         let reason = match self.size {
             read if read > size => format!("more than {size} bytes"),
             read if read < size => format!("{read} bytes instead of {size}"),
-            _ => "other bytes".to_owned(),
+            _ => "different contents".to_owned(),
         };
         io::Error::new(io::ErrorKind::InvalidData, reason)
     }
@@ -257,7 +257,7 @@ mod tests {
     fn content_that_is_not_what_it_was_ends_with_an_error() {
         assert_eq!(read("same", "same"), Ok(b"same".to_vec()));
         assert_eq!(read("", ""), Ok(Vec::new()));
-        assert_eq!(read("same", "sane"), Err("other bytes".to_owned()));
+        assert_eq!(read("same", "sane"), Err("different contents".to_owned()));
         assert_eq!(read("same", "sam"), Err("3 bytes instead of 4".to_owned()));
         assert_eq!(read("same", "same again"), Err("more than 4 bytes".to_owned()));
     }

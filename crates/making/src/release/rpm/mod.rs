@@ -62,7 +62,7 @@ fn header(file: &ArchiveFile) -> Result<(RpmHeader, u64), ReleaseProblem> {
     let header = RpmHeader::read(&mut input)?;
     if signature.string(tags::SIGNATURE_SHA256)?.is_some_and(|sum| !sum.eq_ignore_ascii_case(&header.sha256))
     {
-        return Err(ReleaseProblem::bad("the package is damaged: its header does not have its digest"));
+        return Err(ReleaseProblem::bad("the package is damaged: its header does not match its digest"));
     }
     if header.has(tags::SOURCE_PACKAGE) {
         return Err(ReleaseProblem::Unsupported("a source package".to_owned()));

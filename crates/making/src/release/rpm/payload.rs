@@ -90,7 +90,7 @@ impl Payload {
         let found = Digest(digested.sha256.finalize()).to_string();
         match &self.sha256 {
             Some(announced) if !announced.eq_ignore_ascii_case(&found) => Err(ReleaseProblem::bad(
-                "the package is damaged: its payload does not have the digest of its header",
+                "the package is damaged: its payload does not match the digest in its header",
             )),
             _ => Ok(()),
         }
@@ -115,7 +115,7 @@ impl Payload {
             return Ok(ControlFlow::Continue(archive.into_inner().into_inner().1));
         }
         let lacking =
-            || ReleaseProblem::bad("the archive names no files, and the header has no sizes of them");
+            || ReleaseProblem::bad("the archive names no files, and the header does not state their sizes");
         let members = self.stripped.as_ref().ok_or_else(lacking)?;
         let mut archive = StrippedReader::behind_magic(input, members);
         while let Some(member) = archive.next_member()? {

@@ -181,7 +181,7 @@ fn an_archive_without_names_and_sizes_has_those_of_the_header() {
 fn an_archive_without_names_that_does_not_fit_its_header_is_refused() {
     let files = files();
     let (right, bytes) = (header(&files, true), archive(&files));
-    assert!(fault(&header(&files, false), &bytes).contains("the header has no sizes of them"));
+    assert!(fault(&header(&files, false), &bytes).contains("the header does not state their sizes"));
     let exchanged = |from: &str, to: &str| {
         let at = bytes.windows(from.len()).position(|part| part == from.as_bytes()).unwrap();
         let mut bytes = bytes.clone();

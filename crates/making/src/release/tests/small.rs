@@ -179,10 +179,10 @@ fn archives_that_no_tree_can_be_are_refused_by_name() {
             &[("a", Symlink, "/etc"), ("a/passwd", Regular, "")],
             "member </a/passwd> is below </a>, which is not a directory",
         ),
-        (&[("a", Link, "b")], "</a> is a hard link to </b>, and there is no such file in it"),
+        (&[("a", Link, "b")], "</a> is a hard link to </b>, which the archive does not contain"),
         (
             &[("a", Link, "b"), ("b", Link, "a")],
-            "</a> is a hard link to </b>, and there is no such file in it",
+            "</a> is a hard link to </b>, which the archive does not contain",
         ),
         (&[("a", GNUSparse, "")], "</a>, a sparse file in a tar archive is not supported"),
     ] {

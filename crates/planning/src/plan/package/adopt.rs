@@ -250,7 +250,7 @@ impl<'a> Adoption<'a> {
             return Ok(());
         }
         let Some(object) = self.object(path, ftype, live) else {
-            self.found.notes.push(format!("{shown} is left out: no package has a socket"));
+            self.found.notes.push(format!("{shown} is left out: packages cannot contain sockets"));
             return Ok(());
         };
         self.places.insert(place.clone(), path.clone());

@@ -271,7 +271,7 @@ impl Installation<'_> {
             let id = self.delivered.params.text("SUNW_PATCHID");
             let patch = match id.trim() {
                 "" => String::new(),
-                id => format!("; it is of patch {id}, which patchadd applies without asking"),
+                id => format!("; it belongs to patch {id}, which patchadd applies without asking"),
             };
             format!(
                 "the package has its own scripts that run with the permissions of whoever installs it: {names}{patch}"
@@ -631,7 +631,7 @@ impl Installation<'_> {
             BasedirAnswer::Path(path) => {
                 let text = String::from_utf8_lossy(path).replace("$PKGINST", package.as_str());
                 if !text.starts_with('/') {
-                    let reason = format!("basedir={text} of the admin file has a variable without value");
+                    let reason = format!("basedir={text} in the admin file uses a variable without a value");
                     return Err(administration(reason, None));
                 }
                 text
@@ -661,7 +661,7 @@ impl Installation<'_> {
         match old.get("BASEDIR") {
             Some(there) if there != wanted.as_bytes() => {
                 let there = String::from_utf8_lossy(there);
-                let found = format!("it is installed in {there}, and the admin file demands {wanted}");
+                let found = format!("it is installed in {there}, but the admin file requires {wanted}");
                 Err(administration(found, Some("basedir=default")))
             }
             _ => {
@@ -712,7 +712,9 @@ impl Installation<'_> {
         let delivered = &self.delivered.params;
         let refuse = |found: String| Err(administration(found, None));
         if instances.is_empty() {
-            return refuse(format!("package {name} is not installed, and only an installed one is updated"));
+            return refuse(format!(
+                "package {name} is not installed, and only installed packages are updated"
+            ));
         }
         if self.options.admin.instance == InstanceAnswer::Quit {
             return Err(installed_already(name.as_str()));

@@ -477,7 +477,7 @@ impl ApplyPlanner<'_> {
     fn note_paths(&self, draft: &mut PlanBuilder<'_>, packages: &[Patched<'_>], edits: &Edits<'_>) {
         for path in &edits.touched {
             let path = self.inventory.show(path);
-            draft.notes.push(format!("{path} has another modification time than is recorded"));
+            draft.notes.push(format!("the modification time of {path} differs from its record"));
         }
         let left_out: BTreeSet<&ObjectPath> =
             packages.iter().flat_map(|package| package.left_out.keys()).collect();
@@ -608,9 +608,9 @@ impl ApplyPlanner<'_> {
             UndoFormat::Files => {}
             format if format.is_written() => return None,
             UndoFormat::Xz => {
-                return Some("this build does not write xz, so the undo data is compressed by gzip");
+                return Some("this build does not write xz, so the undo data is compressed with gzip");
             }
-            _ => return Some("this build does not write zst, so the undo data is compressed by gzip"),
+            _ => return Some("this build does not write zst, so the undo data is compressed with gzip"),
         }
         let has_scripts = |package: &Patched<'_>| package.chosen.has_scripts();
         let runs_scripts = patched.iter().any(has_scripts) || applying(&self.image.hooks).next().is_some();

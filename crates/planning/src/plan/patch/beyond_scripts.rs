@@ -117,7 +117,7 @@ fn obstacle(change: &Change, is_listed: bool, saves: bool) -> Option<&'static st
     if is_listed {
         if has(|byte| byte.is_ascii_whitespace()) {
             return Some(
-                "has white space in its name, and the list of files that a class action script reads cannot say that",
+                "has white space in its name, which the list of files that a class action script reads cannot express",
             );
         }
         if matches!(old, Some(LiveKind::Directory)) {

@@ -281,14 +281,14 @@ impl<'a> RefreshPlanner<'a> {
         }
         let shown = draft.inventory.show(&path);
         let Some(new) = self.saved(edit) else {
-            draft.notes.push(format!("what was written into {shown} before {id} was not saved"));
+            draft.notes.push(format!("changes to {shown} before {id} were not saved"));
             return Ok(());
         };
         let name = draft.free_name(&path, &format!("edited-{id}")).map_err(|problem: ObjectProblem| {
             Reason::Object { package: package.clone(), path: path.to_string(), problem }
         })?;
         let kept = draft.inventory.show(&name);
-        draft.notes.push(format!("{shown} was edited before {id}; the edited one is kept as {kept}"));
+        draft.notes.push(format!("{shown} was edited before {id}; the edited version is kept as {kept}"));
         draft.open_way(package, &name).map_err(|problem| Reason::Object {
             package: package.clone(),
             path: name.to_string(),

@@ -384,7 +384,7 @@ fn version(
     }
     let bad = || Reason::BadUndoData {
         package: package.clone(),
-        reason: format!("size or sum of {path} is missing in its pkgmap"),
+        reason: format!("the size or checksum of {path} is missing from its pkgmap"),
     };
     let content = &entry.object.content;
     let name = encode(path.as_bytes());

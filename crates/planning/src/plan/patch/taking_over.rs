@@ -228,7 +228,7 @@ impl TakingOver<'_> {
         let Some(path) = link.record.object_path() else { return Ok(()) };
         let shown = draft.inventory.show(&path);
         let Some(new) = self.saved_of(chains, link) else {
-            draft.notes.push(format!("what was written into {shown} after {} was not saved", under.id));
+            draft.notes.push(format!("changes to {shown} after {} were not saved", under.id));
             return Ok(());
         };
         let name = draft.free_name(&path, &format!("edited-{}", under.id));
@@ -238,7 +238,7 @@ impl TakingOver<'_> {
             problem,
         })?;
         let kept = draft.inventory.show(&name);
-        draft.notes.push(format!("{shown} was edited; the edited one is kept as {kept}"));
+        draft.notes.push(format!("{shown} was edited; the edited version is kept as {kept}"));
         draft.change(self.package, &name, Action::Add(new));
         Ok(())
     }

@@ -180,7 +180,7 @@ fn no_patch(error: ImageMacrosError) -> Reason {
             Reason::BadPatch(format!("package {package} names no patch (SUNW_PATCHID)"))
         }
         ImageMacrosError::TwoIds(..) => Reason::BadPatch(error.to_string()),
-        ImageMacrosError::NoPackage => Reason::BadPatch("it holds no package".to_owned()),
+        ImageMacrosError::NoPackage => Reason::BadPatch("it contains no packages".to_owned()),
         ImageMacrosError::List(error) => of_patchinfo(error.to_string()),
         ImageMacrosError::Requires(error) => of_patchinfo(error.to_string()),
     }

@@ -762,7 +762,7 @@ impl Reason {
                 forbidden(package.as_deref(), script, *by_option)
             }
             Self::BasedirAnswered { installed, answered } => {
-                format!("it is installed in {installed}, and the response demands {answered}")
+                format!("it is installed in {installed}, but the response file requires {answered}")
             }
             Self::OtherBaseDirectory { package, installed, delivered } => format!(
                 "it is made for the base directory {delivered}, package {package} is installed in {installed}, and none \
@@ -782,10 +782,14 @@ impl Reason {
             }
             Self::Object { package, path, problem } => format!("package {package}, path {path}: {problem}"),
             Self::NoSpace { file_system, needed, free, inodes: true, .. } => {
-                format!("{file_system} has room for {free} objects, {needed} are needed")
+                format!("{file_system} has room for {free} objects, but {needed} are needed")
             }
             Self::NoSpace { file_system, needed, free, .. } => {
-                format!("{file_system} has {} free, {} are needed", human_free(*free), human_needed(*needed))
+                format!(
+                    "{file_system} has {} free, but {} are needed",
+                    human_free(*free),
+                    human_needed(*needed)
+                )
             }
             Self::ReadOnly(file_system) => format!("the file system {file_system} is read-only"),
             Self::PatchesApplied { package, patches } => {

@@ -108,7 +108,7 @@ impl std::fmt::Display for SetIdFile {
         let Self { path, mode, has_capabilities, change } = self;
         let capabilities = if *has_capabilities { " with capabilities" } else { "" };
         let words = match change {
-            SetIdChange::Bytes => "gets other bytes",
+            SetIdChange::Bytes => "gets different contents",
             SetIdChange::Rights => "gets them",
             SetIdChange::New => "is new",
             SetIdChange::Owner { from: (uid, gid), to: (new_uid, new_gid) } => {
@@ -249,7 +249,7 @@ pub enum BroughtReason {
     GoneAndReplaced { package: PkgInst, stage: String },
     /// The root has another version, and the stage has patched the one before.
     #[error(
-        "package {package} has version {live} on the root, and in the stage patches of the version before: {}",
+        "package {package} has version {live} on the root, but the stage has patches for the previous version: {}",
         ids(.stage)
     )]
     PatchedAndReplaced { package: PkgInst, live: String, stage: Vec<PatchId> },

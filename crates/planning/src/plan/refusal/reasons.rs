@@ -28,7 +28,7 @@ pub enum HandOnProblem {
     LooksAtFile,
     #[error("scripts ran with it or with the earlier one")]
     Scripts,
-    #[error("the two have different names of that file (hard links)")]
+    #[error("the two have different hard links to that file")]
     OtherNames,
     #[error("the earlier one turned a directory into something else there, or vice versa")]
     TypeChange,
@@ -54,9 +54,9 @@ pub enum ObjectProblem {
     ThroughOwnLink(ObjectPath),
     #[error("{0} is not a directory")]
     NotADirectory(ObjectPath),
-    #[error("{0} on the way to it is a symbolic link that leads nowhere")]
+    #[error("{0} in its path is a dangling symbolic link")]
     LeadsNowhere(ObjectPath),
-    #[error("{0} on the way to it is a symbolic link that leads elsewhere afterwards")]
+    #[error("{0} in its path is a symbolic link whose target changes in this run")]
     LeadsElsewhere(ObjectPath),
     #[error("it is a record of packages and patches, which packages must not deliver")]
     Record,
@@ -151,7 +151,7 @@ pub enum SetReason {
     Withdrawn,
     #[error("it occurs twice with different content: {0} and {1}")]
     TwoContents(String, String),
-    #[error("too many alternatives to decide")]
+    #[error("it has too many alternative requirements to resolve")]
     TooManyAlternatives,
     #[error("its scripts need a separate run")]
     OwnRun,
@@ -159,7 +159,7 @@ pub enum SetReason {
     #[error("{0} does not have it")]
     NotInDepot(String),
     /// The patch depends on the result of the patches before it.
-    #[error("it can be planned only when the patches before it are applied")]
+    #[error("it can be planned only after the patches before it are applied")]
     PlannedAfterwards,
     /// Its undo data is that of another tool, or others have its paths in other packages.
     #[error("it cannot be removed in one run with the others")]
@@ -277,7 +277,7 @@ impl HookReason {
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UndoReason {
-    #[error("the history of the root has no run that changed something")]
+    #[error("the history of the root has no run that changed anything")]
     NoRun,
     #[error("the history of the root does not have this run; specify a run by its number or name")]
     UnknownRun {

@@ -248,7 +248,7 @@ fn a_response_places_a_new_package_and_moves_no_installed_one() {
     let refusal = plan(&acme_web()).unwrap_err();
     assert_eq!(
         (refusal.code(), refusal.why().as_str()),
-        (99, "it is installed in /opt/web, and the response demands /srv/web")
+        (99, "it is installed in /opt/web, but the response file requires /srv/web")
     );
 }
 

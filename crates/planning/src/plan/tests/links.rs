@@ -127,8 +127,7 @@ fn nothing_comes_by_a_way_that_the_same_patch_turns() {
     let before = world.tree();
     let refusal = world.plan(&patch("900-01", "").deletes("a").file("d/x", "x")).unwrap_err();
     assert_eq!(refusal.code(), 10);
-    let why =
-        "path /opt/web/d/x: /opt/web/d on the way to it is a symbolic link that leads elsewhere afterwards";
+    let why = "path /opt/web/d/x: /opt/web/d in its path is a symbolic link whose target changes in this run";
     assert!(refusal.why().ends_with(why), "{refusal}");
     let stays = patch("900-01", "").file("d/x", "x");
     assert_eq!(world.patchadd(&stays), 0);
@@ -155,7 +154,7 @@ fn a_directory_that_gets_something_by_way_of_a_link_stays() {
     let before = world.tree();
     let new = patch("900-01", "").file("d/sub", "new").deletes("e");
     let plan = world.plan(&new).unwrap();
-    assert_eq!(plan.notes, ["/opt/web/e stays: it holds objects that are recorded"]);
+    assert_eq!(plan.notes, ["/opt/web/e stays: it contains recorded objects"]);
     let changed: Vec<String> = plan.changes.iter().map(|change| change.path.to_string()).collect();
     assert_eq!(changed, ["/opt/web/d/sub"]);
     world.carry_out(&plan, &new);

@@ -403,7 +403,7 @@ fn a_search_with_too_many_alternatives_is_given_up() {
         }
     }
     let world = World::of(&[], &lines, Some("100-01"));
-    assert_eq!(world.lines(), ["100-01: too many alternatives to decide"]);
+    assert_eq!(world.lines(), ["100-01: it has too many alternative requirements to resolve"]);
     assert_eq!(codes(&world), [("100-01".to_owned(), 10)]);
     assert_eq!(MOST_DECISIONS, 100_000);
 }

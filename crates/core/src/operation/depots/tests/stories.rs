@@ -396,7 +396,7 @@ fn a_patch_from_an_address_fits_the_disk_and_the_limit_of_the_cache() {
     let is_size = matches!(&error, DepotError::Http(HttpError { problem: HttpProblem::Size { .. }, .. }));
     assert!(is_size, "{error}");
     let error = fetched(&[("Content-Length", (1_u64 << 60).to_string())]).to_string();
-    assert!(error.ends_with("are needed with its reserve"), "{error}");
+    assert!(error.ends_with("are needed, including the reserve"), "{error}");
 }
 
 #[test]

@@ -218,7 +218,7 @@ fn other_id(device: &OpenDevice, separator: &str, signed: &str) -> Option<String
         delivered.map(|delivered| delivered.id.to_string())
     });
     let other = ids.find(|id| id.as_deref() != Some(signed))?;
-    Some(format!("has a manifest of patch {signed}, and is {}", other.as_deref().unwrap_or("no patch")))
+    Some(format!("has the manifest of patch {signed}, but is {}", other.as_deref().unwrap_or("no patch")))
 }
 
 /// Skips invalid parameters.

@@ -371,7 +371,7 @@ fn opened(
                 continue;
             }
             Ok(operand) => {
-                let reason = format!("the depot calls it {id}, and it is {}", operand.shown_id());
+                let reason = format!("the depot lists it as {id}, but it is {}", operand.shown_id());
                 Reason::BadPatch(reason).of(Command::Patchadd, id).into()
             }
             Err(failure) if failure.signal().is_some() => return Err(failure),

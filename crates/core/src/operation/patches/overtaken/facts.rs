@@ -129,7 +129,7 @@ impl RegistrationFacts {
                     left.give_up(&name);
                     let shown = edit.record.object_path().unwrap_or_else(|| kept.clone());
                     notes.push(format!(
-                        "{} was edited before {}; the edited one stays as {}",
+                        "{} was edited before {}; the edited version stays as {}",
                         self.inventory.show(&shown),
                         saved.id,
                         self.inventory.show(&kept)

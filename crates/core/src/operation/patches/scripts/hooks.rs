@@ -79,7 +79,7 @@ impl HookDirectory {
         let failed = |error: io::Error| refuse(format!("{}: {error}", file.display()));
         let mode = fs::metadata(&file).map_err(failed)?.permissions().mode();
         if mode & 0o111 == 0 {
-            return Err(refuse(format!("{} may not be executed", file.display())));
+            return Err(refuse(format!("{} is not executable", file.display())));
         }
         let mut text = Vec::new();
         let read = InputFile::open(&file).and_then(|mut script| script.read_to_end(&mut text));
@@ -277,7 +277,7 @@ mod tests {
     #[test]
     fn a_script_that_cannot_be_executed_is_refused() {
         let refused = starter("#!/bin/sh\n", 0o644).unwrap_err();
-        assert!(refused.contains("@DIR@/prepatch may not be executed"), "{refused}");
+        assert!(refused.contains("@DIR@/prepatch is not executable"), "{refused}");
         let refused = starter("#!/no/such/shell\n", 0o755).unwrap_err();
         assert!(refused.contains("/no/such/shell does not exist"), "{refused}");
     }

@@ -232,7 +232,8 @@ impl<'a> PatchScripts<'a> {
         if placed.instance == part.package {
             return Ok(placed);
         }
-        let reason = Reason::BadPatch(format!("it would go over {}, not {}", placed.instance, part.package));
+        let reason =
+            Reason::BadPatch(format!("it would be installed over {}, not {}", placed.instance, part.package));
         Err(reason.of(self.direction.command(), &self.id).into())
     }
 

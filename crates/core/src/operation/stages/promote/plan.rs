@@ -641,7 +641,7 @@ impl PromotionReader<'_> {
         let whole = left.map(|left| format!("{stay}: {left}"));
         let parts = foreign.directories.iter().map(|(path, who)| {
             let path = self.tree.root.show(path);
-            format!("of what is in {path}, {stay}: {who}")
+            format!("in {path}, {stay}: {who}")
         });
         whole.into_iter().chain(parts).collect()
     }

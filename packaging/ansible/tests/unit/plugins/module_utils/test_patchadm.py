@@ -87,7 +87,7 @@ class Options(unittest.TestCase):
     def test_what_means_nothing_with_a_state_is_refused(self):
         with self.assertRaises(patchadm.Refused) as refused:
             patchadm.check_options(self.TABLE, {'undo': False}, 'absent')
-        self.assertEqual(str(refused.exception), 'undo means nothing with state=absent, only with present')
+        self.assertEqual(str(refused.exception), 'undo is valid only with state=present, not absent')
 
 
 class Places(unittest.TestCase):
