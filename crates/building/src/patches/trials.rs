@@ -508,7 +508,6 @@ fn guilty_unit(
         if trials.is_scripted(units.unit(other)) {
             let tried = units.first_with(other + 1, &kept);
             match trials.watch(units, &tried, other)? {
-                Seen::Changes => return Ok((other, Some(failing))),
                 Seen::Fails(at) if !kept.contains(&at) => {
                     // Its backout may fail because of what a later one has changed.
                     if trials.watch(units, &tried, failing)? == Seen::Changes {
@@ -518,7 +517,7 @@ fn guilty_unit(
                     failing = at;
                 }
                 Seen::Fails(_) | Seen::Nothing if trials.is_scripted(units.unit(failing)) => {}
-                Seen::Fails(_) | Seen::Nothing => return Ok((other, Some(failing))),
+                Seen::Changes | Seen::Fails(_) | Seen::Nothing => return Ok((other, Some(failing))),
             }
         }
         kept.push(other);
