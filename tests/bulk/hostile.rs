@@ -56,7 +56,8 @@ fn no_script_of_a_package_and_no_build_has_a_right_of_the_machine_s_root() {
 }
 
 /// Asks for sockets of several families, for a pair, for a ring that could make sockets or keep files (`io_uring_setup`,
-/// `io_uring_enter`, `io_uring_register`), and for open files of a thread's own (`close_range`).
+/// `io_uring_enter`, `io_uring_register`), for open files of a thread's own (`close_range`), and for memory that counts for
+/// nobody (`memfd_secret`).
 const SOCKETS: &str = r#"perl -e '
     for my $f (1, 2, 16, 17, 38, 40) {
         print "family $f: ", socket(my $s, $f, $f == 16 || $f == 17 ? 2 : $f == 38 ? 5 : 1, 0) ? "there" : $!+0, "\n";
@@ -68,6 +69,8 @@ const SOCKETS: &str = r#"perl -e '
     }
     my $r = syscall(436, 100, 200, 2);
     print "files: ", $r < 0 ? $!+0 : "there", "\n";
+    $r = syscall(447, 0);
+    print "memory: ", $r < 0 ? $!+0 : "there", "\n";
 '
 "#;
 
@@ -96,6 +99,7 @@ fn no_build_has_a_socket_that_no_namespace_holds() {
             "ring 426: 38",
             "ring 427: 38",
             "files: 38",
+            "memory: 38",
         ] {
             assert_eq!(log.lines().filter(|seen| *seen == line).count(), 2, "{}: {line}: {log}", build.who());
         }
@@ -718,7 +722,7 @@ const LISTING: &str = "{
         echo \"ids: $count from $inside, as $outside\"
     done < /proc/self/uid_map
     sed -n 's/^Cap\\(Eff\\|Prm\\|Bnd\\|Amb\\):[^0-9a-f]*/capabilities \\1: /p; s/^NoNewPrivs:[^0-9]*/no new privileges: /p' /proc/self/status
-    sed -n 's/^Max \\(processes\\|msgqueue size\\) *\\([0-9]*\\) .*/most: \\1 \\2/p' /proc/self/limits
+    sed -n 's/^Max \\(processes\\|locked memory\\|msgqueue size\\) *\\([0-9]*\\) .*/most: \\1 \\2/p' /proc/self/limits
     sed -n 's/^[^/]* [^ ]* \\(\\/dev\\(\\/pts\\|\\/shm\\)*\\) .*,\\(max\\|nr_inodes\\)=\\([^,]*\\).*/most: \\1 \\3 \\4/p' /proc/self/mountinfo
     for setting in kernel/sem kernel/msgmni user/max_inotify_instances user/max_inotify_watches \\
         net/ipv4/tcp_rmem net/ipv4/tcp_wmem net/ipv4/tcp_max_tw_buckets; do

@@ -1,7 +1,7 @@
 //! Kernel keys: the session keyring, and a seccomp filter. A new session keyring is not enough if a user inside a
 //! namespace is the caller outside, because both share the user keyring. The filter refuses keys, user namespaces,
-//! sockets outside network namespaces, open files that `/proc` does not show for each process, limits of another process,
-//! and asynchronous requests, which the kernel counts for the whole machine.
+//! sockets outside network namespaces, open files and memory that `/proc` does not show for each process, limits of another
+//! process, and asynchronous requests, which the kernel counts for the whole machine.
 
 use std::io;
 
@@ -71,6 +71,9 @@ const UNSHARE_FIRST: u32 = 2;
 /// `io_uring_setup` on all architectures; `io_uring_enter` and `io_uring_register` follow it. A ring makes sockets
 /// without a call that a filter sees, and keeps files that no process has open.
 const IO_URING_SETUP: u32 = 425;
+
+/// `memfd_secret` on all architectures. Its memory is that of no process in `/proc`, and stays as long as the file is open.
+const MEMFD_SECRET: u32 = 447;
 
 /// `io_setup` of x32; elsewhere, no call has this number.
 const IO_SETUP_OF_X32: u32 = 543;
@@ -147,18 +150,18 @@ pub(crate) fn refuse_keys_and_user_namespaces() -> io::Result<()> {
 }
 
 /// Positions within a block; jumps are relative to their own position.
-const FLAGS_OF_CLONE: u8 = 17;
-const FLAGS_OF_UNSHARE: u8 = 21;
-const FLAGS_OF_CLOSE_RANGE: u8 = 23;
-const FAMILY_OF_SOCKET: u8 = 25;
-const FAMILY_OF_PAIR: u8 = 30;
-const CALL_OF_SOCKETCALL: u8 = 32;
-const PROCESS_OF_PRLIMIT: u8 = 35;
-const REFUSED: u8 = 37;
-const NO_FAMILY: u8 = 38;
-const ALLOWED: u8 = 39;
-const NO_CALL: u8 = 40;
-const END: u8 = 41;
+const FLAGS_OF_CLONE: u8 = 18;
+const FLAGS_OF_UNSHARE: u8 = 22;
+const FLAGS_OF_CLOSE_RANGE: u8 = 24;
+const FAMILY_OF_SOCKET: u8 = 26;
+const FAMILY_OF_PAIR: u8 = 31;
+const CALL_OF_SOCKETCALL: u8 = 33;
+const PROCESS_OF_PRLIMIT: u8 = 36;
+const REFUSED: u8 = 38;
+const NO_FAMILY: u8 = 39;
+const ALLOWED: u8 = 40;
+const NO_CALL: u8 = 41;
+const END: u8 = 42;
 
 fn program() -> BpfProgram {
     let step = |code, k| sock_filter { code, jt: 0, jf: 0, k };
@@ -185,36 +188,37 @@ fn program() -> BpfProgram {
             jump(JUMP_IF_EQUAL, CLOSE_RANGE, 4, [FLAGS_OF_CLOSE_RANGE, 5]),
             jump(JUMP_IF_AT_LEAST, IO_URING_SETUP, 5, [6, 7]),
             jump(JUMP_IF_GREATER, IO_URING_SETUP + 2, 6, [7, NO_CALL]),
-            jump(JUMP_IF_EQUAL, io_setup, 7, [NO_CALL, 8]),
-            jump(JUMP_IF_EQUAL, IO_SETUP_OF_X32, 8, [NO_CALL, 9]),
-            jump(JUMP_IF_EQUAL, prlimit, 9, [PROCESS_OF_PRLIMIT, 10]),
-            jump(JUMP_IF_EQUAL, clone, 10, [FLAGS_OF_CLONE, 11]),
-            jump(JUMP_IF_EQUAL, unshare, 11, [FLAGS_OF_UNSHARE, 12]),
-            jump(JUMP_IF_EQUAL, socket, 12, [FAMILY_OF_SOCKET, 13]),
-            jump(JUMP_IF_EQUAL, pair, 13, [FAMILY_OF_PAIR, 14]),
-            jump(JUMP_IF_EQUAL, socketcall, 14, [CALL_OF_SOCKETCALL, 15]),
-            jump(JUMP_IF_AT_LEAST, add_key, 15, [16, ALLOWED]),
-            jump(JUMP_IF_GREATER, add_key + 2, 16, [ALLOWED, NO_CALL]),
+            jump(JUMP_IF_EQUAL, MEMFD_SECRET, 7, [NO_CALL, 8]),
+            jump(JUMP_IF_EQUAL, io_setup, 8, [NO_CALL, 9]),
+            jump(JUMP_IF_EQUAL, IO_SETUP_OF_X32, 9, [NO_CALL, 10]),
+            jump(JUMP_IF_EQUAL, prlimit, 10, [PROCESS_OF_PRLIMIT, 11]),
+            jump(JUMP_IF_EQUAL, clone, 11, [FLAGS_OF_CLONE, 12]),
+            jump(JUMP_IF_EQUAL, unshare, 12, [FLAGS_OF_UNSHARE, 13]),
+            jump(JUMP_IF_EQUAL, socket, 13, [FAMILY_OF_SOCKET, 14]),
+            jump(JUMP_IF_EQUAL, pair, 14, [FAMILY_OF_PAIR, 15]),
+            jump(JUMP_IF_EQUAL, socketcall, 15, [CALL_OF_SOCKETCALL, 16]),
+            jump(JUMP_IF_AT_LEAST, add_key, 16, [17, ALLOWED]),
+            jump(JUMP_IF_GREATER, add_key + 2, 17, [ALLOWED, NO_CALL]),
             step(LOAD, of_clone),
-            jump(JUMP_IF_SET, NEW_USERS, 18, [REFUSED, 19]),
-            jump(JUMP_IF_SET, THREAD, 19, [20, ALLOWED]),
-            jump(JUMP_IF_SET, FILES, 20, [ALLOWED, REFUSED]),
+            jump(JUMP_IF_SET, NEW_USERS, 19, [REFUSED, 20]),
+            jump(JUMP_IF_SET, THREAD, 20, [21, ALLOWED]),
+            jump(JUMP_IF_SET, FILES, 21, [ALLOWED, REFUSED]),
             step(LOAD, first),
-            jump(JUMP_IF_SET, NEW_USERS | FILES, 22, [REFUSED, ALLOWED]),
+            jump(JUMP_IF_SET, NEW_USERS | FILES, 23, [REFUSED, ALLOWED]),
             step(LOAD, third),
-            jump(JUMP_IF_SET, UNSHARE_FIRST, 24, [NO_CALL, ALLOWED]),
+            jump(JUMP_IF_SET, UNSHARE_FIRST, 25, [NO_CALL, ALLOWED]),
             step(LOAD, first),
-            jump(JUMP_IF_EQUAL, inet, 26, [ALLOWED, 27]),
-            jump(JUMP_IF_EQUAL, inet6, 27, [ALLOWED, 28]),
-            jump(JUMP_IF_EQUAL, netlink, 28, [ALLOWED, 29]),
-            jump(JUMP_IF_EQUAL, UNIX, 29, [ALLOWED, NO_FAMILY]),
+            jump(JUMP_IF_EQUAL, inet, 27, [ALLOWED, 28]),
+            jump(JUMP_IF_EQUAL, inet6, 28, [ALLOWED, 29]),
+            jump(JUMP_IF_EQUAL, netlink, 29, [ALLOWED, 30]),
+            jump(JUMP_IF_EQUAL, UNIX, 30, [ALLOWED, NO_FAMILY]),
             step(LOAD, first),
-            jump(JUMP_IF_EQUAL, UNIX, 31, [ALLOWED, NO_FAMILY]),
+            jump(JUMP_IF_EQUAL, UNIX, 32, [ALLOWED, NO_FAMILY]),
             step(LOAD, first),
-            jump(JUMP_IF_EQUAL, SOCKET_OF_SOCKETCALL, 33, [NO_FAMILY, 34]),
-            jump(JUMP_IF_EQUAL, PAIR_OF_SOCKETCALL, 34, [NO_FAMILY, ALLOWED]),
+            jump(JUMP_IF_EQUAL, SOCKET_OF_SOCKETCALL, 34, [NO_FAMILY, 35]),
+            jump(JUMP_IF_EQUAL, PAIR_OF_SOCKETCALL, 35, [NO_FAMILY, ALLOWED]),
             step(LOAD, first),
-            jump(JUMP_IF_EQUAL, CALLER, 36, [ALLOWED, REFUSED]),
+            jump(JUMP_IF_EQUAL, CALLER, 37, [ALLOWED, REFUSED]),
             step(RETURN, REFUSE),
             step(RETURN, UNSUPPORTED),
             step(RETURN, ALLOW),
@@ -261,9 +265,10 @@ mod tests {
 
     #[test]
     fn calls_about_keys_and_what_a_filter_cannot_see_are_unknown_on_each_architecture() {
-        let with_flags = [CLONE3, CLOSE_RANGE, IO_SETUP_OF_X32];
+        let with_flags = [CLONE3, CLOSE_RANGE, MEMFD_SECRET, IO_SETUP_OF_X32];
         for Calls { architecture, add_key, io_setup, .. } in CALLS {
-            for (argument, others) in [(0, &[CLONE3, IO_SETUP_OF_X32][..]), (u32::MAX, &with_flags[..])] {
+            let without = [CLONE3, MEMFD_SECRET, IO_SETUP_OF_X32];
+            for (argument, others) in [(0, &without[..]), (u32::MAX, &with_flags[..])] {
                 let unknown = calls_with(architecture, [argument; 6], UNKNOWN);
                 let first = [io_setup, add_key, add_key + 1, add_key + 2];
                 assert_eq!(unknown[..4], first, "{architecture:#x}");
