@@ -57,7 +57,7 @@ fn no_script_of_a_package_and_no_build_has_a_right_of_the_machine_s_root() {
 
 /// Asks for sockets of several families, for a pair, for a ring that could make sockets or keep files (`io_uring_setup`,
 /// `io_uring_enter`, `io_uring_register`), for open files of a thread's own (`close_range`), and for memory that counts for
-/// nobody (`memfd_secret`).
+/// nobody (`landlock_create_ruleset` and the next calls, `memfd_secret`).
 const SOCKETS: &str = r#"perl -e '
     for my $f (1, 2, 16, 17, 38, 40) {
         print "family $f: ", socket(my $s, $f, $f == 16 || $f == 17 ? 2 : $f == 38 ? 5 : 1, 0) ? "there" : $!+0, "\n";
@@ -69,8 +69,10 @@ const SOCKETS: &str = r#"perl -e '
     }
     my $r = syscall(436, 100, 200, 2);
     print "files: ", $r < 0 ? $!+0 : "there", "\n";
-    $r = syscall(447, 0);
-    print "memory: ", $r < 0 ? $!+0 : "there", "\n";
+    for my $c (444 .. 447) {
+        my $r = syscall($c, 0, 0, 1);
+        print "memory $c: ", $r < 0 ? $!+0 : "there", "\n";
+    }
 '
 "#;
 
@@ -99,7 +101,10 @@ fn no_build_has_a_socket_that_no_namespace_holds() {
             "ring 426: 38",
             "ring 427: 38",
             "files: 38",
-            "memory: 38",
+            "memory 444: 38",
+            "memory 445: 38",
+            "memory 446: 38",
+            "memory 447: 38",
         ] {
             assert_eq!(log.lines().filter(|seen| *seen == line).count(), 2, "{}: {line}: {log}", build.who());
         }

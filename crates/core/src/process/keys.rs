@@ -72,7 +72,9 @@ const UNSHARE_FIRST: u32 = 2;
 /// without a call that a filter sees, and keeps files that no process has open.
 const IO_URING_SETUP: u32 = 425;
 
-/// `memfd_secret` on all architectures. Its memory is that of no process in `/proc`, and stays as long as the file is open.
+/// `landlock_create_ruleset` on all architectures; `landlock_add_rule`, `landlock_restrict_self` and `memfd_secret` follow
+/// it. Rules and secret memory are memory of no process in `/proc`, and stay as long as their file is open.
+const LANDLOCK: u32 = 444;
 const MEMFD_SECRET: u32 = 447;
 
 /// `io_setup` of x32; elsewhere, no call has this number.
@@ -150,18 +152,18 @@ pub(crate) fn refuse_keys_and_user_namespaces() -> io::Result<()> {
 }
 
 /// Positions within a block; jumps are relative to their own position.
-const FLAGS_OF_CLONE: u8 = 18;
-const FLAGS_OF_UNSHARE: u8 = 22;
-const FLAGS_OF_CLOSE_RANGE: u8 = 24;
-const FAMILY_OF_SOCKET: u8 = 26;
-const FAMILY_OF_PAIR: u8 = 31;
-const CALL_OF_SOCKETCALL: u8 = 33;
-const PROCESS_OF_PRLIMIT: u8 = 36;
-const REFUSED: u8 = 38;
-const NO_FAMILY: u8 = 39;
-const ALLOWED: u8 = 40;
-const NO_CALL: u8 = 41;
-const END: u8 = 42;
+const FLAGS_OF_CLONE: u8 = 19;
+const FLAGS_OF_UNSHARE: u8 = 23;
+const FLAGS_OF_CLOSE_RANGE: u8 = 25;
+const FAMILY_OF_SOCKET: u8 = 27;
+const FAMILY_OF_PAIR: u8 = 32;
+const CALL_OF_SOCKETCALL: u8 = 34;
+const PROCESS_OF_PRLIMIT: u8 = 37;
+const REFUSED: u8 = 39;
+const NO_FAMILY: u8 = 40;
+const ALLOWED: u8 = 41;
+const NO_CALL: u8 = 42;
+const END: u8 = 43;
 
 fn program() -> BpfProgram {
     let step = |code, k| sock_filter { code, jt: 0, jf: 0, k };
@@ -188,37 +190,38 @@ fn program() -> BpfProgram {
             jump(JUMP_IF_EQUAL, CLOSE_RANGE, 4, [FLAGS_OF_CLOSE_RANGE, 5]),
             jump(JUMP_IF_AT_LEAST, IO_URING_SETUP, 5, [6, 7]),
             jump(JUMP_IF_GREATER, IO_URING_SETUP + 2, 6, [7, NO_CALL]),
-            jump(JUMP_IF_EQUAL, MEMFD_SECRET, 7, [NO_CALL, 8]),
-            jump(JUMP_IF_EQUAL, io_setup, 8, [NO_CALL, 9]),
-            jump(JUMP_IF_EQUAL, IO_SETUP_OF_X32, 9, [NO_CALL, 10]),
-            jump(JUMP_IF_EQUAL, prlimit, 10, [PROCESS_OF_PRLIMIT, 11]),
-            jump(JUMP_IF_EQUAL, clone, 11, [FLAGS_OF_CLONE, 12]),
-            jump(JUMP_IF_EQUAL, unshare, 12, [FLAGS_OF_UNSHARE, 13]),
-            jump(JUMP_IF_EQUAL, socket, 13, [FAMILY_OF_SOCKET, 14]),
-            jump(JUMP_IF_EQUAL, pair, 14, [FAMILY_OF_PAIR, 15]),
-            jump(JUMP_IF_EQUAL, socketcall, 15, [CALL_OF_SOCKETCALL, 16]),
-            jump(JUMP_IF_AT_LEAST, add_key, 16, [17, ALLOWED]),
-            jump(JUMP_IF_GREATER, add_key + 2, 17, [ALLOWED, NO_CALL]),
+            jump(JUMP_IF_AT_LEAST, LANDLOCK, 7, [8, 9]),
+            jump(JUMP_IF_GREATER, MEMFD_SECRET, 8, [9, NO_CALL]),
+            jump(JUMP_IF_EQUAL, io_setup, 9, [NO_CALL, 10]),
+            jump(JUMP_IF_EQUAL, IO_SETUP_OF_X32, 10, [NO_CALL, 11]),
+            jump(JUMP_IF_EQUAL, prlimit, 11, [PROCESS_OF_PRLIMIT, 12]),
+            jump(JUMP_IF_EQUAL, clone, 12, [FLAGS_OF_CLONE, 13]),
+            jump(JUMP_IF_EQUAL, unshare, 13, [FLAGS_OF_UNSHARE, 14]),
+            jump(JUMP_IF_EQUAL, socket, 14, [FAMILY_OF_SOCKET, 15]),
+            jump(JUMP_IF_EQUAL, pair, 15, [FAMILY_OF_PAIR, 16]),
+            jump(JUMP_IF_EQUAL, socketcall, 16, [CALL_OF_SOCKETCALL, 17]),
+            jump(JUMP_IF_AT_LEAST, add_key, 17, [18, ALLOWED]),
+            jump(JUMP_IF_GREATER, add_key + 2, 18, [ALLOWED, NO_CALL]),
             step(LOAD, of_clone),
-            jump(JUMP_IF_SET, NEW_USERS, 19, [REFUSED, 20]),
-            jump(JUMP_IF_SET, THREAD, 20, [21, ALLOWED]),
-            jump(JUMP_IF_SET, FILES, 21, [ALLOWED, REFUSED]),
+            jump(JUMP_IF_SET, NEW_USERS, 20, [REFUSED, 21]),
+            jump(JUMP_IF_SET, THREAD, 21, [22, ALLOWED]),
+            jump(JUMP_IF_SET, FILES, 22, [ALLOWED, REFUSED]),
             step(LOAD, first),
-            jump(JUMP_IF_SET, NEW_USERS | FILES, 23, [REFUSED, ALLOWED]),
+            jump(JUMP_IF_SET, NEW_USERS | FILES, 24, [REFUSED, ALLOWED]),
             step(LOAD, third),
-            jump(JUMP_IF_SET, UNSHARE_FIRST, 25, [NO_CALL, ALLOWED]),
+            jump(JUMP_IF_SET, UNSHARE_FIRST, 26, [NO_CALL, ALLOWED]),
             step(LOAD, first),
-            jump(JUMP_IF_EQUAL, inet, 27, [ALLOWED, 28]),
-            jump(JUMP_IF_EQUAL, inet6, 28, [ALLOWED, 29]),
-            jump(JUMP_IF_EQUAL, netlink, 29, [ALLOWED, 30]),
-            jump(JUMP_IF_EQUAL, UNIX, 30, [ALLOWED, NO_FAMILY]),
+            jump(JUMP_IF_EQUAL, inet, 28, [ALLOWED, 29]),
+            jump(JUMP_IF_EQUAL, inet6, 29, [ALLOWED, 30]),
+            jump(JUMP_IF_EQUAL, netlink, 30, [ALLOWED, 31]),
+            jump(JUMP_IF_EQUAL, UNIX, 31, [ALLOWED, NO_FAMILY]),
             step(LOAD, first),
-            jump(JUMP_IF_EQUAL, UNIX, 32, [ALLOWED, NO_FAMILY]),
+            jump(JUMP_IF_EQUAL, UNIX, 33, [ALLOWED, NO_FAMILY]),
             step(LOAD, first),
-            jump(JUMP_IF_EQUAL, SOCKET_OF_SOCKETCALL, 34, [NO_FAMILY, 35]),
-            jump(JUMP_IF_EQUAL, PAIR_OF_SOCKETCALL, 35, [NO_FAMILY, ALLOWED]),
+            jump(JUMP_IF_EQUAL, SOCKET_OF_SOCKETCALL, 35, [NO_FAMILY, 36]),
+            jump(JUMP_IF_EQUAL, PAIR_OF_SOCKETCALL, 36, [NO_FAMILY, ALLOWED]),
             step(LOAD, first),
-            jump(JUMP_IF_EQUAL, CALLER, 37, [ALLOWED, REFUSED]),
+            jump(JUMP_IF_EQUAL, CALLER, 38, [ALLOWED, REFUSED]),
             step(RETURN, REFUSE),
             step(RETURN, UNSUPPORTED),
             step(RETURN, ALLOW),
@@ -265,9 +268,9 @@ mod tests {
 
     #[test]
     fn calls_about_keys_and_what_a_filter_cannot_see_are_unknown_on_each_architecture() {
-        let with_flags = [CLONE3, CLOSE_RANGE, MEMFD_SECRET, IO_SETUP_OF_X32];
+        let with_flags = [CLONE3, CLOSE_RANGE, LANDLOCK, 445, 446, MEMFD_SECRET, IO_SETUP_OF_X32];
         for Calls { architecture, add_key, io_setup, .. } in CALLS {
-            let without = [CLONE3, MEMFD_SECRET, IO_SETUP_OF_X32];
+            let without = [CLONE3, LANDLOCK, 445, 446, MEMFD_SECRET, IO_SETUP_OF_X32];
             for (argument, others) in [(0, &without[..]), (u32::MAX, &with_flags[..])] {
                 let unknown = calls_with(architecture, [argument; 6], UNKNOWN);
                 let first = [io_setup, add_key, add_key + 1, add_key + 2];
