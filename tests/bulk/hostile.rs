@@ -111,9 +111,11 @@ fn no_build_has_a_socket_that_no_namespace_holds() {
     }
 }
 
-/// Sets limits of the first process, of itself by number, and of itself, and asks for asynchronous requests.
+/// Sets limits of the first process, of itself by number, and of itself, and asks for asynchronous requests and for a
+/// filter with a listener.
 fn limits_of_processes() -> String {
-    let [prlimit, io_setup] = if cfg!(target_arch = "x86_64") { ["302", "206"] } else { ["261", "0"] };
+    let [prlimit, io_setup, seccomp] =
+        if cfg!(target_arch = "x86_64") { ["302", "206", "317"] } else { ["261", "0", "277"] };
     let script = r#"perl -e '
     my ($most, $none) = (pack("QQ", 60, 60), pack("Q", 0));
     for my $p (1, $$ + 0, 0) {
@@ -122,10 +124,12 @@ fn limits_of_processes() -> String {
     }
     my $r = syscall(IO_SETUP, 1, $none);
     print "requests: ", $r < 0 ? $!+0 : "there", "\n";
+    $r = syscall(SECCOMP, 1, 8, 0);
+    print "listener: ", $r < 0 ? $!+0 : "there", "\n";
 '
 ulimit -c 0 && echo ulimit: set
 "#;
-    script.replace("PRLIMIT", prlimit).replace("IO_SETUP", io_setup)
+    script.replace("PRLIMIT", prlimit).replace("IO_SETUP", io_setup).replace("SECCOMP", seccomp)
 }
 
 #[test]
@@ -144,7 +148,9 @@ fn no_build_and_no_script_limits_the_process_that_holds_its_sandbox_together() {
         build.run("").ends(0);
         let log = build.log("limits-1.0");
         // EPERM and ENOSYS.
-        for line in ["limit of 1: 1", "limit of own: 1", "limit of 0: set", "requests: 38", "ulimit: set"] {
+        let unknown = ["requests: 38", "listener: 38"];
+        let lines = ["limit of 1: 1", "limit of own: 1", "limit of 0: set", "ulimit: set"];
+        for line in lines.into_iter().chain(unknown) {
             let count = log.lines().filter(|seen| *seen == line).count();
             assert_eq!(count, 2, "{}, {build_as}: {line}: {log}", build.who());
         }
