@@ -56,7 +56,8 @@ fn no_script_of_a_package_and_no_build_has_a_right_of_the_machine_s_root() {
 }
 
 /// Asks for sockets of several families, for a pair, for a ring that could make sockets or keep files (`io_uring_setup`,
-/// `io_uring_enter`, `io_uring_register`), and for open files of a thread's own (`close_range`).
+/// `io_uring_enter`, `io_uring_register`), for open files of a thread's own (`close_range`), and for memory that counts for
+/// nobody (`landlock_create_ruleset` and the next calls, `memfd_secret`).
 const SOCKETS: &str = r#"perl -e '
     for my $f (1, 2, 16, 17, 38, 40) {
         print "family $f: ", socket(my $s, $f, $f == 16 || $f == 17 ? 2 : $f == 38 ? 5 : 1, 0) ? "there" : $!+0, "\n";
@@ -68,6 +69,10 @@ const SOCKETS: &str = r#"perl -e '
     }
     my $r = syscall(436, 100, 200, 2);
     print "files: ", $r < 0 ? $!+0 : "there", "\n";
+    for my $c (444 .. 447) {
+        my $r = syscall($c, 0, 0, 1);
+        print "memory $c: ", $r < 0 ? $!+0 : "there", "\n";
+    }
 '
 "#;
 
@@ -96,15 +101,21 @@ fn no_build_has_a_socket_that_no_namespace_holds() {
             "ring 426: 38",
             "ring 427: 38",
             "files: 38",
+            "memory 444: 38",
+            "memory 445: 38",
+            "memory 446: 38",
+            "memory 447: 38",
         ] {
             assert_eq!(log.lines().filter(|seen| *seen == line).count(), 2, "{}: {line}: {log}", build.who());
         }
     }
 }
 
-/// Sets limits of the first process, of itself by number, and of itself, and asks for asynchronous requests.
+/// Sets limits of the first process, of itself by number, and of itself, and asks for asynchronous requests and for a
+/// filter with a listener.
 fn limits_of_processes() -> String {
-    let [prlimit, io_setup] = if cfg!(target_arch = "x86_64") { ["302", "206"] } else { ["261", "0"] };
+    let [prlimit, io_setup, seccomp] =
+        if cfg!(target_arch = "x86_64") { ["302", "206", "317"] } else { ["261", "0", "277"] };
     let script = r#"perl -e '
     my ($most, $none) = (pack("QQ", 60, 60), pack("Q", 0));
     for my $p (1, $$ + 0, 0) {
@@ -113,10 +124,12 @@ fn limits_of_processes() -> String {
     }
     my $r = syscall(IO_SETUP, 1, $none);
     print "requests: ", $r < 0 ? $!+0 : "there", "\n";
+    $r = syscall(SECCOMP, 1, 8, 0);
+    print "listener: ", $r < 0 ? $!+0 : "there", "\n";
 '
 ulimit -c 0 && echo ulimit: set
 "#;
-    script.replace("PRLIMIT", prlimit).replace("IO_SETUP", io_setup)
+    script.replace("PRLIMIT", prlimit).replace("IO_SETUP", io_setup).replace("SECCOMP", seccomp)
 }
 
 #[test]
@@ -135,7 +148,9 @@ fn no_build_and_no_script_limits_the_process_that_holds_its_sandbox_together() {
         build.run("").ends(0);
         let log = build.log("limits-1.0");
         // EPERM and ENOSYS.
-        for line in ["limit of 1: 1", "limit of own: 1", "limit of 0: set", "requests: 38", "ulimit: set"] {
+        let unknown = ["requests: 38", "listener: 38"];
+        let lines = ["limit of 1: 1", "limit of own: 1", "limit of 0: set", "ulimit: set"];
+        for line in lines.into_iter().chain(unknown) {
             let count = log.lines().filter(|seen| *seen == line).count();
             assert_eq!(count, 2, "{}, {build_as}: {line}: {log}", build.who());
         }
@@ -718,7 +733,7 @@ const LISTING: &str = "{
         echo \"ids: $count from $inside, as $outside\"
     done < /proc/self/uid_map
     sed -n 's/^Cap\\(Eff\\|Prm\\|Bnd\\|Amb\\):[^0-9a-f]*/capabilities \\1: /p; s/^NoNewPrivs:[^0-9]*/no new privileges: /p' /proc/self/status
-    sed -n 's/^Max \\(processes\\|msgqueue size\\) *\\([0-9]*\\) .*/most: \\1 \\2/p' /proc/self/limits
+    sed -n 's/^Max \\(processes\\|locked memory\\|msgqueue size\\) *\\([0-9]*\\) .*/most: \\1 \\2/p' /proc/self/limits
     sed -n 's/^[^/]* [^ ]* \\(\\/dev\\(\\/pts\\|\\/shm\\)*\\) .*,\\(max\\|nr_inodes\\)=\\([^,]*\\).*/most: \\1 \\3 \\4/p' /proc/self/mountinfo
     for setting in kernel/sem kernel/msgmni user/max_inotify_instances user/max_inotify_watches \\
         net/ipv4/tcp_rmem net/ipv4/tcp_wmem net/ipv4/tcp_max_tw_buckets; do

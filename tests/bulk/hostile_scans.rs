@@ -201,6 +201,20 @@ fn neither_a_huge_file_nor_a_pipe_in_a_recipe_holds_a_run_up() {
 }
 
 #[test]
+fn a_recipe_that_names_more_files_than_any_scan_reads_fails_alone() {
+    let test = "a_recipe_that_names_more_files…";
+    let Some(build) = BulkBuild::of_recipes(test, !is_root(), "slot=local 1\ncheck=none\n") else {
+        return;
+    };
+    let files: Vec<String> = (0..100_000).map(|number| format!("x{number}")).collect();
+    build.recipe("many", &format!("SCAN_DEPENDS={}\n", files.join(" ")), "mkdir $DESTDIR/opt\n");
+    build.recipe("good", "", "mkdir $DESTDIR/opt\n");
+    let run = build.run("").ends(5);
+    assert_eq!(run.in_state("done"), ["good"]);
+    assert!(run.detail("many-0").ends_with("many names more than 100000 files"), "{}", run.detail("many-0"));
+}
+
+#[test]
 fn a_directory_that_can_be_no_location_fails_alone() {
     for is_ordinary in everybody() {
         let test = "a_directory_that_can_be_no_location…";

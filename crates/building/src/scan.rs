@@ -29,7 +29,7 @@ use crate::space::must_have_room;
 use crate::task::TaskError;
 use crate::task::place::{TaskPlace, forget_mount};
 use crate::task::sandbox_run::run_to_end;
-use crate::tree_files::{MOST_BYTES, RecipeError, RecipeFile, TreeFiles, path_in_tree};
+use crate::tree_files::{MOST_BYTES, MOST_READ, RecipeError, RecipeFile, TreeFiles, path_in_tree};
 use crate::work::{BulkWork, PROGRAM, SCAN, made};
 
 pub(crate) fn call_platform(
@@ -194,7 +194,7 @@ impl<'a> TreeScan<'a> {
         let reader = request.base.0.ids.reader(request.user.id());
         let files = TreeFiles::open(&request.work.conf, request.driver, reader);
         let (unchanged, texts) = (BTreeMap::new(), BTreeMap::new());
-        let room = PrintRoom { used: AtomicU64::new(0), limit: LARGEST_OF_TREE };
+        let room = PrintRoom { used: AtomicU64::new(0), limit: LARGEST_OF_TREE, own: OWN_ROOM };
         Self { request, files, cache, unchanged, texts, room, counts: (0, 0), notes: Vec::new() }
     }
     /// Returns all locations, or the requested ones.
@@ -281,7 +281,7 @@ impl<'a> TreeScan<'a> {
             match self.known(location.as_str()) {
                 Some(text) => {
                     self.counts.1 += 1;
-                    self.room.use_of(text.len());
+                    self.room.use_of(text.as_bytes());
                     self.texts.insert(location.as_str().to_owned(), Ok(text));
                 }
                 None => open.push(location),
@@ -354,6 +354,9 @@ impl<'a> TreeScan<'a> {
             }
         }
         paths.insert(format!("{DRIVER_INSIDE}/scan"));
+        if paths.len() > MOST_READ {
+            return Err(shown(RecipeError::TooManyRead(location.to_owned())));
+        }
         let sizes = paths.iter().filter_map(|path| self.files.status(Path::new(path)));
         if sizes.fold(0, |bytes: u64, status| bytes.saturating_add(status.size)) > MOST_BYTES {
             return Err(shown(RecipeError::TooLarge(location.to_owned(), MOST_BYTES)));
@@ -419,32 +422,51 @@ impl<'a> TreeScan<'a> {
 
 const MOST_PRINTED: u64 = (16 << 20) + 1;
 
-/// The most bytes that all locations print together, which are held; a tree of 29,000 packages prints a fifth of it.
-const LARGEST_OF_TREE: u64 = 1 << 30;
+/// Of the output of all locations, in bytes of memory, beyond the own room of each.
+const LARGEST_OF_TREE: u64 = 512 << 20;
+
+/// What a location has whatever others print: several times the usual output, which is 7 KiB with 170 words a package.
+const OWN_ROOM: u64 = 256 << 10;
+
+/// A word may be the name of a file or a dependency that nobody else has: it takes many times its length.
+const PER_WORD: u64 = 128;
 
 /// The room for what all locations print.
 struct PrintRoom {
     used: AtomicU64,
     limit: u64,
+    own: u64,
 }
 
 impl PrintRoom {
-    fn use_of(&self, bytes: usize) -> u64 {
-        self.used.fetch_add(bytes as u64, Ordering::Relaxed).saturating_add(bytes as u64)
+    fn use_of(&self, printed: &[u8]) -> u64 {
+        let bytes = memory_of(printed).saturating_sub(self.own);
+        self.used.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes)
     }
 
     /// Drops what does not fit: then its location fails.
     fn within(&self, printed: Printed) -> Printed {
-        let bytes = printed.as_ref().map_or(0, Vec::len);
-        if self.use_of(bytes) <= self.limit || bytes == 0 {
+        let Ok(bytes) = &printed else { return printed };
+        let own = memory_of(bytes).saturating_sub(self.own);
+        if own == 0 || self.use_of(bytes) <= self.limit {
             return printed;
         }
-        self.used.fetch_sub(bytes as u64, Ordering::Relaxed);
+        self.used.fetch_sub(own, Ordering::Relaxed);
         Err(format!(
-            "scan: it prints {bytes} bytes, and all locations together print more than {}",
-            self.limit
+            "scan: it prints {} bytes, for which the output of all locations leaves no room",
+            bytes.len()
         ))
     }
+}
+
+fn memory_of(printed: &[u8]) -> u64 {
+    let of_byte = |byte: &u8| match byte {
+        byte if byte.is_ascii_whitespace() => PER_WORD,
+        b' '..=b'~' => 1,
+        // In JSON, or what replaces it in a text.
+        _ => 6,
+    };
+    printed.iter().map(of_byte).fold(0, u64::saturating_add)
 }
 
 /// Time for making a sandbox on a busy machine, not charged to the call.
@@ -703,14 +725,26 @@ mod tests {
 
     #[test]
     fn what_no_longer_fits_into_the_room_for_all_locations_is_dropped_and_less_still_fits() {
-        let room = PrintRoom { used: AtomicU64::new(0), limit: 10 };
-        room.use_of(4);
+        let room = PrintRoom { used: AtomicU64::new(0), limit: 10, own: 0 };
+        room.use_of(b"1234");
         assert_eq!(room.within(Ok(b"12345".to_vec())), Ok(b"12345".to_vec()));
         let dropped = room.within(Ok(b"12".to_vec())).unwrap_err();
-        assert_eq!(dropped, "scan: it prints 2 bytes, and all locations together print more than 10");
+        let told = "scan: it prints 2 bytes, for which the output of all locations leaves no room";
+        assert_eq!(dropped, told);
         assert_eq!(room.within(Ok(b"1".to_vec())), Ok(b"1".to_vec()));
         assert_eq!(room.within(Err("exit 1".to_owned())), Err("exit 1".to_owned()));
         assert_eq!(room.within(Ok(Vec::new())), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn words_and_bytes_that_are_spelled_out_take_more_and_each_location_has_room_of_its_own() {
+        assert_eq!(memory_of(b"a b\n\x01\xff"), 2 + 2 * PER_WORD + 12);
+        let room = PrintRoom { used: AtomicU64::new(0), limit: 2 * PER_WORD + 2, own: PER_WORD + 2 };
+        assert!(room.within(Ok(b"a b c d".to_vec())).is_ok());
+        assert!(room.within(Ok(b"a b c d".to_vec())).is_err());
+        for _ in 0..100 {
+            assert!(room.within(Ok(b"a b".to_vec())).is_ok(), "whatever others print");
+        }
     }
 
     #[test]

@@ -25,6 +25,9 @@ use crate::driver::{DRIVER_INSIDE, Driver};
 
 const MOST_FILES: usize = 10_000;
 
+/// Of a scan, with those of the recipe: each is looked for.
+pub(crate) const MOST_READ: usize = 100_000;
+
 const LARGEST_FILE: u64 = 1 << 30;
 pub(crate) const MOST_BYTES: u64 = 4 << 30;
 
@@ -51,6 +54,8 @@ pub(crate) enum RecipeFileKind {
 pub(crate) enum RecipeError {
     #[error("{0} has more than {MOST_FILES} files")]
     TooMany(String),
+    #[error("{0} names more than {MOST_READ} files")]
+    TooManyRead(String),
     #[error("{0} has more than {gib} GiB", gib = .1 >> 30)]
     TooLarge(String, u64),
     #[error("{0}: {1}")]

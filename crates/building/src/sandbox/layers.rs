@@ -307,11 +307,15 @@ fn process_limits(limits: &SandboxLimits) -> Vec<ProcessLimit> {
         of(limits.disk, ProcessLimit::FileSize),
         // The kernel starts the program of a `core_pattern` with a pipe whatever the limit, except for 1; a file is larger.
         Some(ProcessLimit::CoreDump(1)),
+        Some(ProcessLimit::LockedMemory(LOCKED_MEMORY)),
         of(limits.processes.map(|most| most.saturating_add(SPARE_PROCESSES)), ProcessLimit::Processes),
         Some(ProcessLimit::OpenFiles(share_of_files(most_files(), limits.processes))),
     ];
     of_kernel.into_iter().flatten().collect()
 }
+
+/// The default of Linux before 5.16. Buffers for events of `perf_event_open` are locked memory that counts for no process.
+const LOCKED_MEMORY: u64 = 64 << 10;
 
 /// A build that goes quickly over its limit must not end by itself, for lack of processes, before anybody looks.
 const SPARE_PROCESSES: u64 = 1024;

@@ -155,6 +155,8 @@ pub enum ProcessLimit {
     FileSize(u64),
     /// Bytes.
     CoreDump(u64),
+    /// Bytes.
+    LockedMemory(u64),
     /// The soft limit changes only if it is higher.
     OpenFiles(u64),
     /// Processes and threads of one user inside. Not set if the kernel also counts those of other enclosures.

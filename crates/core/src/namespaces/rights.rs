@@ -277,6 +277,7 @@ pub(super) fn restrict(command: &EnclosedCommand) -> Result<(), EnclosureError> 
             ProcessLimit::ProcessorTime(seconds) => (Resource::Cpu, seconds),
             ProcessLimit::FileSize(bytes) => (Resource::Fsize, bytes),
             ProcessLimit::CoreDump(bytes) => (Resource::Core, bytes),
+            ProcessLimit::LockedMemory(bytes) => (Resource::Memlock, bytes),
             ProcessLimit::OpenFiles(number) => (Resource::Nofile, number),
             ProcessLimit::Processes(_) if !counts_processes_by_namespace() => continue,
             ProcessLimit::Processes(number) => (Resource::Nproc, number),

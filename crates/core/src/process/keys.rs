@@ -1,7 +1,7 @@
 //! Kernel keys: the session keyring, and a seccomp filter. A new session keyring is not enough if a user inside a
 //! namespace is the caller outside, because both share the user keyring. The filter refuses keys, user namespaces,
-//! sockets outside network namespaces, open files that `/proc` does not show for each process, limits of another process,
-//! and asynchronous requests, which the kernel counts for the whole machine.
+//! sockets outside network namespaces, open files and memory that `/proc` does not show for each process, limits of another
+//! process, and asynchronous requests, which the kernel counts for the whole machine.
 
 use std::io;
 
@@ -72,6 +72,11 @@ const UNSHARE_FIRST: u32 = 2;
 /// without a call that a filter sees, and keeps files that no process has open.
 const IO_URING_SETUP: u32 = 425;
 
+/// `landlock_create_ruleset` on all architectures; `landlock_add_rule`, `landlock_restrict_self` and `memfd_secret` follow
+/// it. Rules and secret memory are memory of no process in `/proc`, and stay as long as their file is open.
+const LANDLOCK: u32 = 444;
+const MEMFD_SECRET: u32 = 447;
+
 /// `io_setup` of x32; elsewhere, no call has this number.
 const IO_SETUP_OF_X32: u32 = 543;
 
@@ -82,6 +87,9 @@ const FAMILIES: [u32; 3] = [2, 10, 16];
 /// `socket` and `socketpair` of `socketcall`, whose family lies in memory.
 const SOCKET_OF_SOCKETCALL: u32 = 1;
 const PAIR_OF_SOCKETCALL: u32 = 8;
+
+/// `SECCOMP_FILTER_FLAG_NEW_LISTENER`.
+const NEW_LISTENER: u32 = 8;
 
 /// Stands for the caller itself in `prlimit64`.
 const CALLER: u32 = 0;
@@ -105,22 +113,24 @@ struct Calls {
     /// `prlimit64`. A limit on processor time or memory kills even the first process of a namespace, which is protected
     /// from signals. Scheduling calls for another process only slow it down; threads name themselves there.
     prlimit: u32,
+    /// A listener keeps a filter, which is memory of no process, as long as its file is open.
+    seccomp: u32,
 }
 
 const CALLS: [Calls; 8] = [
     // x86-64, i386
-    calls(0xc000_003e, 248, [56, 272], [41, 53], NONE, [206, 302]),
-    calls(0x4000_0003, 286, [120, 310], [359, 360], SOCKETCALL_OF_I386, [245, 340]),
+    calls(0xc000_003e, 248, [56, 272], [41, 53], NONE, [206, 302, 317]),
+    calls(0x4000_0003, 286, [120, 310], [359, 360], SOCKETCALL_OF_I386, [245, 340, 354]),
     // aarch64, arm
-    calls(0xc000_00b7, 217, [220, 97], [198, 199], NONE, [0, 261]),
-    calls(0x4000_0028, 309, [120, 337], [281, 288], NONE, [243, 369]),
+    calls(0xc000_00b7, 217, [220, 97], [198, 199], NONE, [0, 261, 277]),
+    calls(0x4000_0028, 309, [120, 337], [281, 288], NONE, [243, 369, 383]),
     // riscv64, loongarch64
-    calls(0xc000_00f3, 217, [220, 97], [198, 199], NONE, [0, 261]),
-    calls(0xc000_0102, 217, [220, 97], [198, 199], NONE, [0, 261]),
+    calls(0xc000_00f3, 217, [220, 97], [198, 199], NONE, [0, 261, 277]),
+    calls(0xc000_0102, 217, [220, 97], [198, 199], NONE, [0, 261, 277]),
     // ppc64le, s390x
-    calls(0xc000_0015, 269, [120, 282], [326, 333], 102, [227, 325]),
+    calls(0xc000_0015, 269, [120, 282], [326, 333], 102, [227, 325, 358]),
     // Its C library makes all sockets by socketcall.
-    calls(S390X, 278, [120, 303], [359, 360], NONE, [243, 334]),
+    calls(S390X, 278, [120, 303], [359, 360], NONE, [243, 334, 348]),
 ];
 
 /// C libraries of i386 machines make all sockets by socketcall. Elsewhere, old 32-bit programs get no sockets.
@@ -132,33 +142,35 @@ const fn calls(
     [clone, unshare]: [u32; 2],
     sockets: [u32; 2],
     socketcall: u32,
-    [io_setup, prlimit]: [u32; 2],
+    [io_setup, prlimit, seccomp]: [u32; 3],
 ) -> Calls {
-    Calls { architecture, add_key, clone, unshare, sockets, socketcall, io_setup, prlimit }
+    Calls { architecture, add_key, clone, unshare, sockets, socketcall, io_setup, prlimit, seccomp }
 }
 
 /// Its `clone` takes flags second, and the lower half of an argument comes last (big endian).
 const S390X: u32 = 0x8000_0016;
 
-/// Refuses keys, user namespaces, rings, asynchronous requests, open files of single threads, other socket families and
-/// limits of another process for this process and its children, for good. Set-id bits lose their effect.
+/// Refuses keys, user namespaces, rings, asynchronous requests, open files of single threads, other socket families, limits
+/// of another process, and memory that counts for no process. This holds for this process and its children, for good.
+/// Set-id bits lose their effect.
 pub(crate) fn refuse_keys_and_user_namespaces() -> io::Result<()> {
     apply_filter(&program()).map_err(|error| io::Error::other(error.to_string()))
 }
 
 /// Positions within a block; jumps are relative to their own position.
-const FLAGS_OF_CLONE: u8 = 17;
-const FLAGS_OF_UNSHARE: u8 = 21;
-const FLAGS_OF_CLOSE_RANGE: u8 = 23;
-const FAMILY_OF_SOCKET: u8 = 25;
-const FAMILY_OF_PAIR: u8 = 30;
-const CALL_OF_SOCKETCALL: u8 = 32;
-const PROCESS_OF_PRLIMIT: u8 = 35;
-const REFUSED: u8 = 37;
-const NO_FAMILY: u8 = 38;
-const ALLOWED: u8 = 39;
-const NO_CALL: u8 = 40;
-const END: u8 = 41;
+const FLAGS_OF_CLONE: u8 = 20;
+const FLAGS_OF_UNSHARE: u8 = 24;
+const FLAGS_OF_CLOSE_RANGE: u8 = 26;
+const FAMILY_OF_SOCKET: u8 = 28;
+const FAMILY_OF_PAIR: u8 = 33;
+const CALL_OF_SOCKETCALL: u8 = 35;
+const PROCESS_OF_PRLIMIT: u8 = 38;
+const FLAGS_OF_SECCOMP: u8 = 40;
+const REFUSED: u8 = 42;
+const NO_FAMILY: u8 = 43;
+const ALLOWED: u8 = 44;
+const NO_CALL: u8 = 45;
+const END: u8 = 46;
 
 fn program() -> BpfProgram {
     let step = |code, k| sock_filter { code, jt: 0, jf: 0, k };
@@ -171,11 +183,12 @@ fn program() -> BpfProgram {
     let mut program = vec![step(LOAD, ARCHITECTURE)];
     let [inet, inet6, netlink] = FAMILIES;
     for calls in CALLS {
-        let Calls { architecture, add_key, clone, unshare, socketcall, io_setup, prlimit, .. } = calls;
+        let Calls { architecture, add_key, clone, unshare, socketcall, io_setup, prlimit, seccomp, .. } =
+            calls;
         let [socket, pair] = calls.sockets;
-        let (of_clone, [first, third]) = match architecture {
-            S390X => (ARGUMENTS + 12, [ARGUMENTS + 4, ARGUMENTS + 20]),
-            _ => (ARGUMENTS, [ARGUMENTS, ARGUMENTS + 16]),
+        let (of_clone, [first, second, third]) = match architecture {
+            S390X => (ARGUMENTS + 12, [ARGUMENTS + 4, ARGUMENTS + 12, ARGUMENTS + 20]),
+            _ => (ARGUMENTS, [ARGUMENTS, ARGUMENTS + 8, ARGUMENTS + 16]),
         };
         program.extend([
             jump(JUMP_IF_EQUAL, architecture, 0, [1, END]),
@@ -185,36 +198,41 @@ fn program() -> BpfProgram {
             jump(JUMP_IF_EQUAL, CLOSE_RANGE, 4, [FLAGS_OF_CLOSE_RANGE, 5]),
             jump(JUMP_IF_AT_LEAST, IO_URING_SETUP, 5, [6, 7]),
             jump(JUMP_IF_GREATER, IO_URING_SETUP + 2, 6, [7, NO_CALL]),
-            jump(JUMP_IF_EQUAL, io_setup, 7, [NO_CALL, 8]),
-            jump(JUMP_IF_EQUAL, IO_SETUP_OF_X32, 8, [NO_CALL, 9]),
-            jump(JUMP_IF_EQUAL, prlimit, 9, [PROCESS_OF_PRLIMIT, 10]),
-            jump(JUMP_IF_EQUAL, clone, 10, [FLAGS_OF_CLONE, 11]),
-            jump(JUMP_IF_EQUAL, unshare, 11, [FLAGS_OF_UNSHARE, 12]),
-            jump(JUMP_IF_EQUAL, socket, 12, [FAMILY_OF_SOCKET, 13]),
-            jump(JUMP_IF_EQUAL, pair, 13, [FAMILY_OF_PAIR, 14]),
-            jump(JUMP_IF_EQUAL, socketcall, 14, [CALL_OF_SOCKETCALL, 15]),
-            jump(JUMP_IF_AT_LEAST, add_key, 15, [16, ALLOWED]),
-            jump(JUMP_IF_GREATER, add_key + 2, 16, [ALLOWED, NO_CALL]),
+            jump(JUMP_IF_AT_LEAST, LANDLOCK, 7, [8, 9]),
+            jump(JUMP_IF_GREATER, MEMFD_SECRET, 8, [9, NO_CALL]),
+            jump(JUMP_IF_EQUAL, io_setup, 9, [NO_CALL, 10]),
+            jump(JUMP_IF_EQUAL, IO_SETUP_OF_X32, 10, [NO_CALL, 11]),
+            jump(JUMP_IF_EQUAL, prlimit, 11, [PROCESS_OF_PRLIMIT, 12]),
+            jump(JUMP_IF_EQUAL, seccomp, 12, [FLAGS_OF_SECCOMP, 13]),
+            jump(JUMP_IF_EQUAL, clone, 13, [FLAGS_OF_CLONE, 14]),
+            jump(JUMP_IF_EQUAL, unshare, 14, [FLAGS_OF_UNSHARE, 15]),
+            jump(JUMP_IF_EQUAL, socket, 15, [FAMILY_OF_SOCKET, 16]),
+            jump(JUMP_IF_EQUAL, pair, 16, [FAMILY_OF_PAIR, 17]),
+            jump(JUMP_IF_EQUAL, socketcall, 17, [CALL_OF_SOCKETCALL, 18]),
+            jump(JUMP_IF_AT_LEAST, add_key, 18, [19, ALLOWED]),
+            jump(JUMP_IF_GREATER, add_key + 2, 19, [ALLOWED, NO_CALL]),
             step(LOAD, of_clone),
-            jump(JUMP_IF_SET, NEW_USERS, 18, [REFUSED, 19]),
-            jump(JUMP_IF_SET, THREAD, 19, [20, ALLOWED]),
-            jump(JUMP_IF_SET, FILES, 20, [ALLOWED, REFUSED]),
+            jump(JUMP_IF_SET, NEW_USERS, 21, [REFUSED, 22]),
+            jump(JUMP_IF_SET, THREAD, 22, [23, ALLOWED]),
+            jump(JUMP_IF_SET, FILES, 23, [ALLOWED, REFUSED]),
             step(LOAD, first),
-            jump(JUMP_IF_SET, NEW_USERS | FILES, 22, [REFUSED, ALLOWED]),
+            jump(JUMP_IF_SET, NEW_USERS | FILES, 25, [REFUSED, ALLOWED]),
             step(LOAD, third),
-            jump(JUMP_IF_SET, UNSHARE_FIRST, 24, [NO_CALL, ALLOWED]),
+            jump(JUMP_IF_SET, UNSHARE_FIRST, 27, [NO_CALL, ALLOWED]),
             step(LOAD, first),
-            jump(JUMP_IF_EQUAL, inet, 26, [ALLOWED, 27]),
-            jump(JUMP_IF_EQUAL, inet6, 27, [ALLOWED, 28]),
-            jump(JUMP_IF_EQUAL, netlink, 28, [ALLOWED, 29]),
-            jump(JUMP_IF_EQUAL, UNIX, 29, [ALLOWED, NO_FAMILY]),
+            jump(JUMP_IF_EQUAL, inet, 29, [ALLOWED, 30]),
+            jump(JUMP_IF_EQUAL, inet6, 30, [ALLOWED, 31]),
+            jump(JUMP_IF_EQUAL, netlink, 31, [ALLOWED, 32]),
+            jump(JUMP_IF_EQUAL, UNIX, 32, [ALLOWED, NO_FAMILY]),
             step(LOAD, first),
-            jump(JUMP_IF_EQUAL, UNIX, 31, [ALLOWED, NO_FAMILY]),
+            jump(JUMP_IF_EQUAL, UNIX, 34, [ALLOWED, NO_FAMILY]),
             step(LOAD, first),
-            jump(JUMP_IF_EQUAL, SOCKET_OF_SOCKETCALL, 33, [NO_FAMILY, 34]),
-            jump(JUMP_IF_EQUAL, PAIR_OF_SOCKETCALL, 34, [NO_FAMILY, ALLOWED]),
+            jump(JUMP_IF_EQUAL, SOCKET_OF_SOCKETCALL, 36, [NO_FAMILY, 37]),
+            jump(JUMP_IF_EQUAL, PAIR_OF_SOCKETCALL, 37, [NO_FAMILY, ALLOWED]),
             step(LOAD, first),
-            jump(JUMP_IF_EQUAL, CALLER, 36, [ALLOWED, REFUSED]),
+            jump(JUMP_IF_EQUAL, CALLER, 39, [ALLOWED, REFUSED]),
+            step(LOAD, second),
+            jump(JUMP_IF_SET, NEW_LISTENER, 41, [NO_CALL, ALLOWED]),
             step(RETURN, REFUSE),
             step(RETURN, UNSUPPORTED),
             step(RETURN, ALLOW),
@@ -261,14 +279,15 @@ mod tests {
 
     #[test]
     fn calls_about_keys_and_what_a_filter_cannot_see_are_unknown_on_each_architecture() {
-        let with_flags = [CLONE3, CLOSE_RANGE, IO_SETUP_OF_X32];
-        for Calls { architecture, add_key, io_setup, .. } in CALLS {
-            for (argument, others) in [(0, &[CLONE3, IO_SETUP_OF_X32][..]), (u32::MAX, &with_flags[..])] {
+        for Calls { architecture, add_key, io_setup, seccomp, .. } in CALLS {
+            for (argument, has_flags) in [(0, false), (u32::MAX, true)] {
+                let mut expected = vec![io_setup, add_key, add_key + 1, add_key + 2];
+                expected.extend(has_flags.then_some(seccomp));
+                expected.extend([425, 426, 427, CLONE3]);
+                expected.extend(has_flags.then_some(CLOSE_RANGE));
+                expected.extend([LANDLOCK, 445, 446, MEMFD_SECRET, IO_SETUP_OF_X32]);
                 let unknown = calls_with(architecture, [argument; 6], UNKNOWN);
-                let first = [io_setup, add_key, add_key + 1, add_key + 2];
-                assert_eq!(unknown[..4], first, "{architecture:#x}");
-                assert_eq!(unknown[4..7], [425, 426, 427], "{architecture:#x}");
-                assert_eq!(unknown[7..], *others, "{architecture:#x}");
+                assert_eq!(unknown, expected, "{architecture:#x}");
             }
         }
         assert_eq!(verdict(CALLS[0].architecture, 0xfa | 0x4000_0000, [0; 6]), UNKNOWN, "x32");
@@ -307,6 +326,19 @@ mod tests {
             assert_eq!([0, 1, 4711, u32::MAX].map(of), [ALLOW, REFUSE, REFUSE, REFUSE], "{architecture:#x}");
         }
         assert_eq!(verdict(CALLS[0].architecture, 0x4000_012e, [1; 6]), REFUSE, "x32");
+    }
+
+    #[test]
+    fn a_filter_of_a_process_has_no_listener() {
+        for Calls { architecture, seccomp, .. } in CALLS {
+            let of = |flags: u32| {
+                let mut arguments = [0; 6];
+                arguments[if architecture == S390X { 3 } else { 2 }] = flags;
+                verdict(architecture, seccomp, arguments)
+            };
+            assert_eq!([0, 1, 2, 4].map(of), [ALLOW; 4], "{architecture:#x}");
+            assert_eq!([NEW_LISTENER, NEW_LISTENER | 1].map(of), [UNKNOWN; 2], "{architecture:#x}");
+        }
     }
 
     #[test]

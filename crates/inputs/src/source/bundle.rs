@@ -31,6 +31,9 @@ const PROGRAM: &str = "patchadm-bundle";
 /// `10_Recommended/patches`.
 const DEEPEST: usize = 2;
 
+/// Of a member: no patch that is nested deeper can be opened.
+const DEEPEST_MEMBER: usize = 256;
+
 const MOST_PATCHES: usize = 100_000;
 const LARGEST_TEXT: u64 = 4 << 20;
 const BUFFER: usize = 1 << 18;
@@ -234,11 +237,18 @@ struct ArchiveSurvey {
     pkginfos: BTreeSet<PackagePath>,
     archives: BTreeMap<PackagePath, BundledPatch>,
     directories: BTreeMap<PackagePath, BundledPatch>,
+    /// The path of the last member.
+    last: Vec<u8>,
 }
 
 impl ArchiveSurvey {
     fn take(&mut self, member: &SourceMember) -> Result<(), SourceProblem> {
         let bytes = member.path.as_bytes();
+        if depth(&member.path) > DEEPEST_MEMBER {
+            let shown = bytes.get(..80).unwrap_or(bytes).escape_ascii();
+            return Err(SourceProblem::BadForm(format!("directories are nested too deeply below {shown}")));
+        }
+        let files = 1 + self.directories_for(bytes);
         let size = if member.kind == MemberKind::File { member.size } else { 0 };
         for depth in 1..=DEEPEST + 1 {
             let Some((directory, rest)) = cut(bytes, depth) else { break };
@@ -247,24 +257,32 @@ impl ArchiveSurvey {
             if is_pkginfo {
                 self.pkginfos.insert(directory.clone());
             }
-            self.directories.entry(directory).or_default().add(size);
+            self.directories.entry(directory).or_default().add(size, files);
         }
         let (_, name) = last(&member.path);
         if member.kind == MemberKind::File
             && depth(&member.path) <= DEEPEST
             && is_archive_of_id(&String::from_utf8_lossy(name))
         {
-            self.archives.entry(member.path.clone()).or_default().add(size);
+            self.archives.entry(member.path.clone()).or_default().add(size, files);
         } else if let Some(archive) = file_of_manifest(bytes).and_then(|of| PackagePath::new(of).ok())
             && let Some(patch) = self.archives.get_mut(&archive)
         {
-            patch.add(size);
+            patch.add(size, files);
         }
         if self.directories.len().max(self.archives.len()) > MOST_PATCHES {
             let reason = format!("it holds more than {MOST_PATCHES} directories at its top level");
             return Err(SourceProblem::BadForm(reason));
         }
         Ok(())
+    }
+
+    /// Returns the number of directories that a member may need and the one before it did not.
+    fn directories_for(&mut self, path: &[u8]) -> u64 {
+        let common = self.last.iter().zip(path).take_while(|(last, byte)| last == byte).count();
+        self.last.clear();
+        self.last.extend_from_slice(path);
+        path.iter().skip(common).filter(|byte| **byte == b'/').count() as u64
     }
 
     /// Archives outside of all packages, and the outermost directories of packages.
@@ -286,9 +304,9 @@ impl ArchiveSurvey {
 }
 
 impl BundledPatch {
-    fn add(&mut self, size: u64) {
+    fn add(&mut self, size: u64, files: u64) {
         self.bytes = self.bytes.saturating_add(size);
-        self.files += 1;
+        self.files = self.files.saturating_add(files);
     }
 }
 
@@ -502,6 +520,27 @@ mod tests {
         let error = bundle.patches(&place, &never).unwrap_err();
         assert!(matches!(error.problem, SourceProblem::NoSpool { .. }), "{error}");
         assert!(error.to_string().ends_with(" besides its reserve"), "{error}");
+    }
+
+    #[test]
+    fn the_directories_of_members_take_space_and_those_that_no_patch_may_have_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("set.tar");
+        let look = |depth: usize| {
+            let deep = format!("set/100-01/{}", "d/".repeat(depth));
+            let names = ["set/100-01/SUNWa/pkginfo", "set/101-01/SUNWa/pkginfo", "set/100-01/README"];
+            let names =
+                names.map(str::to_owned).into_iter().chain(["one", "two"].map(|name| deep.clone() + name));
+            let names: Vec<String> = names.collect();
+            let members: Vec<(&str, &[u8])> = names.iter().map(|name| (name.as_str(), &b""[..])).collect();
+            fs::write(&file, tar(&members)).unwrap();
+            let bundle = Bundle::open(&file, &never).map_err(|error| error.problem.to_string())?;
+            Ok::<_, String>(bundle.unwrap().patches.values().map(|patch| patch.files).collect::<Vec<_>>())
+        };
+        let [small, large] = [1, 201].map(|depth| look(depth).unwrap());
+        assert_eq!(small[1], large[1], "of another patch");
+        assert_eq!(large[0] - small[0], 200, "two members share their directories");
+        assert!(look(300).unwrap_err().starts_with("directories are nested too deeply below set/100-01/d/"));
     }
 
     #[test]

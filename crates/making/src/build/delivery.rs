@@ -49,6 +49,8 @@ pub struct PackageDelivery {
     /// Either all names of a file or none.
     pub delivered: BTreeMap<ObjectPath, DeliveredObject>,
     pub deleted: BTreeSet<ObjectPath>,
+    /// Of delivered files with several names.
+    groups: BTreeSet<(ReleaseSide, LinkGroup)>,
 }
 
 impl PackageDelivery {
@@ -65,26 +67,30 @@ impl PackageDelivery {
             };
             delivery.deliver(&change.path, ReleaseSide::To, why, lists);
         }
+        delivery.complete(lists);
         delivery
     }
 
-    /// Delivers an object with all names of its file.
-    pub fn deliver(
-        &mut self,
-        path: &ObjectPath,
-        side: ReleaseSide,
-        why: DeliveryReason,
-        lists: TwoLists<'_>,
-    ) {
+    /// Delivers an object. The other names of its file follow with [`Self::complete`].
+    fn deliver(&mut self, path: &ObjectPath, side: ReleaseSide, why: DeliveryReason, lists: TwoLists<'_>) {
         let list = if side == ReleaseSide::To { lists.new } else { lists.old };
         let Some(object) = object_at(list, path) else { return };
-        let names = object.link_group().map(|group| names_of(list, group)).unwrap_or_default();
-        for name in names.iter().filter(|name| name.path != *path) {
-            if !self.delivered.contains_key(&name.path) {
-                self.put(name, side, DeliveryReason::Again, lists);
+        self.groups.extend(object.link_group().map(|group| (side, group)));
+        self.put(object, side, why, lists);
+    }
+
+    /// Delivers all names of the delivered files: once for all of them, because a package may have any number of each.
+    fn complete(&mut self, lists: TwoLists<'_>) {
+        for (side, list) in [(ReleaseSide::To, lists.new), (ReleaseSide::From, lists.old)] {
+            for name in list {
+                let group = name.link_group().map(|group| (side, group));
+                if group.is_some_and(|group| self.groups.contains(&group))
+                    && !self.delivered.contains_key(&name.path)
+                {
+                    self.put(name, side, DeliveryReason::Again, lists);
+                }
             }
         }
-        self.put(object, side, why, lists);
     }
 
     fn put(
@@ -118,6 +124,7 @@ impl PackageDelivery {
                 self.deleted.insert(path.clone());
             }
         }
+        self.complete(lists);
         for (path, delivered) in &mut self.delivered {
             let parent = path.parent();
             let has_any = |path: &ObjectPath| previous.with_xattrs.contains(path);
@@ -143,28 +150,24 @@ impl PackageDelivery {
 
 /// Delivers objects again that moved to another package, so that they exist in either order of application.
 pub fn deliver_moved(packages: &mut [(PackageDelivery, TwoLists<'_>)]) {
-    let given_up: Vec<(usize, ObjectPath)> = packages
-        .iter()
-        .enumerate()
-        .flat_map(|(at, (delivery, _))| delivery.deleted.iter().map(move |path| (at, path.clone())))
-        .collect();
-    for (from, path) in given_up {
-        for (_, (delivery, lists)) in packages.iter_mut().enumerate().filter(|(at, _)| *at != from) {
-            let has = object_at(lists.new, &path).is_some_and(|object| !object.is_directory());
-            if has && !delivery.delivered.contains_key(&path) {
-                delivery.deliver(&path, ReleaseSide::To, DeliveryReason::Again, *lists);
+    let mut given_up: BTreeMap<ObjectPath, Vec<usize>> = BTreeMap::new();
+    for (at, (delivery, _)) in packages.iter().enumerate() {
+        delivery.deleted.iter().for_each(|path| given_up.entry(path.clone()).or_default().push(at));
+    }
+    for (at, (delivery, lists)) in packages.iter_mut().enumerate() {
+        for object in lists.new.iter().filter(|object| !object.is_directory()) {
+            let mut from = given_up.get(&object.path).into_iter().flatten();
+            if from.any(|from| *from != at) && !delivery.delivered.contains_key(&object.path) {
+                delivery.deliver(&object.path, ReleaseSide::To, DeliveryReason::Again, *lists);
             }
         }
+        delivery.complete(*lists);
     }
 }
 
 pub fn object_at<'a>(list: &'a [ReleaseObject], path: &ObjectPath) -> Option<&'a ReleaseObject> {
     let at = list.binary_search_by(|object| object.path.cmp(path)).ok()?;
     list.get(at)
-}
-
-fn names_of(list: &[ReleaseObject], group: LinkGroup) -> Vec<&ReleaseObject> {
-    list.iter().filter(|object| object.link_group() == Some(group)).collect()
 }
 
 /// A patch beside the new one.
@@ -316,6 +319,26 @@ mod tests {
         delivery.contain(&previous(&["/b"]), lists);
         assert_eq!(told(&delivery), ["/a again From", "/b again From"]);
         assert_eq!(delivery.first_names().values().collect::<Vec<_>>(), [&&at("/a")]);
+    }
+
+    #[test]
+    fn a_file_with_many_names_and_many_files_with_two_take_no_time_for_each_pair_of_them() {
+        const COUNT: u32 = 20_000;
+        let of = |text: &'static str, groups: u32| {
+            let object = move |number: u32| link(&format!("/{number:06}"), text, number % groups);
+            (0..COUNT).map(object).collect::<Vec<_>>()
+        };
+        for groups in [1, COUNT / 2] {
+            let (old, new) = (of("1", groups), of("2", groups));
+            let lists = TwoLists { old: &old, new: &new };
+            let mut delivery = delivery(lists);
+            delivery.contain(&previous(&["/000000"]), lists);
+            assert_eq!(delivery.delivered.len(), COUNT as usize);
+            let mut moved = [(delivery, lists), (PackageDelivery::default(), lists)];
+            moved[1].0.deleted.extend(old.iter().map(|object| object.path.clone()));
+            deliver_moved(&mut moved);
+            assert!(moved[0].0.delivered.values().all(|one| one.side == ReleaseSide::To));
+        }
     }
 
     #[test]

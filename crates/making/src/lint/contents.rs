@@ -13,6 +13,8 @@ use patchadm_inputs::source::{HeldDigests, HeldMembers, HeldSum};
 use patchadm_svr4::package::{ContentInfo, PackagePath, checksum};
 
 pub(super) fn check_contents(subject: &LintSubject<'_>, held: &HeldMembers, found: &mut LintFindings) {
+    // By package.
+    let mut objects = held.objects.keys().peekable();
     for (place, package) in subject.packages.iter().enumerate() {
         check_information(package, found);
         let mut listed = BTreeSet::new();
@@ -25,9 +27,15 @@ pub(super) fn check_contents(subject: &LintSubject<'_>, held: &HeldMembers, foun
                 Some(sum) => compare(package, &entry.path, entry.object.content, *sum, found),
             }
         }
-        let objects = held.objects.keys().filter(|(of, path)| *of == place && !listed.contains(path));
-        for (_, path) in objects {
-            found.of_path(LintCode::Member, package.directory(), path, "the pkgmap does not list this file");
+        while let Some((_, path)) = objects.next_if(|(of, _)| *of == place) {
+            if !listed.contains(path) {
+                found.of_path(
+                    LintCode::Member,
+                    package.directory(),
+                    path,
+                    "the pkgmap does not list this file",
+                );
+            }
         }
     }
     for (place, path) in &held.strays {

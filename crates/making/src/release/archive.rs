@@ -119,7 +119,7 @@ impl TextRoom {
         self.spend(object.path.as_bytes().len() + target + attributes.sum::<usize>())
     }
 
-    fn spend(&mut self, bytes: usize) -> Result<(), ReleaseProblem> {
+    pub(super) fn spend(&mut self, bytes: usize) -> Result<(), ReleaseProblem> {
         let too_much = || {
             let most = human(MOST_TEXT as u64);
             ReleaseProblem::BadForm(format!("it has more than {most} of paths, link targets and attributes"))

@@ -115,17 +115,41 @@ impl Fleet {
 const MOST_ROWS: usize = 10_000_000;
 
 /// Each patch that a host lists or lacks is a row of some output.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the hosts have and are missing more than {MOST_ROWS} patches in total")]
-pub struct TooManyRows;
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the hosts have and are missing more than {MOST_ROWS} patches in total, most of them those of {}",
+    .inventory.escape_debug()
+)]
+pub struct TooManyRows {
+    /// The source of the inventories with most of the rows.
+    pub inventory: String,
+}
 
-/// The number of rows that still fit.
-struct RowRoom(usize);
+/// Rows that still fit, and those of each host.
+struct RowRoom<'f> {
+    left: usize,
+    hosts: &'f [FleetHost],
+    rows: Vec<usize>,
+}
 
-impl RowRoom {
-    fn take(&mut self) -> Result<(), TooManyRows> {
-        self.0 = self.0.checked_sub(1).ok_or(TooManyRows)?;
+impl<'f> RowRoom<'f> {
+    fn new(left: usize, hosts: &'f [FleetHost]) -> Self {
+        Self { left, hosts, rows: vec![0; hosts.len()] }
+    }
+
+    fn take(&mut self, host: usize) -> Result<(), TooManyRows> {
+        self.rows.get_mut(host).into_iter().for_each(|rows| *rows += 1);
+        self.left = self.left.checked_sub(1).ok_or_else(|| self.excess())?;
         Ok(())
+    }
+
+    fn excess(&self) -> TooManyRows {
+        let mut rows: BTreeMap<&str, usize> = BTreeMap::new();
+        for (host, own) in self.hosts.iter().zip(&self.rows) {
+            *rows.entry(&host.source).or_default() += own;
+        }
+        let largest = rows.into_iter().max_by_key(|(_, rows)| *rows);
+        TooManyRows { inventory: largest.map(|(source, _)| source.to_owned()).unwrap_or_default() }
     }
 }
 
@@ -219,14 +243,11 @@ impl FleetPatch {
 impl<'f> FleetReport<'f> {
     /// Compares the hosts with the index of a depot, or else with the newest patches that any of them has.
     pub fn of(hosts: &'f [FleetHost], depot: Option<&CrossReference>) -> Result<Self, TooManyRows> {
-        Self::within(RowRoom(MOST_ROWS), hosts, depot)
+        Self::within(RowRoom::new(MOST_ROWS, hosts), depot)
     }
 
-    fn within(
-        mut room: RowRoom,
-        hosts: &'f [FleetHost],
-        depot: Option<&CrossReference>,
-    ) -> Result<Self, TooManyRows> {
+    fn within(mut room: RowRoom<'f>, depot: Option<&CrossReference>) -> Result<Self, TooManyRows> {
+        let hosts = room.hosts;
         let newest;
         let reference = if let Some(depot) = depot {
             depot
@@ -234,8 +255,8 @@ impl<'f> FleetReport<'f> {
             newest = newest_of(hosts);
             &newest
         };
-        let mut patches = there(&mut room, hosts)?;
-        add_lacking(&mut patches, &mut room, hosts, reference)?;
+        let mut patches = there(&mut room)?;
+        add_lacking(&mut patches, &mut room, reference)?;
         let mut patches: Vec<FleetPatch> = patches.into_values().collect();
         for patch in &mut patches {
             if let Some(told) = depot.and_then(|depot| depot.patch(&patch.id)) {
@@ -290,12 +311,12 @@ impl<'f> FleetReport<'f> {
     }
 }
 
-fn there(room: &mut RowRoom, hosts: &[FleetHost]) -> Result<BTreeMap<PatchId, FleetPatch>, TooManyRows> {
+fn there(room: &mut RowRoom<'_>) -> Result<BTreeMap<PatchId, FleetPatch>, TooManyRows> {
     let mut patches: BTreeMap<PatchId, FleetPatch> = BTreeMap::new();
-    for (place, host) in hosts.iter().enumerate() {
+    for (place, host) in room.hosts.iter().enumerate() {
         let on_trial = host.inventory.on_trial();
         for patch in &host.inventory.patches {
-            room.take()?;
+            room.take(place)?;
             let id = &patch.about.id;
             let row = patches.entry(id.clone()).or_insert_with(|| FleetPatch::of_inventory(patch));
             if patch.standing.is_applied() {
@@ -315,15 +336,14 @@ fn there(room: &mut RowRoom, hosts: &[FleetHost]) -> Result<BTreeMap<PatchId, Fl
 
 fn add_lacking(
     patches: &mut BTreeMap<PatchId, FleetPatch>,
-    room: &mut RowRoom,
-    hosts: &[FleetHost],
+    room: &mut RowRoom<'_>,
     reference: &CrossReference,
 ) -> Result<(), TooManyRows> {
     let names: HashSet<&str> = reference.package_names().collect();
-    for (place, host) in hosts.iter().enumerate() {
+    for (place, host) in room.hosts.iter().enumerate() {
         let facts = facts_of(&host.inventory, &names);
         for patch in missing(reference, &facts) {
-            room.take()?;
+            room.take(place)?;
             let row = patches.entry(patch.id.clone()).or_insert_with(|| FleetPatch::of_reference(patch));
             row.lacking.push(place);
         }
@@ -638,11 +658,11 @@ mod tests {
             })
             .collect();
         let fleet = Fleet::of(hosts);
-        let report = |most: usize| FleetReport::within(RowRoom(most), &fleet.hosts, None);
+        let report = |most: usize| FleetReport::within(RowRoom::new(most, &fleet.hosts), None);
         let lacks = report(3).unwrap().standings.iter().map(|standing| standing.lacks.len()).sum::<usize>();
         assert_eq!(lacks, 1);
-        assert_eq!(report(2).unwrap_err(), TooManyRows, "the missing one");
-        assert_eq!(report(1).unwrap_err(), TooManyRows, "a listed one");
+        assert_eq!(report(2).unwrap_err().inventory, "other", "the missing one");
+        assert!(report(1).is_err(), "a listed one");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 use super::header::{GHOST, RpmHeader, damaged, tags};
 use crate::release::ReleaseProblem;
 use crate::release::archive::{
-    ArchiveContents, ContentVisit, FilePart, NumberedContents, ObjectCollector, content_of,
+    ArchiveContents, ContentVisit, FilePart, NumberedContents, ObjectCollector, TextRoom, content_of,
 };
 use crate::release::tar_archive::member_path;
 use patchadm_container::{ContainerFormat, open_container};
@@ -44,6 +44,10 @@ impl Payload {
         let mut buffer = vec![0; BUFFER];
         self.walk(&mut |member, data| {
             let Some(path) = cpio_path(&member.name)? else { return Ok(ControlFlow::Continue(())) };
+            // The archive may have any number of others, which say nothing.
+            if !member.is_file() && !listed.contains_key(&path) && !met.contains(&path) {
+                return Ok(ControlFlow::Continue(()));
+            }
             if !met.insert(path.clone()) {
                 return Err(ReleaseProblem::BadForm(format!("two members are called <{path}>")));
             }
@@ -220,11 +224,17 @@ impl StrippedMembers {
         if columns.iter().any(|&length| length != names.len()) {
             return Err(damaged());
         }
+        let directory = |at: u64| {
+            usize::try_from(at).ok().and_then(|at| directories.get(at)).copied().ok_or_else(damaged)
+        };
+        // Names share their directories in the header.
+        let mut room = TextRoom::default();
+        for (name, &at) in names.iter().zip(&directory_of) {
+            room.spend(directory(at)?.len() + name.len())?;
+        }
         let mut members = Vec::new();
         for (((name, size), at), mode) in names.iter().zip(sizes).zip(directory_of).zip(modes) {
-            let directory =
-                usize::try_from(at).ok().and_then(|at| directories.get(at)).ok_or_else(damaged)?;
-            let path = [*directory, *name].concat();
+            let path = [directory(at)?, *name].concat();
             let mode = u32::try_from(mode).map_err(|_| damaged())?;
             let member = CpioHeader::file(&path, 0, 0, size);
             members.push(CpioHeader { mode, size: if has_data(mode) { size } else { 0 }, ..member });

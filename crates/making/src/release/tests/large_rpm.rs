@@ -6,6 +6,7 @@ use std::process::Command;
 
 use super::*;
 use patchadm_releases::ReleaseObjectKind;
+use patchadm_svr4::format::cpio::{CpioFormat, CpioHeader, CpioWriter};
 
 /// The types of values in a header.
 const INT16: u32 = 3;
@@ -203,6 +204,44 @@ fn an_archive_without_names_that_does_not_fit_its_header_is_refused() {
     assert!(fault(&header(&larger, true), &bytes).contains("damaged"));
     larger[2].size = 3;
     assert!(fault(&header(&larger, true), &bytes).contains("damaged"));
+}
+
+#[test]
+fn names_that_share_a_long_directory_are_refused_before_they_are_put_together() {
+    let mut header = HeaderBuilder::new();
+    for (tag, text) in [(1000, "acmebig"), (1001, "1.0"), (1002, "1"), (1022, "noarch")] {
+        header.texts(tag, STRING, &[text]);
+    }
+    let count = 600;
+    header.put(1030, INT16, count, &0o100_644_u16.to_be_bytes().repeat(count));
+    header.words(1116, (0..count).map(|_| 0));
+    header.texts(1117, STRINGS, &vec!["name"; count]);
+    header.texts(1118, STRINGS, &[format!("/{}/", "x".repeat(1 << 20)).as_str()]);
+    header.put(5008, INT64, count, &vec![0; 8 * count]);
+    let told = "it has more than 512.0 MiB of paths, link targets and attributes";
+    assert_eq!(fault(&header.finish(), b"07070X"), told);
+}
+
+#[test]
+fn directories_of_the_archive_that_the_header_does_not_list_are_nothing_and_listed_ones_occur_once() {
+    let files = files();
+    let with = |names: &[&str]| {
+        let mut archive = CpioWriter::new(Vec::new(), CpioFormat::Newc);
+        for name in ["opt/acme", "opt/acme/s"].iter().chain(names) {
+            archive.write_member(&CpioHeader::directory(name.as_bytes(), 0o755, 0), io::empty()).unwrap();
+        }
+        for file in files.iter().filter(|file| file.mode & 0o170_000 == 0o100_000) {
+            let data = if file.inode == 2 { "shared\n" } else { file.data };
+            let name = format!("opt/acme/{}", file.name);
+            let member = CpioHeader::file(name.as_bytes(), 0o644, 0, data.len() as u64);
+            archive.write_member(&member, data.as_bytes()).unwrap();
+        }
+        let (_dir, path) = written(&package(&header(&files, false), &archive.finish().unwrap()));
+        open(path.as_os_str(), 2).map(|_| ()).map_err(|error| error.problem.to_string())
+    };
+    assert_eq!(with(&[]), Ok(()));
+    assert_eq!(with(&["opt/other", "opt/other"]), Ok(()));
+    assert_eq!(with(&["opt/acme"]), Err("two members are called </opt/acme>".to_owned()));
 }
 
 /// The spec file for `rpmbuild`: a file of 4 GiB and one byte, which is sparse and so takes no room.
