@@ -245,6 +245,19 @@ fn a_package_that_is_gone_leaves_contents_in_the_run_that_makes_it_anew() {
 }
 
 #[test]
+fn lines_behind_one_that_is_too_long_are_kept_too() {
+    let stage = stage();
+    fs::write(stage.at("/opt/registered"), "registered\n").unwrap();
+    stage.run("installf -R @ROOT@ ACMEdb /opt/registered f 0644 root root").ok();
+    stage.run("installf -R @ROOT@ -f ACMEdb").ok();
+    let before = stage.text(CONTENTS);
+    fs::write(stage.at(CONTENTS), format!("{}\n{before}", "\0".repeat(2 << 20))).unwrap();
+    let said = stage.run("pkgchk -f -R @ROOT@").ok();
+    assert!(said.contains("it is rebuilt"), "{said}");
+    assert_eq!(lines(&stage.text(CONTENTS)), lines(&before));
+}
+
+#[test]
 fn a_package_whose_directory_was_there_after_the_last_run_leaves_contents_only_by_its_name() {
     let stage = stage();
     fs::remove_dir_all(stage.at("/var/sadm/pkg/ACMEweb")).unwrap();

@@ -2,6 +2,10 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::process::Stdio;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::packages::Package;
 use crate::scenario::{Run, Scenario};
@@ -54,6 +58,28 @@ fn a_file_is_registered_then_made_and_then_final() {
     let run = stage.run("pkgrm -n -R @ROOT@ ACMEa");
     assert_eq!(run.code, 0, "{}", run.stderr);
     assert!(!stage.at("/opt/ACMEa").exists());
+}
+
+#[test]
+fn a_signal_ends_the_reading_of_a_registered_file_that_would_take_hours() {
+    let stage = stage();
+    fs::File::create(stage.at("/opt/ACMEa/huge")).unwrap().set_len(1 << 36).unwrap();
+    let before = stage.lines();
+    let mut child = stage.command("installf -R @ROOT@ ACMEa /opt/ACMEa/huge f 0644 root root");
+    let mut child = child.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let reads_it = |id: u32| {
+        let open = fs::read_dir(format!("/proc/{id}/fd")).into_iter().flatten().flatten();
+        open.filter_map(|entry| fs::read_link(entry.path()).ok()).any(|at| at.ends_with("ACMEa/huge"))
+    };
+    while !reads_it(child.id()) {
+        assert!(child.try_wait().unwrap().is_none(), "it has ended before");
+        thread::sleep(Duration::from_millis(5));
+    }
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    let began = Instant::now();
+    assert!(!child.wait().unwrap().success());
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert_eq!(stage.lines(), before);
 }
 
 #[test]

@@ -219,6 +219,31 @@ fn names_of_a_file_part_and_come_together_as_in_the_stage() {
 }
 
 #[test]
+fn files_from_before_1970_go_live_and_come_back_and_the_records_stay_readable() {
+    let age = |path: &Path| {
+        let moment = SystemTime::UNIX_EPOCH - Duration::from_millis(3_600_500);
+        fs::File::open(path).unwrap().set_modified(moment).unwrap();
+    };
+    let live = Scenario::new();
+    live.file("/usr/pkg/old", "old\n");
+    live.file("/usr/pkg/other", "other\n");
+    age(&live.at("/usr/pkg/old"));
+    let staged = Staged::of(live);
+    let before = staged.tree();
+    staged.write("old", "new\n");
+    staged.write("other", "aged\n");
+    age(&staged.at("other"));
+    staged.promote("").ok();
+    assert_same(&staged.tree(), &staged.staged_tree());
+    let lines = staged.live.lines();
+    let is_untimed =
+        |line: &&String| line.starts_with("/usr/pkg/other f none ") && line.ends_with(" ? LOCLweb");
+    assert!(lines.iter().any(|line| is_untimed(&line)), "{lines:?}");
+    staged.live.run("patchrm -R @ROOT@ web-01").ok();
+    assert_same(&staged.tree(), &before);
+}
+
+#[test]
 fn a_name_that_goes_with_a_backout_leaves_the_file_that_stays_as_it_was() {
     let staged = Staged::new();
     fs::remove_file(staged.live.at("/usr/pkg/share/1")).unwrap();

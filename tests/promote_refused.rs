@@ -368,6 +368,19 @@ fn a_file_that_changes_while_it_is_read_is_named() {
 }
 
 #[test]
+fn a_name_that_a_backout_would_take_for_a_variable_is_refused_for_a_new_file_too() {
+    let staged = Staged::new();
+    staged.write("share/$HOME", "new\n");
+    let before = staged.live.everything();
+    let said = staged.promote("").fails(3);
+    assert!(said.contains("$HOME> uses a variable that has no value"), "{said}");
+    assert!(said.contains("could not be removed afterwards"), "{said}");
+    assert_same(&staged.live.everything(), &before);
+    staged.promote("--no-undo").ok();
+    assert_same(&staged.tree(), &staged.staged_tree());
+}
+
+#[test]
 fn a_device_that_an_ordinary_user_cannot_make_is_named() {
     use std::os::unix::process::CommandExt as _;
     const NOBODY: u32 = 65_534;

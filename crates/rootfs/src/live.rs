@@ -115,11 +115,12 @@ impl Live {
         }
     }
 
-    /// Returns size, sum and time as a line of `contents` has them.
+    /// Returns size, sum and time as a line of `contents` has them: a time before 1970 is unknown.
     pub fn content_info(&self) -> Option<ContentInfo> {
         match self.kind {
             LiveKind::Regular { size, cksum, .. } => {
-                Some(ContentInfo { size: Some(size), cksum: Some(cksum), mtime: Some(self.mtime.seconds) })
+                let mtime = Some(self.mtime.seconds).filter(|seconds| *seconds >= 0);
+                Some(ContentInfo { size: Some(size), cksum: Some(cksum), mtime })
             }
             _ => None,
         }

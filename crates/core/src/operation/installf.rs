@@ -19,7 +19,7 @@ use patchadm_inputs::inventory::{Inventory, Touched};
 use patchadm_planning::plan::Plan;
 use patchadm_planning::plan::refusal::{Command, Refusal};
 use patchadm_planning::plan::registration::{self, Discrepancy, GivingUp, Registering, check_room, overlaid};
-use patchadm_rootfs::{Interrupt, Root, never};
+use patchadm_rootfs::{Interrupt, Root};
 use patchadm_svr4::format::registration::{Registration, RegistrationError};
 use patchadm_svr4::package::{Ftype, ObjectPath, OwnerStatus, PkgInst};
 
@@ -58,11 +58,12 @@ pub fn installf(
         InstallfSubject::Objects(objects) => {
             let objects: Vec<Registration> = objects.iter().map(|object| within(root, object)).collect();
             let added = objects.iter().map(|object| InstallfEntry::Add(package.clone(), object.clone()));
-            let inventory = target.inventory(InstallfRequests(added.collect()).paths())?;
+            let inventory = target.inventory(InstallfRequests(added.collect()).paths(), caller.interrupt)?;
             registration::register(&package, &objects, &inventory, now)?
         }
         InstallfSubject::Final(class) => {
-            let inventory = target.inventory(target.recorded(&package, &[OwnerStatus::Pending])?)?;
+            let inventory =
+                target.inventory(target.recorded(&package, &[OwnerStatus::Pending])?, caller.interrupt)?;
             registration::finish_registering(&package, class.as_deref(), &inventory, now)?
         }
     };
@@ -97,10 +98,10 @@ pub fn removef(
     let now = &caller.now;
     let GivingUp { plan, entries, removable, notes } = if let Some(paths) = &request.paths {
         let paths: BTreeSet<ObjectPath> = paths.iter().map(|path| inside(root, path)).collect();
-        registration::give_up(&package, &paths, &target.inventory(paths.clone())?, now)
+        registration::give_up(&package, &paths, &target.inventory(paths.clone(), caller.interrupt)?, now)
     } else {
         let marked = target.recorded(&package, &[OwnerStatus::Removing])?;
-        registration::finish_giving_up(&package, &target.inventory(marked)?, now)
+        registration::finish_giving_up(&package, &target.inventory(marked, caller.interrupt)?, now)
     };
     target.perform((Command::Removef, &package), &plan, entries)?;
     Ok(RemovefOutcome { removable, notes })
@@ -185,14 +186,14 @@ impl<'a> InstallfTarget<'a> {
         }
     }
 
-    fn inventory(&self, mut paths: BTreeSet<ObjectPath>) -> Result<Inventory, Failure> {
+    fn inventory(
+        &self,
+        mut paths: BTreeSet<ObjectPath>,
+        interrupt: Interrupt<'_>,
+    ) -> Result<Inventory, Failure> {
         if let Self::Surrounding(ground, queue) = self {
             paths.extend(paths_of_queue(&RecordView::live(&ground.root), &queue.queue)?);
         }
-        let interrupt: Interrupt<'_> = match self {
-            Self::Own(session) => session.caller.interrupt,
-            Self::Surrounding(..) => &never,
-        };
         let inventory = self.ground().survey(&Touched { paths, ..Touched::default() }, interrupt)?;
         Ok(match self {
             Self::Own(_) => inventory,

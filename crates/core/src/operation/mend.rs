@@ -32,8 +32,8 @@ use patchadm_planning::plan::package::package_records::{
 use patchadm_planning::plan::refusal::Wording;
 use patchadm_planning::plan::{LedgerArchive, LedgerChange};
 use patchadm_planning::plan::{Plan, RecordChange};
-use patchadm_rootfs::{Dir, FileType, Root};
-use patchadm_svr4::format::contents::{ContentsReader, is_comment};
+use patchadm_rootfs::{Dir, FileType, Interrupt, InterruptibleRead, Root};
+use patchadm_svr4::format::contents::{ContentsError, ContentsReader, is_comment};
 use patchadm_svr4::format::params;
 use patchadm_svr4::format::pkgmap::Pkgmap;
 use patchadm_svr4::package::{ContentsLine, Mode, ObjectPath, OwningPackage, Params, PkgInst};
@@ -474,7 +474,8 @@ fn mend_contents(
             return Ok(of_contents.chain(gone.given_up(&why)).collect());
         }
     }
-    let readable = readable_lines(&view, &mut gone);
+    let readable = readable_lines(&view, &mut gone, session.caller.interrupt);
+    Failure::unless_interrupted(session.caller.interrupt)?;
     let is_lost = readable.is_empty();
     let mut said = Vec::new();
     if !is_lost {
@@ -533,15 +534,27 @@ struct ReadableLine {
     text: Vec<u8>,
 }
 
-fn readable_lines(view: &RecordView<'_>, gone: &mut GoneOwners) -> BTreeMap<ObjectPath, ReadableLine> {
+fn readable_lines(
+    view: &RecordView<'_>,
+    gone: &mut GoneOwners,
+    interrupt: Interrupt<'_>,
+) -> BTreeMap<ObjectPath, ReadableLine> {
     let mut lines: BTreeMap<ObjectPath, ReadableLine> = BTreeMap::new();
     // Another object in its place has no lines.
     let Ok(Some(file)) = open_readable(view) else { return lines };
     let is_closed = file.metadata().is_ok_and(|seen| is_closed(&file, seen.len()));
+    let file = InterruptibleRead::new(file, interrupt);
     let mut reader = ContentsReader::new(BufReader::with_capacity(1 << 18, file));
     let (mut last, mut later) = (None, BTreeMap::<ObjectPath, Vec<OwningPackage>>::new());
-    while let Ok(Some(raw)) = reader.next_line() {
+    loop {
+        let raw = match reader.next_line() {
+            Ok(Some(raw)) => Some(raw),
+            // Its rest is read as lines of its own, which are no lines of objects either.
+            Err(ContentsError::LineTooLong(_)) => None,
+            Ok(None) | Err(_) => break,
+        };
         last = None;
+        let Some(raw) = raw else { continue };
         let Ok(line) = ContentsLine::parse(raw) else { continue };
         if is_comment(raw) {
             continue;

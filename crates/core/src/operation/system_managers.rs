@@ -15,7 +15,7 @@ use patchadm_inputs::native::{
     FileSum, NativeChange, NativeIndex, NativeListings, NativeOwner, NativeReader, RegisteredPackage,
     native_changes,
 };
-use patchadm_rootfs::{FileType, Interrupt, Resolver, Root, side_by_side};
+use patchadm_rootfs::{FileType, Interrupt, InterruptibleRead, Resolver, Root, never, side_by_side};
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 
 pub(super) struct SystemManagers<'a> {
@@ -50,7 +50,7 @@ impl<'a> SystemManagers<'a> {
         let package = self.native.registered(&[registered]).pop().and_then(Result::ok);
         let package = package.filter(|package| package.installed_at().is_some_and(|at| at > since));
         let (Some(package), Ok(listed)) = (package, ObjectPath::new(listed)) else { return false };
-        let has = |sum| has_sum(self.root, &self.root.resolver(), &listed, sum).unwrap_or_default();
+        let has = |sum| has_sum(self.root, &self.root.resolver(), &listed, sum, &never).unwrap_or_default();
         package.paths.get(&listed).is_some_and(|native| native.sum.is_none_or(has))
     }
 
@@ -104,8 +104,7 @@ pub(in crate::operation) fn differing(
         move |at: usize| {
             let path = objects.get(at)?;
             let expected = sums.get(path)?;
-            let has = Failure::unless_interrupted(interrupt)
-                .and_then(|()| has_sum(root, &resolver, path, *expected));
+            let has = has_sum(root, &resolver, path, *expected, interrupt);
             Some(has.map(|has| (!has).then(|| path.clone())))
         }
     });
@@ -118,7 +117,9 @@ pub(in crate::operation) fn has_sum(
     resolver: &Resolver<'_>,
     path: &ObjectPath,
     expected: FileSum,
+    interrupt: Interrupt<'_>,
 ) -> Result<bool, Failure> {
+    Failure::unless_interrupted(interrupt)?;
     let physical = resolver.locate(path)?;
     let Some(parent) = physical.parent() else { return Ok(false) };
     let Some(dir) = root.dir_if_there(&parent)? else { return Ok(false) };
@@ -126,6 +127,28 @@ pub(in crate::operation) fn has_sum(
     if !is_file {
         return Ok(false);
     }
-    let mut file = dir.open_regular(physical.name())?;
-    Ok(expected.is_of(&mut file).map_err(|error| dir.read_error(physical.name(), &error))?)
+    let mut file = InterruptibleRead::new(dir.open_regular(physical.name())?, interrupt);
+    let has = expected.is_of(&mut file);
+    Failure::unless_interrupted(interrupt)?;
+    Ok(has.map_err(|error| dir.read_error(physical.name(), &error))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn a_signal_ends_the_comparison_of_a_file_that_would_take_hours() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::File::create(dir.path().join("sparse")).unwrap().set_len(1 << 40).unwrap();
+        let path = ObjectPath::new(b"/sparse").unwrap();
+        let sum = FileSum::parse(b"d41d8cd98f00b204e9800998ecf8427e").unwrap();
+        let calls = AtomicUsize::new(0);
+        let interrupt = || (calls.fetch_add(1, Ordering::Relaxed) > 100).then_some(15);
+        let sums = BTreeMap::from([(path.clone(), sum)]);
+        let found = differing(&Root::open(dir.path()).unwrap(), &sums, &[path], &interrupt);
+        assert_eq!(found.unwrap_err().signal(), Some(15));
+    }
 }

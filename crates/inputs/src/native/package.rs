@@ -386,11 +386,14 @@ fn word_of(path: &ObjectPath) -> String {
 pub fn edited_of(params: &Params) -> BTreeMap<ObjectPath, ContentInfo> {
     let parse = |word: &str| {
         let mut parts = word.rsplitn(4, ':');
-        let mtime = parts.next()?.parse().ok()?;
+        let mtime = match parts.next()? {
+            "?" => None,
+            seconds => Some(seconds.parse().ok()?),
+        };
         let cksum = parts.next()?.parse().ok()?;
         let size = parts.next()?.parse().ok()?;
         let path = ObjectPath::new(&decode(parts.next()?)).ok()?;
-        Some((path, ContentInfo { size: Some(size), cksum: Some(cksum), mtime: Some(mtime) }))
+        Some((path, ContentInfo { size: Some(size), cksum: Some(cksum), mtime }))
     };
     params.text(NATIVE_EDITED).split_whitespace().filter_map(parse).collect()
 }
@@ -398,9 +401,8 @@ pub fn edited_of(params: &Params) -> BTreeMap<ObjectPath, ContentInfo> {
 /// Returns the value of [`NATIVE_EDITED`] for these files.
 pub fn edited_text(edited: &BTreeMap<ObjectPath, ContentInfo>) -> String {
     let word = |(path, content): (&ObjectPath, &ContentInfo)| {
-        let ContentInfo { size: Some(size), cksum: Some(cksum), mtime: Some(mtime) } = content else {
-            return None;
-        };
+        let ContentInfo { size: Some(size), cksum: Some(cksum), mtime } = content else { return None };
+        let mtime = mtime.map_or_else(|| "?".to_owned(), |mtime| mtime.to_string());
         Some(format!("{}:{size}:{cksum}:{mtime}", word_of(path)))
     };
     edited.iter().filter_map(word).collect::<Vec<_>>().join(" ")
@@ -588,7 +590,8 @@ mod tests {
     fn edited_files_come_back_with_their_content_whatever_is_in_their_names() {
         let path = |text: &str| ObjectPath::new(text.as_bytes()).unwrap();
         let content = ContentInfo { size: Some(7), cksum: Some(412), mtime: Some(-5) };
-        let edited = BTreeMap::from([(path("/etc/a:b 50%"), content), (path("/etc/\u{e9}"), content)]);
+        let untimed = ContentInfo { mtime: None, ..content };
+        let edited = BTreeMap::from([(path("/etc/a:b 50%"), content), (path("/etc/\u{e9}"), untimed)]);
         let mut params = Params::new();
         params.set(NATIVE_EDITED, edited_text(&edited));
         assert_eq!(edited_of(&params), edited);

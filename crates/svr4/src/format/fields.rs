@@ -306,7 +306,8 @@ pub(crate) fn write_attributes(out: &mut Vec<u8>, attributes: &ObjectAttributes)
 pub(crate) fn write_content(out: &mut Vec<u8>, content: ContentInfo) {
     write_known(out, content.size);
     write_known(out, content.cksum);
-    write_known(out, content.mtime);
+    // No reader, here or elsewhere, takes a time before 1970.
+    write_known(out, content.mtime.filter(|mtime| *mtime >= 0));
 }
 
 pub(crate) fn write_known(out: &mut Vec<u8>, value: Option<impl Display>) {
@@ -328,6 +329,15 @@ mod tests {
             assert_eq!(number(bad, u64::MAX), None);
         }
         assert_eq!(number(b"65536", 65535), None);
+    }
+
+    #[test]
+    fn a_time_before_1970_is_written_as_unknown_so_that_the_line_can_be_read() {
+        let mut written = Vec::new();
+        write_content(&mut written, ContentInfo { size: Some(1), cksum: Some(2), mtime: Some(-1) });
+        assert_eq!(written, b" 1 2 ?");
+        let content = Fields::of(&written).content().unwrap();
+        assert_eq!(content, ContentInfo { size: Some(1), cksum: Some(2), mtime: None });
     }
 
     #[test]

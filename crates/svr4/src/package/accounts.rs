@@ -8,6 +8,9 @@ use super::{Word, rule};
 /// The owner or group that chown(2) takes as "leave it unchanged", and that no account can have.
 pub const NOBODYS_NUMBER: u32 = u32::MAX;
 
+/// In bytes. pkgmap(4) documents 14; every implementation accepts 64.
+const LONGEST_OWNER: usize = 64;
+
 /// Users and groups by name and by number. The first line of a name or number counts, as in the C library.
 ///
 /// ```
@@ -52,12 +55,12 @@ impl Accounts {
         self.groups.number(name)
     }
 
-    /// Returns the name of a user, or the number as text if it has no name.
+    /// Returns the name of a user, or the number as text if it has no name that a line of `contents` can hold.
     pub fn user(&self, uid: u32) -> Word {
         self.users.name(uid)
     }
 
-    /// Returns the name of a group, or the number as text if it has no name.
+    /// Returns the name of a group, or the number as text if it has no name that a line of `contents` can hold.
     pub fn group(&self, gid: u32) -> Word {
         self.groups.name(gid)
     }
@@ -86,7 +89,9 @@ impl AccountNames {
     fn add(&mut self, name: &str, number: u32) {
         if !name.is_empty() {
             self.by_name.entry(name.to_owned()).or_insert(number);
-            self.by_number.entry(number).or_insert_with(|| name.to_owned());
+            if is_recordable(name) {
+                self.by_number.entry(number).or_insert_with(|| name.to_owned());
+            }
         }
     }
 
@@ -98,6 +103,14 @@ impl AccountNames {
         let name = self.by_number.get(&number).map(Word::from);
         name.unwrap_or_else(|| number.to_string().into())
     }
+}
+
+/// Returns true if a line of a pkgmap or `contents` with this owner or group names the account: neither is it
+/// unreadable, nor does it stand for a number, a variable or nobody known.
+fn is_recordable(name: &str) -> bool {
+    let is_readable = name.len() <= LONGEST_OWNER
+        && !name.chars().any(|letter| letter.is_control() || letter.is_whitespace());
+    is_readable && name != "?" && !name.starts_with('$') && name.parse::<u64>().is_err()
 }
 
 fn is_somebody(number: u32) -> bool {
@@ -127,6 +140,17 @@ mod tests {
         );
         assert_eq!((accounts.user(3), accounts.user(77)), ("adm".into(), "77".into()));
         assert_eq!(accounts.uid("1001"), Some(1001));
+    }
+
+    #[test]
+    fn a_name_that_no_line_could_hold_is_recorded_as_its_number() {
+        let long = "u".repeat(65);
+        let passwd = format!("{long}:x:7:7::\n?:x:8:8::\n$USER:x:9:9::\n1234:x:10:10::\nweb:x:10:10::\n");
+        let accounts = Accounts::parse(passwd.as_bytes(), b"domain users:x:55:\n");
+        let users = [7, 8, 9, 10].map(|uid| accounts.user(uid).to_string());
+        assert_eq!(users, ["7", "8", "9", "web"]);
+        assert_eq!((accounts.group(55), accounts.gid("domain users")), ("55".into(), Some(55)));
+        assert_eq!((accounts.uid(&long), accounts.uid("1234")), (Some(7), Some(10)));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use patchadm_inputs::inventory::{Inventory, Touched, has_names};
 use patchadm_inputs::policy::Policy;
 use patchadm_inputs::source::PackageImage;
 use patchadm_rootfs::{Interrupt, LinkFollower, Live, LiveKind, Timestamp};
-use patchadm_svr4::format::pkgmap::{Pkgmap, PkgmapEntry};
+use patchadm_svr4::format::pkgmap::Pkgmap;
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 use patchadm_svr4::patch::PatchId;
 
@@ -119,7 +119,7 @@ pub(in crate::plan) fn is_plain(plan: &Plan, inventory: &Inventory) -> bool {
     let is_on_link = |path: &ObjectPath| inventory.physical.get(path).is_some_and(|place| place != path);
     let is_plain = |change: &Change| !is_on_link(&change.path) && is_plain_change(plan, change, inventory);
     plan.changes.iter().all(|change| is_plain(change))
-        && plan.undo.iter().flat_map(|undo| &undo.saved).all(|(entry, _)| has_plain_name(entry))
+        && plan.undo.iter().all(has_plain_names)
         && are_apart(&plan.undo)
 }
 
@@ -166,8 +166,9 @@ fn leads_further(plan: &Plan, link: &ObjectPath, inventory: &Inventory) -> bool 
 }
 
 /// `$` in a path would be read as a variable.
-fn has_plain_name(entry: &PkgmapEntry) -> bool {
-    !entry.path.as_bytes().contains(&b'$')
+fn has_plain_names(undo: &UndoArchive) -> bool {
+    let saved = undo.saved.iter().map(|(entry, _)| &entry.path);
+    saved.chain(&undo.deletes).all(|path| !path.as_bytes().contains(&b'$'))
 }
 
 fn are_apart(undo: &[UndoArchive]) -> bool {

@@ -427,7 +427,12 @@ impl ChangedPackage {
         self.native.iter().flat_map(|native| native.paths.keys()).chain(self.lines.keys())
     }
 
-    pub(super) fn listed(&self, root: &Root, asked: &BTreeSet<ObjectPath>) -> Result<NativeListed, Failure> {
+    pub(super) fn listed(
+        &self,
+        root: &Root,
+        asked: &BTreeSet<ObjectPath>,
+        interrupt: Interrupt<'_>,
+    ) -> Result<NativeListed, Failure> {
         let resolver = root.resolver();
         let mut listed = NativeListed {
             origin: Some(self.change.origin().clone()),
@@ -437,7 +442,7 @@ impl ChangedPackage {
         for (path, native) in self.native.iter().flat_map(|native| &native.paths) {
             let is_asked = asked.contains(path) || asked.contains(&resolver.locate_to_compare(path)?);
             let is_live = match native.sum.filter(|_| is_asked) {
-                Some(sum) => has_sum(root, &resolver, path, sum)?,
+                Some(sum) => has_sum(root, &resolver, path, sum, interrupt)?,
                 None => false,
             };
             let is_config = native.ftype == Ftype::Editable;
@@ -461,6 +466,7 @@ impl ChangedPackage {
         root: &Root,
         inventory: &Inventory,
         held: &BTreeSet<ObjectPath>,
+        interrupt: Interrupt<'_>,
     ) -> Result<Vec<ObjectPath>, Failure> {
         let resolver = root.resolver();
         let mut differing = Vec::new();
@@ -468,7 +474,7 @@ impl ChangedPackage {
             let is_native = match native.sum {
                 _ if held.contains(path) => true,
                 _ if !inventory.live.contains_key(path) => false,
-                Some(sum) => has_sum(root, &resolver, path, sum)?,
+                Some(sum) => has_sum(root, &resolver, path, sum, interrupt)?,
                 None => true,
             };
             if !is_native {

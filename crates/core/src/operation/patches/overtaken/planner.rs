@@ -345,7 +345,7 @@ impl Refresher<'_> {
         let mut native = BTreeMap::new();
         for package in &changed {
             self.go_on()?;
-            native.insert(package.package.clone(), package.listed(root, &asked)?);
+            native.insert(package.package.clone(), package.listed(root, &asked, self.interrupt)?);
         }
         let of_packages: Vec<PatchOfPackage<'_>> = saved
             .all
@@ -513,7 +513,7 @@ impl Refresher<'_> {
             let params = facts.packages.get(&package).map(|installed| &installed.params);
             let paths: BTreeSet<ObjectPath> = held.values().map(|one| one.place.clone()).collect();
             let mut differing: BTreeSet<ObjectPath> =
-                one.differing(root, &facts.inventory, &paths)?.into_iter().collect();
+                one.differing(root, &facts.inventory, &paths, self.interrupt)?.into_iter().collect();
             // The undo data still has an administrator's earlier changes.
             let before = params.map(differing_of).unwrap_or_default();
             let edited_before = params.map(edited_of).unwrap_or_default();

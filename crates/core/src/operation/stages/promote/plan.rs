@@ -1,6 +1,6 @@
 //! Plans a promotion: reads both trees, decides about every path, surveys and plans.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ffi::OsString;
 use std::panic::resume_unwind;
 use std::path::PathBuf;
@@ -783,6 +783,7 @@ fn must_agree_after(
 fn touched(made: &MadePlan, lines: &BTreeMap<ObjectPath, ContentsLine>) -> Touched {
     let mut touched = Touched::default();
     let names = names_of(&made.live);
+    let mut files = BTreeSet::new();
     for (path, outcome) in &made.outcomes {
         let is_taken = outcome.is_taken() || *outcome == PathOutcome::TakeTime;
         if !is_taken && !outcome.is_deleted() {
@@ -795,8 +796,11 @@ fn touched(made: &MadePlan, lines: &BTreeMap<ObjectPath, ContentsLine>) -> Touch
         }
         let owner = lines.get(path).and_then(|line| line.owners.first());
         touched.packages.extend(owner.map(|owner| owner.package.clone()));
-        // A backout must restore these names of the file.
-        touched.paths.extend(names.all(path).iter().cloned());
+        files.extend(names.file_of(path));
+    }
+    // A backout must restore all names of these files.
+    for file in files.into_iter().filter_map(|file| names.files().get(file)) {
+        touched.paths.extend(file.iter().cloned());
     }
     let known =
         touched.paths.iter().filter_map(|path| Some((path.clone(), known_file(made.live.object(path)?)?)));
