@@ -565,7 +565,7 @@ mod tests {
                 |at| fs::write(at.join("var/sadm/pkg/one/pkginfo"), "PKG=two"),
                 Some("it changes /var/sadm/pkg/one/pkginfo"),
             ),
-            (|at| fs::remove_dir_all(at.join("var/sadm/pkg/one")), Some("it takes one away")),
+            (|at| fs::remove_dir_all(at.join("var/sadm/pkg/one")), Some("it removes one")),
             (
                 |at| fs::create_dir(at.join("var/sadm/pkg/ghost")),
                 Some("it creates records of a package ghost"),

@@ -205,7 +205,7 @@ mod tests {
             ("-1.0", "begin"),
             ("_a-1", "begin"),
             ("curl-", "version"),
-            ("cu/rl-1", "name has"),
+            ("cu/rl-1", "name contains"),
             ("curl-1/2", "version"),
             ("curl-1 2", "version"),
             ("é-1", "begin"),

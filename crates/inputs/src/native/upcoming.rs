@@ -234,6 +234,6 @@ mod tests {
     fn another_version_and_a_configuration_without_end_are_told() {
         let error = |text: &str| upcoming_changes(text.as_bytes()).unwrap_err().to_string();
         assert!(error("VERSION 9\n\nweb 1 < 2 /a\n").contains("version 9"));
-        assert!(error("VERSION 3\nA=b\nA=b\n").contains("does not end"));
+        assert!(error("VERSION 3\nA=b\nA=b\n").contains("is incomplete"));
     }
 }

@@ -755,7 +755,7 @@ mod tests {
         std::fs::create_dir_all(dir.path().join("var/lib/dpkg")).unwrap();
         std::fs::write(dir.path().join("var/lib/dpkg/status"), lines).unwrap();
         let error = DpkgRecords::find(&Root::open(dir.path()).unwrap()).err().unwrap().to_string();
-        assert!(error.contains("the dpkg status file has more than 4000000 lines"), "{error}");
+        assert!(error.contains("the file status of dpkg has more than 4000000 lines"), "{error}");
     }
 
     #[test]
