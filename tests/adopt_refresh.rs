@@ -457,7 +457,7 @@ fn what_apt_is_about_to_do_is_foreseen_and_stopped_if_the_policy_says_so() {
     let (code, said) = foresee("VERSION 9\n\nweb 1 < 2 /a\n");
     assert!(code == Some(0) && said.contains("version 9"), "{said}");
     let (code, said) = foresee("VERSION 3\nA=b\n");
-    assert!(code == Some(1) && said.contains("does not end"), "{said}");
+    assert!(code == Some(1) && said.contains("is incomplete"), "{said}");
     assert_eq!(stage.everything(), before);
     stage.file("/etc/patchadm/policy", "native_upgrade=stop\n");
     let (code, said) = foresee(input);

@@ -172,7 +172,7 @@ fn a_link_of_somebody_else_does_not_decide_whose_root_it_is() {
     for command in ["patchadd", "plan", "add", "add --jobs 1"] {
         let said = stage.run(&line(command)).fails(3);
         assert!(
-            said.contains(&format!("is controlled by uid {}, who owns the symbolic link", NOBODY + 1)),
+            said.contains(&format!("is controlled by uid {}, who can replace the symbolic link", NOBODY + 1)),
             "{said}"
         );
     }

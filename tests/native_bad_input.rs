@@ -171,7 +171,7 @@ fn a_hook_that_is_told_without_end_or_in_another_version_says_one_line() {
         ("echo VERSION 3; yes ''", false, 1, "more than 1000000 lines"),
         ("yes 'a 1'", false, 1, "more than 100000 packages"),
         ("cat /dev/zero", false, 1, "longer than 64 MiB"),
-        ("echo VERSION 3; echo A=b", true, 1, "does not end"),
+        ("echo VERSION 3; echo A=b", true, 1, "is incomplete"),
         ("printf 'VERSION 9\\n\\nweb 1 < 2 /a\\n'", true, 0, "version 9"),
         ("printf 'VERSION \\033[31m\\n\\n'", true, 0, "version \\033[31m"),
     ] {
