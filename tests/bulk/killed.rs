@@ -94,8 +94,9 @@ fn the_next_run_goes_on_whatever_was_killed_and_comes_to_the_same() {
     let (mut rounds, mut killed, mut built) = (0, 0, 0);
     let users = everybody();
     // A sample kills each kind once, shared among the users.
-    let share = 4 / users.len() as u64;
-    for (first, is_ordinary) in (0..).step_by(share as usize).zip(users) {
+    let share = 4 / u64::try_from(users.len()).unwrap();
+    for (number, is_ordinary) in (0..).zip(users) {
+        let first = number * share;
         let mark = mark();
         let settings = format!("slot=local 2\nenv=MARK={mark}\n");
         let Some(build) = BulkBuild::of_recipes("the_next_run…", is_ordinary, &settings) else { continue };
