@@ -56,11 +56,11 @@ mod why;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{LazyLock, OnceLock};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -80,6 +80,9 @@ const BUILD: &str = "#!/bin/sh\nset -eu\nmkdir -p \"$DESTDIR\"\n. \"$TREE/$PKG_L
 
 /// What is set in the configuration of every test: the digest of a base takes longer than a test.
 const SETTINGS: &str = "base_id=echo base\ncores=2\n";
+
+/// What a run has found in the files of this machine: to read them for every directory again takes longer than a test.
+static FACTS_OF_HOST: OnceLock<Vec<u8>> = OnceLock::new();
 
 /// The directory of a bulk build beside a tree, and whoever runs it.
 pub(crate) struct BulkBuild {
@@ -158,6 +161,24 @@ impl BulkBuild {
         let user = if is_root() && !self.is_ordinary { "build_user=nobody\n" } else { "" };
         let sources = format!("file_source={}\n", self.scenario.beside("theirs").display());
         self.set(&format!("{SETTINGS}{sources}{user}{settings}"));
+        let owner = fs::metadata(self.work().join("build"));
+        if let (Some(facts), Ok(owner)) = (FACTS_OF_HOST.get(), owner) {
+            fs::write(self.facts(), facts).unwrap();
+            fs::set_permissions(self.facts(), fs::Permissions::from_mode(0o600)).unwrap();
+            chown(self.facts(), Some(owner.uid()), Some(owner.gid())).unwrap();
+        }
+    }
+
+    fn facts(&self) -> PathBuf {
+        self.work().join("build/base.facts")
+    }
+
+    fn keep_facts(&self) {
+        let conf = fs::read_to_string(self.work().join("bulk.conf"));
+        let is_of_host = conf.is_ok_and(|conf| !conf.contains("\nbase=/"));
+        if FACTS_OF_HOST.get().is_none() && is_of_host {
+            let _ = fs::read(self.facts()).map(|facts| FACTS_OF_HOST.set(facts));
+        }
     }
 
     /// Adds lines to the configuration.
@@ -254,7 +275,9 @@ impl BulkBuild {
     #[track_caller]
     pub(crate) fn run(&self, names: &str) -> BulkRun {
         let mut running = self.running(names);
-        BulkRun::of(&running.output().unwrap())
+        let output = running.output().unwrap();
+        self.keep_facts();
+        BulkRun::of(&output)
     }
 
     /// Runs an action, with `@WORK@` for the directory in its arguments and in what it says.

@@ -25,7 +25,7 @@ fn owners_if_root(tree: Tree) -> Tree {
 /// A root with the base packages of a case; where the case is, beside it. None where the shared material is absent.
 pub(crate) fn installed(test: &str, case: &str) -> Option<(Scenario, PathBuf)> {
     let case = shared(test, &format!("cases/{case}"))?;
-    let stage = Scenario::bare();
+    let stage = Scenario::bare_in_memory();
     let run = stage.run(&format!("pkgadd -n -R @ROOT@ -d {} all", case.join("base").display()));
     assert_eq!(run.code, 0, "{}", run.stderr);
     Some((stage, case))

@@ -192,7 +192,7 @@ fn undo_data(stage: &Scenario) -> Vec<(String, Vec<u8>)> {
 fn undo_data_is_the_same_whether_patches_go_in_one_by_one_or_in_one_run() {
     let Some((single, case)) = installed("undo data of one run", "shlibs") else { return };
     // The same root twice, to the times of its records.
-    let together = Scenario::bare();
+    let together = Scenario::bare_in_memory();
     fs::remove_dir(together.root()).unwrap();
     assert!(Command::new("cp").arg("-a").arg(single.root()).arg(together.root()).status().unwrap().success());
     for patch in [LIBRARY, PROGRAM] {

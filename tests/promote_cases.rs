@@ -50,7 +50,7 @@ enum Place {
 
 impl Place {
     fn new(test: &str, ground: Ground) -> Option<Self> {
-        let scenario = Scenario::bare();
+        let scenario = Scenario::bare_in_memory();
         fs::create_dir(scenario.beside(BUILT)).unwrap();
         match ground {
             Ground::Here => Some(Self::Here(scenario)),

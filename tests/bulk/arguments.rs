@@ -100,9 +100,16 @@ fn an_action_that_writes_waits_for_another_one_as_long_as_it_is_told_to() {
     let running = build.running("").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     eventually("the build begins", || !build.started(1).is_empty());
     let holder = format!("process {} (bulk)", running.id());
-    for action in ["run", "scan", "patches", "report", "release", "prune"] {
+    let waiting = ["run", "scan", "patches", "report", "release", "prune"].map(|action| {
         let run = if action == "release" { "1" } else { "" };
-        let said = build.action(&format!("{action} @WORK@ {run} --wait 1")).fails(6);
+        let mut command = build.command(&format!("{action} {} {run} --wait 1", build.work().display()));
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        (action, command.spawn().unwrap())
+    });
+    for (action, waiting) in waiting {
+        let output = waiting.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(6), "{action}: {said}");
         assert!(said.contains(&format!("waiting for {holder} to finish")), "{action}: {said}");
     }
     let mut waiting = build.command(&format!("scan {} --wait 60", build.work().display()));

@@ -97,6 +97,9 @@ fn a_bad_recipe_takes_out_itself_and_what_needs_it_and_the_rest_is_built() {
     assert!(run.packages().iter().any(|package| package["fault"] == "duplicate"));
     assert_eq!(run.in_state("done"), ["good", "user-of-good"]);
 
+    // Each later run would wait for it as long.
+    fs::remove_dir_all(build.tree().join("hangs")).unwrap();
+
     // What is named is a failure.
     build.run("fails").ends(5);
     build.run("user-of-user").ends(5);

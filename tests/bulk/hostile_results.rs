@@ -203,7 +203,7 @@ fn a_sandbox_that_loses_its_first_process_again_is_the_failure_of_its_package_an
     let [once, always] = [mark(), mark()];
     let makes = "mkdir $DESTDIR/opt; echo x > $DESTDIR/opt/$PKGNAME\n";
     let waits = format!("MARK={always} sleep 100\n");
-    build.recipe("once", "", &format!("MARK={once} sleep 3\n{makes}"));
+    build.recipe("once", "", &format!("MARK={once} sleep 1\n{makes}"));
     build.recipe("build", "", &format!("echo '===> phase: compile'\n{waits}{makes}"));
     let script = format!("{makes}cat > $OUT/postinstall <<'End'\n{waits}exit 0\nEnd\n");
     build.recipe("check", "", &script);

@@ -26,7 +26,7 @@ fn a_slot_that_goes_on_for_ever_is_cut_off_long_after_the_limit_of_the_time_and_
     }
     let mark = mark();
     let settings = format!(
-        "slot=endless 1 {}\nslot=local 1\nlimit=* time=5\ncheck=none\nenv=MARK={mark}\n",
+        "slot=endless 1 {}\nslot=local 1\nlimit=* time=3\ncheck=none\nenv=MARK={mark}\n",
         after_probe(ALIVE)
     );
     let Some(build) = BulkBuild::of_recipes(test, false, &settings) else { return };

@@ -65,10 +65,13 @@ impl DependencyResolution {
 
     /// Packages to install before a build: its `DEPENDS`, and their `RUN_DEPENDS` transitively, dependencies first.
     pub fn to_install(&self, index: u32) -> Vec<u32> {
-        let mut seen = HashSet::default();
+        let mut seen = vec![false; self.found.len()];
+        let mut is_new = |index: u32| {
+            seen.get_mut(index as usize).is_some_and(|is_seen| !std::mem::replace(is_seen, true))
+        };
         let mut order = Vec::new();
         for &first in self.graph.needs(index) {
-            if !seen.insert(first) {
+            if !is_new(first) {
                 continue;
             }
             // The path, with the position of the next dependency to visit.
@@ -76,7 +79,7 @@ impl DependencyResolution {
             while let Some((at, place)) = way.last_mut() {
                 if let Some(&need) = self.run_needs.of(*at).get(*place) {
                     *place += 1;
-                    if seen.insert(need) {
+                    if is_new(need) {
                         way.push((need, 0));
                     }
                 } else {

@@ -14,9 +14,15 @@ const LARGEST_REGEX: usize = 1 << 20;
 #[derive(Clone, Debug)]
 pub struct PathGlob {
     text: String,
-    /// `None` without wildcards: a scan of a whole machine compares with hundreds of paths.
-    regex: Option<Regex>,
+    matcher: Matcher,
     by_name: bool,
+}
+
+#[derive(Clone, Debug)]
+enum Matcher {
+    /// Without wildcards: a scan compares every path of a whole machine with dozens of them.
+    Literal(Vec<u8>),
+    Wildcards(Regex),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -34,16 +40,18 @@ impl PathGlob {
             return Err(bad("it is empty or too long"));
         }
         let by_name = !text.contains('/');
+        let trimmed = text.trim_matches('/');
         if !text.contains(['*', '?', '[']) {
-            return Ok(Self { text: text.to_owned(), regex: None, by_name });
+            let matcher = Matcher::Literal(trimmed.as_bytes().to_vec());
+            return Ok(Self { text: text.to_owned(), matcher, by_name });
         }
-        let body = translated(text.trim_matches('/')).ok_or_else(|| bad("a `[` has no `]`"))?;
+        let body = translated(trimmed).ok_or_else(|| bad("a `[` has no `]`"))?;
         let regex = RegexBuilder::new(&format!("^(?-u:{body})$"))
             .dot_matches_new_line(true)
             .size_limit(LARGEST_REGEX)
             .build();
         let regex = regex.map_err(|_| bad("its `[…]` cannot be read"))?;
-        Ok(Self { text: text.to_owned(), regex: Some(regex), by_name })
+        Ok(Self { text: text.to_owned(), matcher: Matcher::Wildcards(regex), by_name })
     }
 
     pub fn as_str(&self) -> &str {
@@ -52,9 +60,9 @@ impl PathGlob {
 
     pub fn names(&self, path: &ObjectPath) -> bool {
         let named = if self.by_name { path.name() } else { path.relative() };
-        match &self.regex {
-            Some(regex) => regex.is_match(named),
-            None => self.text.trim_matches('/').as_bytes() == named,
+        match &self.matcher {
+            Matcher::Literal(literal) => literal == named,
+            Matcher::Wildcards(regex) => regex.is_match(named),
         }
     }
 

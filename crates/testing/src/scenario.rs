@@ -72,8 +72,17 @@ impl Scenario {
     /// A root with nothing in it at all, not even a package database; on a disk, whose listings have
     /// the order of those of the classic tools.
     pub fn bare(program: &Path) -> Self {
+        Self::bare_in_directory(program, tempfile::tempdir().unwrap())
+    }
+
+    /// The same in memory, for tests to which the order of listings does not matter.
+    pub fn bare_in_memory(program: &Path) -> Self {
+        Self::bare_in_directory(program, directory())
+    }
+
+    fn bare_in_directory(program: &Path, dir: TempDir) -> Self {
         let program = sibling(program, PATCHADM);
-        let scenario = Self { program, dir: tempfile::tempdir().unwrap(), environment: Vec::new() };
+        let scenario = Self { program, dir, environment: Vec::new() };
         scenario.directory("/");
         fs::set_permissions(scenario.root(), fs::Permissions::from_mode(0o755)).unwrap();
         scenario
@@ -339,6 +348,11 @@ macro_rules! stage {
             /// A root with nothing in it at all, not even a package database; on a disk.
             pub(crate) fn bare() -> Self {
                 Self($crate::scenario::Scenario::bare(PROGRAM.as_ref()))
+            }
+
+            /// The same in memory, for tests to which the order of listings does not matter.
+            pub(crate) fn bare_in_memory() -> Self {
+                Self($crate::scenario::Scenario::bare_in_memory(PROGRAM.as_ref()))
             }
 
             /// A root on which these packages are installed.
