@@ -483,7 +483,7 @@ fn a_link_of_root_or_of_the_directorys_owner_is_followed_and_with_trust_any() {
         for line in ["patchadd -R @ROOT@ delivered/200-01", "pkgadd -n -R @ROOT@ -d more ACMEmore"] {
             let run = stage.run(line);
             let said = run.said();
-            assert!(run.code != 0 && said.contains(&format!("may write @ROOT@{directory} and")), "{said}");
+            assert!(run.code != 0 && said.contains(&format!("can write to @ROOT@{directory} and")), "{said}");
             assert!(said.contains(&format!("`chmod go-w @ROOT@{directory}`")), "{said}");
         }
         stage.mode(directory, bits | 0o1000);

@@ -143,7 +143,7 @@ fn a_class_script_of_the_root_that_somebody_else_could_have_written_does_not_run
         let run = add(&stage, "-n", &package);
         assert_eq!(run.code, 1, "{path}: {}", run.stderr);
         assert!(
-            run.stderr.contains("is writable by") || run.stderr.contains("may write"),
+            run.stderr.contains("is writable by") || run.stderr.contains("can write to"),
             "{path}: {}",
             run.stderr
         );

@@ -43,10 +43,10 @@ fn bad_indexes(good: &str) -> Vec<BadIndex> {
         )
     };
     vec![
-        ("cut", good[..good.len() / 2].to_owned(), "is not one of patchadm-depot/1"),
-        ("empty", String::new(), "is not one of patchadm-depot/1"),
-        ("a page", "<html><body>404</body></html>".to_owned(), "is not one of patchadm-depot/1"),
-        ("nested", "[".repeat(10_000) + &"]".repeat(10_000), "is not one of patchadm-depot/1"),
+        ("cut", good[..good.len() / 2].to_owned(), "does not conform to patchadm-depot/1"),
+        ("empty", String::new(), "does not conform to patchadm-depot/1"),
+        ("a page", "<html><body>404</body></html>".to_owned(), "does not conform to patchadm-depot/1"),
+        ("nested", "[".repeat(10_000) + &"]".repeat(10_000), "does not conform to patchadm-depot/1"),
         ("an id that leads out", good.replace(first, "\"id\":\"../x\""), "../x"),
         ("an id that is an option", good.replace(first, "\"id\":\"-R\""), "<-R>"),
         ("a path that leads out", good.replace(path, "\"path\":\"../100-01.tar\""), "nor a plain name"),
@@ -372,7 +372,7 @@ fn a_server_whose_index_is_none_is_refused() {
     let good = fs::read_to_string(depot.join("index.json")).unwrap();
     let before = stage.everything();
     let cases: [(&str, String, i32, &str); 4] = [
-        ("200 OK", "<html>404</html>".to_owned(), 1, "is not one of patchadm-depot/1"),
+        ("200 OK", "<html>404</html>".to_owned(), 1, "does not conform to patchadm-depot/1"),
         ("200 OK", good.replace("\"id\":\"100-01\"", "\"id\":\"../x\""), 1, "../x"),
         ("404 Not Found", String::new(), 1, "has no index.json"),
         ("200 OK", "x".repeat(65 << 20), 1, "the index is larger than"),

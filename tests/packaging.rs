@@ -159,7 +159,7 @@ fn the_default_policy_sets_nothing_and_names_every_setting() {
     let names: BTreeSet<&str> = settings.lines().map(|line| line.split_once('=').unwrap().0).collect();
     assert_eq!(names.len(), settings.lines().count(), "a setting occurs twice");
     let error = policy::parse(b"nosuch=1\n", "policy").unwrap_err().to_string();
-    let known = error.split_once("there are ").unwrap().1;
+    let known = error.split_once("the settings are ").unwrap().1;
     assert_eq!(names, known.split(", ").collect());
 }
 

@@ -49,7 +49,7 @@ fn what_was_named_wrongly_is_told() {
     for (line, code, reason) in [
         ("stage promote none -R @ROOT@", 4, "none is neither a stage nor the name of one"),
         ("stage promote plain -R @ROOT@", 4, "plain is neither a stage nor the name of one"),
-        (&format!("stage promote {theirs} -R @ROOT@"), 3, "is one of the root "),
+        (&format!("stage promote {theirs} -R @ROOT@"), 3, "belongs to the root "),
         ("stage promote -R @ROOT@", 2, "<STAGE>"),
         ("stage promote web web -R @ROOT@", 2, "unexpected argument 'web'"),
         ("stage promote web -R @ROOT@ --path usr/pkg --path usr/pkg/bin", 2, "usr/pkg"),
@@ -181,7 +181,7 @@ fn a_stage_of_another_root_is_refused_once_neither_marker_nor_path_are_those_of_
     fs::remove_file(staged.live.at("/var/sadm/patchadm/root-id")).unwrap();
     assert_eq!(staged.promote("--dry-run").code, 0);
     fs::remove_file(staged.live.at("/var/sadm/patchadm/journal")).unwrap();
-    let words = ["is one of the root /srv/elsewhere", "-R /srv/elsewhere"];
+    let words = ["belongs to the root /srv/elsewhere", "-R /srv/elsewhere"];
     refused(&staged, "stage promote web -R @ROOT@", 3, &words);
     for line in ["stage status web -R @ROOT@", "stage refresh web -R @ROOT@"] {
         let said = staged.live.run(line).fails(3);

@@ -23,7 +23,7 @@ fn whatever_cannot_be_refreshed_is_one_clear_refusal() {
         ("none -R @ROOT@", 4, "none is neither a stage nor the name of one"),
         ("../none -R @ROOT@", 4, "../none is neither a stage nor the name of one"),
         ("plain -R @ROOT@", 4, "plain is neither a stage nor the name of one"),
-        (&format!("{theirs} -R @ROOT@"), 3, "is one of the root "),
+        (&format!("{theirs} -R @ROOT@"), 3, "belongs to the root "),
         ("web -R /no/such", 1, "/no/such"),
         ("-R @ROOT@", 2, "<STAGE>"),
         ("web web -R @ROOT@", 2, "unexpected argument 'web'"),
@@ -80,7 +80,7 @@ fn a_root_that_moved_has_its_stage_by_its_marker_and_another_one_there_has_not()
     fs::write(own(&staged, "identity"), &other).unwrap();
     let said = refresh(&staged, "").fails(3);
     assert!(
-        said.contains("is one of the root /srv/elsewhere") && said.contains("-R /srv/elsewhere"),
+        said.contains("belongs to the root /srv/elsewhere") && said.contains("-R /srv/elsewhere"),
         "{said}"
     );
 }
