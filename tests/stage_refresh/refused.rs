@@ -118,7 +118,7 @@ fn lies_of_a_stage_about_itself_are_told_by_the_file() {
         ("base.web-01", base[..base.len() - 20].to_owned(), "it ends after"),
         ("base.web-01", String::new(), "line 1"),
         ("identity", swapped(&identity, id, "0123456789abcdef"), "base.0: it belongs to another stage"),
-        ("identity", swapped(&identity, "\"stage\":1", "\"stage\":2"), "another version"),
+        ("identity", swapped(&identity, "\"stage\":1", "\"stage\":2"), "is not 1"),
         ("identity", swapped(&identity, "\"web\"", "\"../web\""), "identity: "),
         ("identity", identity.trim_end().to_owned(), "identity: "),
     ] {
