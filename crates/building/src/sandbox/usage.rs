@@ -15,6 +15,7 @@ use patchadm_core::process::MappedFile;
 use patchadm_rootfs::{
     Descent, Dir, FileType, ObjectStatus, ProcBounds, ProcLines, ProcReadError, RootError, Stop, proc_text,
 };
+use rustix::io::Errno;
 
 use crate::tree_copy::{HeldNames, PER_DIRECTORY, names_up_to};
 
@@ -153,7 +154,7 @@ pub(super) struct ProcessUsage {
     pub(super) processes: Vec<u32>,
     /// All tasks: processes and further threads.
     pub(super) tasks: u64,
-    /// Resident anonymous memory with page tables, in bytes.
+    /// Resident and swapped anonymous memory with page tables, in bytes.
     pub(super) anonymous: u64,
     /// Resident mapped memory files, in bytes; shared pages count for each process.
     pub(super) shared: u64,
@@ -198,7 +199,7 @@ fn children(process: u32) -> Vec<u32> {
     lists.flatten().collect()
 }
 
-fn tasks_of(process: u32) -> Vec<u32> {
+pub(super) fn tasks_of(process: u32) -> Vec<u32> {
     let tasks = fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
     tasks.filter_map(|task| task.file_name().to_str()?.parse().ok()).collect()
 }
@@ -210,16 +211,20 @@ fn living_task(process: u32) -> Option<(u32, [u64; 2])> {
     with_memory(process).or_else(|| tasks_of(process).into_iter().find_map(with_memory))
 }
 
-/// Returns resident anonymous memory with page tables, and shared memory, without reserved memory and mapped disk files;
 /// `None` after the end of the task.
 fn memory_of(task: u32) -> Option<[u64; 2]> {
-    let status = text_of(Path::new(&format!("/proc/{task}/status")));
+    memory_in(&text_of(Path::new(&format!("/proc/{task}/status"))))
+}
+
+/// Returns resident and swapped anonymous memory with page tables, and resident shared memory, without reserved memory and
+/// mapped disk files. A process may swap out its own memory at any time (`MADV_PAGEOUT`).
+fn memory_in(status: &str) -> Option<[u64; 2]> {
     let bytes = |name: &str| {
         let value = status.lines().find_map(|line| line.strip_prefix(name))?;
         Some(value.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()?.saturating_mul(1024))
     };
-    let tables = bytes("VmPTE:").unwrap_or_default();
-    Some([bytes("RssAnon:")?.saturating_add(tables), bytes("RssShmem:")?])
+    let others = ["VmPTE:", "VmSwap:"].map(|name| bytes(name).unwrap_or_default());
+    Some([others.into_iter().fold(bytes("RssAnon:")?, u64::saturating_add), bytes("RssShmem:")?])
 }
 
 /// Returns the text of a short file in `/proc`, empty if it is gone.
@@ -261,6 +266,8 @@ pub(super) struct OpenFiles {
     partly: BTreeSet<DeviceInode>,
     /// Numbers of open files that were sent into a socket and not yet received. They belong to no process.
     sockets: BTreeMap<DeviceInode, u64>,
+    /// A memory file has more extended attributes than can be listed.
+    is_uncountable: bool,
 }
 
 impl OpenFiles {
@@ -292,7 +299,7 @@ impl OpenFiles {
             }
             unless_overrun(files.take_mapped(&process, &file_systems, stop))?;
         }
-        Ok(files)
+        if files.is_uncountable { Err(Uncountable) } else { Ok(files) }
     }
 
     /// Adds files of an earlier look, with their last size, that may be in sockets now. A file that is only mapped has
@@ -344,7 +351,11 @@ impl OpenFiles {
                 self.disk.insert(id, bytes);
             }
         } else if OF_MEMORY.contains(&magic()) {
-            self.memory.insert(id, bytes);
+            if let Entry::Vacant(new) = self.memory.entry(id) {
+                let attributes = memory_of_attributes(link);
+                self.is_uncountable |= attributes.is_none();
+                new.insert(bytes.saturating_add(attributes.unwrap_or_default()));
+            }
         } else if seen.nlink() == 0 && magic() == OVERLAY {
             self.disk.insert(id, bytes);
         }
@@ -430,6 +441,36 @@ impl OpenFiles {
         Ok(())
     }
 }
+
+/// `XATTR_LIST_MAX` and `XATTR_SIZE_MAX`.
+const LONGEST_NAMES: usize = 65_536;
+const LONGEST_VALUE: usize = 65_536;
+
+/// Returns the memory of a memory file's extended attributes, which are no blocks of it; `None` if they cannot be listed.
+fn memory_of_attributes(link: &Path) -> Option<u64> {
+    let mut names = vec![0_u8; LONGEST_NAMES];
+    let length = match rustix::fs::listxattr(link, &mut *names) {
+        Ok(length) => length,
+        Err(Errno::TOOBIG | Errno::RANGE) => return None,
+        // It is gone, or has none.
+        Err(_) => return Some(0),
+    };
+    let names = names.get(..length).unwrap_or_default().split(|&byte| byte == 0);
+    // A user sets no others.
+    let sizes = names.filter(|name| name.starts_with(b"user.")).map(|name| {
+        let size = match rustix::fs::getxattr(link, name, &mut [0_u8; 0][..]) {
+            Ok(size) => size,
+            Err(Errno::NODATA) => 0,
+            Err(_) => LONGEST_VALUE,
+        };
+        // The kernel takes powers of two.
+        size.saturating_add(PER_ATTRIBUTE).next_power_of_two() as u64
+    });
+    Some(sizes.fold(0, u64::saturating_add))
+}
+
+/// The bytes that the kernel takes for an attribute without its value.
+const PER_ATTRIBUTE: usize = 128;
 
 /// Linux before 5.5 does not tell.
 fn files_in_socket(info: &Path, stop: Stop<'_>) -> Result<u64, Uncountable> {
@@ -788,6 +829,35 @@ mod tests {
         assert!(files.in_memory() >= 1 << 20);
         drop((file, again));
         assert!(!OpenFiles::of(&own, &[], &|| false).unwrap().memory.contains_key(&(seen.dev(), seen.ino())));
+    }
+
+    #[test]
+    fn attributes_of_a_file_in_memory_count_and_more_than_can_be_listed_are_uncountable() {
+        let file = File::from(rustix::fs::memfd_create("test", MemfdFlags::CLOEXEC).unwrap());
+        let set = |name: String, value: &[u8]| {
+            rustix::fs::fsetxattr(&file, name, value, rustix::fs::XattrFlags::empty())
+        };
+        if set("user.first".to_owned(), &[1; 60_000]).is_err() {
+            println!("skipped: memory files have no attributes here");
+            return;
+        }
+        let link = PathBuf::from(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&file)));
+        assert_eq!(memory_of_attributes(&link), Some(1 << 16));
+        set("user.second".to_owned(), b"").unwrap();
+        assert_eq!(memory_of_attributes(&link), Some((1 << 16) + 128));
+        for number in 0..300 {
+            set(format!("user.{number:0>240}"), b"").unwrap();
+        }
+        assert_eq!(memory_of_attributes(&link), None);
+        assert_eq!(memory_of_attributes(Path::new("/proc/self/fd/none")), Some(0));
+    }
+
+    #[test]
+    fn memory_that_was_swapped_out_counts() {
+        let status = "Name:\tsh\nVmPTE:\t      40 kB\nVmSwap:\t    5000 kB\nRssAnon:\t     100 kB\n\
+            RssFile:\t    7000 kB\nRssShmem:\t      30 kB\n";
+        assert_eq!(memory_in(status), Some([5140 << 10, 30 << 10]));
+        assert_eq!(memory_in("Name:\tsh\nState:\tZ (zombie)\n"), None);
     }
 
     /// A perl that makes nested directories, maps a file in the innermost one, says so, and waits for its standard input.

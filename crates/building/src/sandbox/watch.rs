@@ -439,24 +439,27 @@ impl<'a> SandboxWatcher<'a> {
             return Some(cause);
         }
         let processes = usage.tasks.saturating_sub(EnclosureProcess::makers().saturating_sub(1));
-        let memory = usage.anonymous + usage.shared.max(self.memory_files) + self.queues;
-        self.peak_memory = self.peak_memory.max(memory);
-        if let Some(cause) = group_cause(subject.group) {
-            return Some(cause);
-        }
         let over = |limit: Option<u64>, used, controller| {
             limit.is_some_and(|limit| used > limit) && !subject.group.holds(controller)
         };
-        if let Some(limit) = self.limits.memory.filter(|_| !subject.group.holds(GroupController::Memory))
+        let free = subject.gives_way.and_then(|_| FreeMemory::of_machine());
+        let limit = self.limits.memory.filter(|_| !subject.group.holds(GroupController::Memory));
+        // Without a limit, files in memory matter only if the task that has most is to end.
+        if (limit.is_some() || free.is_some_and(FreeMemory::is_scarce))
             && let Some(cause) = self.look_at_memory(limit, &usage, (subject, during))
         {
+            return Some(cause);
+        }
+        let memory = usage.anonymous + usage.shared.max(self.memory_files) + self.queues;
+        self.peak_memory = self.peak_memory.max(memory);
+        if let Some(cause) = group_cause(subject.group) {
             return Some(cause);
         }
         if let Some(over) = self.objects.look(&usage.processes, &|| during.is_asked()) {
             return Some(StopCause::Objects(over));
         }
         if let Some(gives_way) = subject.gives_way
-            && let Some(growth) = self.machine.looked(memory, FreeMemory::of_machine())
+            && let Some(growth) = self.machine.looked(memory, free)
             && gives_way(growth)
         {
             return Some(StopCause::MachineMemory);
@@ -487,12 +490,13 @@ impl<'a> SandboxWatcher<'a> {
     /// Memory files count while a process has them open or mapped; segments, semaphores and messages always.
     fn look_at_memory(
         &mut self,
-        limit: u64,
+        limit: Option<u64>,
         usage: &ProcessUsage,
         (subject, during): (&LookSubject<'_>, &LookInterrupt<'_>),
     ) -> Option<StopCause> {
         let began = Instant::now();
-        if usage.anonymous <= limit && began < self.next_memory {
+        let most = limit.unwrap_or(u64::MAX);
+        if usage.anonymous <= most && began < self.next_memory {
             return None;
         }
         let keeps_files = match self.look_at_files(&usage.processes, subject.written, during) {
@@ -504,7 +508,7 @@ impl<'a> SandboxWatcher<'a> {
         self.queues = ipc.others;
         let mut memory = usage.anonymous.saturating_add(self.memory_files).saturating_add(self.queues);
         // Files both open and mapped count twice here, so this is an upper bound.
-        if memory <= limit && memory.saturating_add(usage.shared) > limit {
+        if memory <= most && memory.saturating_add(usage.shared) > most {
             let stop = during.within(LONGEST_LOOK_AT_FILES);
             match self.files.mapped_memory(&usage.processes, ipc.segments.is_some(), &stop) {
                 Ok(mapped) => memory = memory.saturating_add(mapped),
@@ -513,10 +517,11 @@ impl<'a> SandboxWatcher<'a> {
         }
         self.peak_memory = self.peak_memory.max(memory);
         self.next_memory = Instant::now() + LOOK_AT_MEMORY.max(began.elapsed() * PART_OF_TIME);
-        if memory > limit {
+        if memory > most {
             return Some(StopCause::Memory(memory, UsageMeasure::Looks));
         }
-        keeps_files.then_some(StopCause::InSocket)
+        // Without a limit, hidden files do not matter.
+        limit.filter(|_| keeps_files).map(|_| StopCause::InSocket)
     }
 
     fn look_at_disk(
