@@ -115,12 +115,12 @@ fn no_build_has_a_socket_that_no_namespace_holds() {
 }
 
 /// Sets limits of the first process, of itself by number, and of itself, and asks for asynchronous requests, for a filter
-/// with a listener, and for a map of BPF.
+/// with a listener, a map of BPF, and a table of futexes.
 fn limits_of_processes() -> String {
     let numbers = if cfg!(target_arch = "x86_64") {
-        [("PRLIMIT", "302"), ("IO_SETUP", "206"), ("SECCOMP", "317"), ("BPF", "321")]
+        [("PRLIMIT", "302"), ("IO_SETUP", "206"), ("SECCOMP", "317"), ("BPF", "321"), ("PRCTL", "157")]
     } else {
-        [("PRLIMIT", "261"), ("IO_SETUP", "0"), ("SECCOMP", "277"), ("BPF", "280")]
+        [("PRLIMIT", "261"), ("IO_SETUP", "0"), ("SECCOMP", "277"), ("BPF", "280"), ("PRCTL", "167")]
     };
     let script = r#"perl -e '
     my ($most, $none) = (pack("QQ", 60, 60), pack("Q", 0));
@@ -134,6 +134,8 @@ fn limits_of_processes() -> String {
     print "listener: ", $r < 0 ? $!+0 : "there", "\n";
     $r = syscall(BPF, 0, 0, 0);
     print "map: ", $r < 0 ? $!+0 : "there", "\n";
+    $r = syscall(PRCTL, 78, 1, 16, 0, 0);
+    print "futexes: ", $r < 0 ? $!+0 : "there", "\n";
 '
 ulimit -c 0 && echo ulimit: set
 "#;
@@ -156,9 +158,9 @@ fn no_build_and_no_script_limits_the_process_that_holds_its_sandbox_together() {
         build.run("").ends(0);
         let log = build.log("limits-1.0");
         // EPERM and ENOSYS.
-        let unknown = ["requests: 38", "listener: 38", "map: 38"];
+        let refused = ["requests: 38", "listener: 38", "map: 38", "futexes: 1"];
         let lines = ["limit of 1: 1", "limit of own: 1", "limit of 0: set", "ulimit: set"];
-        for line in lines.into_iter().chain(unknown) {
+        for line in lines.into_iter().chain(refused) {
             let count = log.lines().filter(|seen| *seen == line).count();
             assert_eq!(count, 2, "{}, {build_as}: {line}: {log}", build.who());
         }

@@ -268,6 +268,7 @@ pub(super) struct OpenFiles {
     sockets: BTreeMap<DeviceInode, u64>,
     /// A memory file has more extended attributes than can be listed.
     is_uncountable: bool,
+    mappings: u64,
 }
 
 impl OpenFiles {
@@ -339,6 +340,11 @@ impl OpenFiles {
         self.memory.values().sum()
     }
 
+    /// Returns the memory of the kernel that describes all mappings.
+    pub(super) fn of_mappings(&self) -> u64 {
+        self.mappings.saturating_mul(PER_MAPPING)
+    }
+
     /// Adds the file behind a link in `/proc`.
     fn take(&mut self, link: &Path, seen: &fs::Metadata, file_systems: &BTreeSet<u64>) {
         if !seen.is_file() {
@@ -361,7 +367,7 @@ impl OpenFiles {
         }
     }
 
-    /// Adds unlinked disk files that a process maps.
+    /// Adds unlinked disk files that a process maps, and its mappings.
     fn take_mapped(
         &mut self,
         process: &Path,
@@ -370,6 +376,7 @@ impl OpenFiles {
     ) -> Result<(), ProcReadError> {
         let mut maps = ProcLines::open(&process.join("maps"), ProcBounds::MAPPINGS, stop)?;
         while let Some(line) = maps.next_line()? {
+            self.mappings += 1;
             let Some(mapped) = MappedFile::of_line(line) else { continue };
             let id = id(&mapped);
             let is_open = self.disk.contains_key(&id) && !self.partly.contains(&id);
@@ -488,6 +495,9 @@ fn is_memory(mapped: &MappedFile<'_>) -> bool {
     MAPPED_MEMORY.iter().any(|begin| mapped.path.starts_with(begin.as_bytes()))
 }
 
+/// Bytes that the kernel takes for a mapping, with or without pages.
+const PER_MAPPING: u64 = 256;
+
 const MOST_NAMESPACES: usize = 256;
 
 const LONGEST_LIST: u64 = 16 << 20;
@@ -506,8 +516,8 @@ pub(super) struct IpcMemory {
 }
 
 impl IpcLists {
-    /// Returns the memory of everything that these processes see. `maker` made their sandbox.
-    pub(super) fn in_memory(&mut self, maker: u32, processes: &[u32]) -> IpcMemory {
+    /// Returns the memory of everything that these processes with so many tasks see. `maker` made their sandbox.
+    pub(super) fn in_memory(&mut self, maker: u32, processes: &[u32], tasks: u64) -> IpcMemory {
         let own = namespace_of("self");
         let mut seen = BTreeMap::new();
         for process in processes {
@@ -532,7 +542,7 @@ impl IpcLists {
         let mut memory = IpcMemory::default();
         for (list, file) in self.0.values_mut().flatten() {
             let Ok(text) = read_list(file) else { continue };
-            let bytes = bytes_of(*list, &text);
+            let bytes = bytes_of(*list, &text, tasks);
             match list {
                 IpcList::Segments => {
                     memory.segments = Some(memory.segments.unwrap_or_default().saturating_add(bytes));
@@ -559,14 +569,19 @@ fn read_list(list: &mut File) -> io::Result<String> {
 const PER_IPC_OBJECT: u64 = 256;
 const PER_IPC_PART: u64 = 64;
 
-fn bytes_of(list: IpcList, text: &str) -> u64 {
+fn bytes_of(list: IpcList, text: &str, tasks: u64) -> u64 {
     let of_line = |line: &str| {
         let mut fields = line.split_ascii_whitespace().map(|field| field.parse::<u64>().unwrap_or(0));
         let parts = |number: u64| number.saturating_mul(PER_IPC_PART).saturating_add(PER_IPC_OBJECT);
         match list {
             // Resident and swapped bytes.
             IpcList::Segments => fields.rev().take(2).fold(0, u64::saturating_add),
-            IpcList::Semaphores => parts(fields.nth(3).unwrap_or(0)),
+            IpcList::Semaphores => {
+                let number = fields.nth(3).unwrap_or(0);
+                // Each task may have an adjustment of each semaphore (`SEM_UNDO`).
+                let of_task = number.saturating_mul(2).saturating_add(PER_IPC_PART);
+                parts(number).saturating_add(of_task.saturating_mul(tasks))
+            }
             // The bytes of all messages, and their number.
             IpcList::Queues => {
                 let bytes = fields.nth(3).unwrap_or(0);
@@ -853,6 +868,22 @@ mod tests {
     }
 
     #[test]
+    fn each_mapping_counts_with_or_without_pages() {
+        let mut sleeper = Command::new("sleep").arg("60").spawn().unwrap();
+        let maps = PathBuf::from(format!("/proc/{}/maps", sleeper.id()));
+        // It may still be loading.
+        let is_steady = (0..500).any(|_| {
+            std::thread::sleep(Duration::from_millis(10));
+            let lines = text_of(&maps).lines().count() as u64;
+            let counted = OpenFiles::of(&[sleeper.id()], &[], &|| false).unwrap().of_mappings();
+            lines > 0 && counted == lines * PER_MAPPING
+        });
+        assert!(is_steady);
+        sleeper.kill().unwrap();
+        sleeper.wait().unwrap();
+    }
+
+    #[test]
     fn memory_that_was_swapped_out_counts() {
         let status = "Name:\tsh\nVmPTE:\t      40 kB\nVmSwap:\t    5000 kB\nRssAnon:\t     100 kB\n\
             RssFile:\t    7000 kB\nRssShmem:\t      30 kB\n";
@@ -965,15 +996,17 @@ mod tests {
     #[test]
     fn what_is_resident_or_swapped_counts_and_what_is_only_reserved_does_not() {
         let list = "       key      shmid perms                  size  cpid  lpid nattch   uid   gid  cuid  cgid      atime      dtime      ctime                   rss                  swap\n         0          0   600              16777216    10    10      0  1234  1234  1234  1234          1          1          1              16777216                  4096\n         0          1   600            1099511627776    10    10      0  1234  1234  1234  1234          0          0          1                     0                     0\n";
-        assert_eq!(bytes_of(IpcList::Segments, list), (16 << 20) + 4096);
-        assert_eq!(bytes_of(IpcList::Segments, ""), 0);
+        assert_eq!(bytes_of(IpcList::Segments, list, 5), (16 << 20) + 4096);
+        assert_eq!(bytes_of(IpcList::Segments, "", 5), 0);
     }
 
     #[test]
     fn semaphores_and_messages_that_nobody_uses_count() {
         let sets = "       key      semid perms      nsems   uid   gid  cuid  cgid      otime      ctime\n         0          0   600      32000  1234  1234  1234  1234          0 1764399000\n         0          1   600          1  1234  1234  1234  1234          0 1764399000\n";
-        assert_eq!(bytes_of(IpcList::Semaphores, sets), 32_001 * 64 + 2 * 256);
+        assert_eq!(bytes_of(IpcList::Semaphores, sets, 0), 32_001 * 64 + 2 * 256);
+        let with_adjustments = 32_001 * (64 + 3 * 2) + 2 * (256 + 3 * 64);
+        assert_eq!(bytes_of(IpcList::Semaphores, sets, 3), with_adjustments);
         let queues = "       key      msqid perms      cbytes       qnum lspid lrpid   uid   gid  cuid  cgid      stime      rtime      ctime\n         0          0   600       16384          2    10     0  1234  1234  1234  1234 1764399000          0 1764399000\n";
-        assert_eq!(bytes_of(IpcList::Queues, queues), 16_384 + 2 * 64 + 256);
+        assert_eq!(bytes_of(IpcList::Queues, queues, 5), 16_384 + 2 * 64 + 256);
     }
 }

@@ -290,8 +290,8 @@ struct SandboxWatcher<'a> {
     machine: MachineLooks,
     next_memory: Instant,
     memory_files: u64,
-    /// Bytes of semaphores and messages.
-    queues: u64,
+    /// Bytes of semaphores and messages, and of what describes mappings.
+    of_kernel: u64,
     ipc: IpcLists,
     peak_memory: u64,
 }
@@ -319,7 +319,7 @@ impl<'a> SandboxWatcher<'a> {
             machine: MachineLooks::default(),
             next_memory: began,
             memory_files: 0,
-            queues: 0,
+            of_kernel: 0,
             ipc: IpcLists::default(),
             peak_memory: 0,
         }
@@ -450,7 +450,7 @@ impl<'a> SandboxWatcher<'a> {
         {
             return Some(cause);
         }
-        let memory = usage.anonymous + usage.shared.max(self.memory_files) + self.queues;
+        let memory = usage.anonymous + usage.shared.max(self.memory_files) + self.of_kernel;
         self.peak_memory = self.peak_memory.max(memory);
         if let Some(cause) = group_cause(subject.group) {
             return Some(cause);
@@ -487,7 +487,7 @@ impl<'a> SandboxWatcher<'a> {
         Ok(self.sockets.look(Instant::now(), self.files.in_sockets()))
     }
 
-    /// Memory files count while a process has them open or mapped; segments, semaphores and messages always.
+    /// Memory files count while a process has them open or mapped; segments, semaphores, messages and mappings always.
     fn look_at_memory(
         &mut self,
         limit: Option<u64>,
@@ -503,10 +503,10 @@ impl<'a> SandboxWatcher<'a> {
             Ok(keeps_files) => keeps_files,
             Err(cause) => return Some(cause),
         };
-        let ipc = self.ipc.in_memory(self.process.id(), &usage.processes);
+        let ipc = self.ipc.in_memory(self.process.id(), &usage.processes, usage.tasks);
         self.memory_files = self.files.in_memory().saturating_add(ipc.segments.unwrap_or_default());
-        self.queues = ipc.others;
-        let mut memory = usage.anonymous.saturating_add(self.memory_files).saturating_add(self.queues);
+        self.of_kernel = ipc.others.saturating_add(self.files.of_mappings());
+        let mut memory = usage.anonymous.saturating_add(self.memory_files).saturating_add(self.of_kernel);
         // Files both open and mapped count twice here, so this is an upper bound.
         if memory <= most && memory.saturating_add(usage.shared) > most {
             let stop = during.within(LONGEST_LOOK_AT_FILES);

@@ -100,6 +100,9 @@ const ATTACH_REUSEPORT_FILTER: u32 = 51;
 /// `SECCOMP_FILTER_FLAG_NEW_LISTENER`.
 const NEW_LISTENER: u32 = 8;
 
+/// `PR_FUTEX_HASH`: it makes a table of any size, which is memory of no process in `/proc`.
+const FUTEX_HASH: u32 = 78;
+
 /// Stands for the caller itself in `prlimit64`.
 const CALLER: u32 = 0;
 
@@ -129,22 +132,23 @@ struct Calls {
     /// Filters of sockets share `bpf_jit_limit` of the machine with filters of seccomp: without room, other users cannot
     /// set those.
     setsockopt: u32,
+    prctl: u32,
 }
 
 const CALLS: [Calls; 8] = [
     // x86-64, i386
-    calls(0xc000_003e, 248, [56, 272], [41, 53], NONE, [206, 302, 317, 321, 54]),
-    calls(0x4000_0003, 286, [120, 310], [359, 360], SOCKETCALL_OF_I386, [245, 340, 354, 357, 366]),
+    calls(0xc000_003e, 248, [56, 272], [41, 53], NONE, [206, 302, 317, 321, 54, 157]),
+    calls(0x4000_0003, 286, [120, 310], [359, 360], SOCKETCALL_OF_I386, [245, 340, 354, 357, 366, 172]),
     // aarch64, arm
-    calls(0xc000_00b7, 217, [220, 97], [198, 199], NONE, [0, 261, 277, 280, 208]),
-    calls(0x4000_0028, 309, [120, 337], [281, 288], NONE, [243, 369, 383, 386, 294]),
+    calls(0xc000_00b7, 217, [220, 97], [198, 199], NONE, [0, 261, 277, 280, 208, 167]),
+    calls(0x4000_0028, 309, [120, 337], [281, 288], NONE, [243, 369, 383, 386, 294, 172]),
     // riscv64, loongarch64
-    calls(0xc000_00f3, 217, [220, 97], [198, 199], NONE, [0, 261, 277, 280, 208]),
-    calls(0xc000_0102, 217, [220, 97], [198, 199], NONE, [0, 261, 277, 280, 208]),
+    calls(0xc000_00f3, 217, [220, 97], [198, 199], NONE, [0, 261, 277, 280, 208, 167]),
+    calls(0xc000_0102, 217, [220, 97], [198, 199], NONE, [0, 261, 277, 280, 208, 167]),
     // ppc64le, s390x
-    calls(0xc000_0015, 269, [120, 282], [326, 333], 102, [227, 325, 358, 361, 339]),
+    calls(0xc000_0015, 269, [120, 282], [326, 333], 102, [227, 325, 358, 361, 339, 171]),
     // Its C library makes all sockets by socketcall.
-    calls(S390X, 278, [120, 303], [359, 360], NONE, [243, 334, 348, 351, 366]),
+    calls(S390X, 278, [120, 303], [359, 360], NONE, [243, 334, 348, 351, 366, 172]),
 ];
 
 /// C libraries of i386 machines make all sockets by socketcall. Elsewhere, old 32-bit programs get no sockets.
@@ -156,7 +160,7 @@ const fn calls(
     [clone, unshare]: [u32; 2],
     sockets: [u32; 2],
     socketcall: u32,
-    [io_setup, prlimit, seccomp, bpf, setsockopt]: [u32; 5],
+    [io_setup, prlimit, seccomp, bpf, setsockopt, prctl]: [u32; 6],
 ) -> Calls {
     Calls {
         architecture,
@@ -170,6 +174,7 @@ const fn calls(
         seccomp,
         bpf,
         setsockopt,
+        prctl,
     }
 }
 
@@ -184,20 +189,21 @@ pub(crate) fn refuse_keys_and_user_namespaces() -> io::Result<()> {
 }
 
 /// Positions within a block; jumps are relative to their own position.
-const FLAGS_OF_CLONE: u8 = 23;
-const FLAGS_OF_UNSHARE: u8 = 27;
-const FLAGS_OF_CLOSE_RANGE: u8 = 29;
-const FAMILY_OF_SOCKET: u8 = 31;
-const FAMILY_OF_PAIR: u8 = 36;
-const CALL_OF_SOCKETCALL: u8 = 38;
-const PROCESS_OF_PRLIMIT: u8 = 42;
-const FLAGS_OF_SECCOMP: u8 = 44;
-const LEVEL_OF_OPTION: u8 = 46;
-const REFUSED: u8 = 51;
-const NO_FAMILY: u8 = 52;
-const ALLOWED: u8 = 53;
-const NO_CALL: u8 = 54;
-const END: u8 = 55;
+const FLAGS_OF_CLONE: u8 = 24;
+const FLAGS_OF_UNSHARE: u8 = 28;
+const FLAGS_OF_CLOSE_RANGE: u8 = 30;
+const FAMILY_OF_SOCKET: u8 = 32;
+const FAMILY_OF_PAIR: u8 = 37;
+const CALL_OF_SOCKETCALL: u8 = 39;
+const PROCESS_OF_PRLIMIT: u8 = 43;
+const FLAGS_OF_SECCOMP: u8 = 45;
+const LEVEL_OF_OPTION: u8 = 47;
+const OPTION_OF_PRCTL: u8 = 52;
+const REFUSED: u8 = 54;
+const NO_FAMILY: u8 = 55;
+const ALLOWED: u8 = 56;
+const NO_CALL: u8 = 57;
+const END: u8 = 58;
 
 fn program() -> BpfProgram {
     let step = |code, k| sock_filter { code, jt: 0, jf: 0, k };
@@ -211,7 +217,7 @@ fn program() -> BpfProgram {
     let [inet, inet6, netlink] = FAMILIES;
     for calls in CALLS {
         let Calls { architecture, add_key, clone, unshare, socketcall, io_setup, prlimit, .. } = calls;
-        let Calls { seccomp, bpf, setsockopt, .. } = calls;
+        let Calls { seccomp, bpf, setsockopt, prctl, .. } = calls;
         let [socket, pair] = calls.sockets;
         let (of_clone, [first, second, third]) = match architecture {
             S390X => (ARGUMENTS + 12, [ARGUMENTS + 4, ARGUMENTS + 12, ARGUMENTS + 20]),
@@ -234,41 +240,44 @@ fn program() -> BpfProgram {
             jump(JUMP_IF_EQUAL, bpf, 13, [NO_CALL, 14]),
             jump(JUMP_IF_EQUAL, setsockopt, 14, [LEVEL_OF_OPTION, 15]),
             jump(JUMP_IF_EQUAL, SETSOCKOPT_OF_X32, 15, [LEVEL_OF_OPTION, 16]),
-            jump(JUMP_IF_EQUAL, clone, 16, [FLAGS_OF_CLONE, 17]),
-            jump(JUMP_IF_EQUAL, unshare, 17, [FLAGS_OF_UNSHARE, 18]),
-            jump(JUMP_IF_EQUAL, socket, 18, [FAMILY_OF_SOCKET, 19]),
-            jump(JUMP_IF_EQUAL, pair, 19, [FAMILY_OF_PAIR, 20]),
-            jump(JUMP_IF_EQUAL, socketcall, 20, [CALL_OF_SOCKETCALL, 21]),
-            jump(JUMP_IF_AT_LEAST, add_key, 21, [22, ALLOWED]),
-            jump(JUMP_IF_GREATER, add_key + 2, 22, [ALLOWED, NO_CALL]),
+            jump(JUMP_IF_EQUAL, prctl, 16, [OPTION_OF_PRCTL, 17]),
+            jump(JUMP_IF_EQUAL, clone, 17, [FLAGS_OF_CLONE, 18]),
+            jump(JUMP_IF_EQUAL, unshare, 18, [FLAGS_OF_UNSHARE, 19]),
+            jump(JUMP_IF_EQUAL, socket, 19, [FAMILY_OF_SOCKET, 20]),
+            jump(JUMP_IF_EQUAL, pair, 20, [FAMILY_OF_PAIR, 21]),
+            jump(JUMP_IF_EQUAL, socketcall, 21, [CALL_OF_SOCKETCALL, 22]),
+            jump(JUMP_IF_AT_LEAST, add_key, 22, [23, ALLOWED]),
+            jump(JUMP_IF_GREATER, add_key + 2, 23, [ALLOWED, NO_CALL]),
             step(LOAD, of_clone),
-            jump(JUMP_IF_SET, NEW_USERS, 24, [REFUSED, 25]),
-            jump(JUMP_IF_SET, THREAD, 25, [26, ALLOWED]),
-            jump(JUMP_IF_SET, FILES, 26, [ALLOWED, REFUSED]),
+            jump(JUMP_IF_SET, NEW_USERS, 25, [REFUSED, 26]),
+            jump(JUMP_IF_SET, THREAD, 26, [27, ALLOWED]),
+            jump(JUMP_IF_SET, FILES, 27, [ALLOWED, REFUSED]),
             step(LOAD, first),
-            jump(JUMP_IF_SET, NEW_USERS | FILES, 28, [REFUSED, ALLOWED]),
+            jump(JUMP_IF_SET, NEW_USERS | FILES, 29, [REFUSED, ALLOWED]),
             step(LOAD, third),
-            jump(JUMP_IF_SET, UNSHARE_FIRST, 30, [NO_CALL, ALLOWED]),
+            jump(JUMP_IF_SET, UNSHARE_FIRST, 31, [NO_CALL, ALLOWED]),
             step(LOAD, first),
-            jump(JUMP_IF_EQUAL, inet, 32, [ALLOWED, 33]),
-            jump(JUMP_IF_EQUAL, inet6, 33, [ALLOWED, 34]),
-            jump(JUMP_IF_EQUAL, netlink, 34, [ALLOWED, 35]),
-            jump(JUMP_IF_EQUAL, UNIX, 35, [ALLOWED, NO_FAMILY]),
+            jump(JUMP_IF_EQUAL, inet, 33, [ALLOWED, 34]),
+            jump(JUMP_IF_EQUAL, inet6, 34, [ALLOWED, 35]),
+            jump(JUMP_IF_EQUAL, netlink, 35, [ALLOWED, 36]),
+            jump(JUMP_IF_EQUAL, UNIX, 36, [ALLOWED, NO_FAMILY]),
             step(LOAD, first),
-            jump(JUMP_IF_EQUAL, UNIX, 37, [ALLOWED, NO_FAMILY]),
+            jump(JUMP_IF_EQUAL, UNIX, 38, [ALLOWED, NO_FAMILY]),
             step(LOAD, first),
-            jump(JUMP_IF_EQUAL, SOCKET_OF_SOCKETCALL, 39, [NO_FAMILY, 40]),
-            jump(JUMP_IF_EQUAL, PAIR_OF_SOCKETCALL, 40, [NO_FAMILY, 41]),
-            jump(JUMP_IF_EQUAL, SETSOCKOPT_OF_SOCKETCALL, 41, [REFUSED, ALLOWED]),
+            jump(JUMP_IF_EQUAL, SOCKET_OF_SOCKETCALL, 40, [NO_FAMILY, 41]),
+            jump(JUMP_IF_EQUAL, PAIR_OF_SOCKETCALL, 41, [NO_FAMILY, 42]),
+            jump(JUMP_IF_EQUAL, SETSOCKOPT_OF_SOCKETCALL, 42, [REFUSED, ALLOWED]),
             step(LOAD, first),
-            jump(JUMP_IF_EQUAL, CALLER, 43, [ALLOWED, REFUSED]),
+            jump(JUMP_IF_EQUAL, CALLER, 44, [ALLOWED, REFUSED]),
             step(LOAD, second),
-            jump(JUMP_IF_SET, NEW_LISTENER, 45, [NO_CALL, ALLOWED]),
+            jump(JUMP_IF_SET, NEW_LISTENER, 46, [NO_CALL, ALLOWED]),
             step(LOAD, second),
-            jump(JUMP_IF_EQUAL, OF_SOCKETS, 47, [48, ALLOWED]),
+            jump(JUMP_IF_EQUAL, OF_SOCKETS, 48, [49, ALLOWED]),
             step(LOAD, third),
-            jump(JUMP_IF_EQUAL, ATTACH_FILTER, 49, [REFUSED, 50]),
-            jump(JUMP_IF_EQUAL, ATTACH_REUSEPORT_FILTER, 50, [REFUSED, ALLOWED]),
+            jump(JUMP_IF_EQUAL, ATTACH_FILTER, 50, [REFUSED, 51]),
+            jump(JUMP_IF_EQUAL, ATTACH_REUSEPORT_FILTER, 51, [REFUSED, ALLOWED]),
+            step(LOAD, first),
+            jump(JUMP_IF_EQUAL, FUTEX_HASH, 53, [REFUSED, ALLOWED]),
             step(RETURN, REFUSE),
             step(RETURN, UNSUPPORTED),
             step(RETURN, ALLOW),
@@ -396,6 +405,23 @@ mod tests {
                 assert_eq!(verdict(architecture, socketcall, [14; 6]), REFUSE, "{architecture:#x}");
             }
         }
+    }
+
+    #[test]
+    fn a_process_sets_no_size_of_its_table_of_futexes() {
+        for Calls { architecture, prctl, .. } in CALLS {
+            let of = |option: u32| {
+                let mut arguments = [0; 6];
+                arguments[usize::from(architecture == S390X)] = option;
+                verdict(architecture, prctl, arguments)
+            };
+            assert_eq!(
+                [1, 15, 22, 38, 78].map(of),
+                [ALLOW, ALLOW, ALLOW, ALLOW, REFUSE],
+                "{architecture:#x}"
+            );
+        }
+        assert_eq!(verdict(CALLS[0].architecture, 0x4000_009d, [78; 6]), REFUSE, "x32");
     }
 
     #[test]
