@@ -216,14 +216,14 @@ fn memory_of(task: u32) -> Option<[u64; 2]> {
     memory_in(&text_of(Path::new(&format!("/proc/{task}/status"))))
 }
 
-/// Returns resident and swapped anonymous memory with page tables, and resident shared memory, without reserved memory and
+/// Returns resident, swapped and huge anonymous pages with page tables, and resident shared memory, without reserved memory and
 /// mapped disk files. A process may swap out its own memory at any time (`MADV_PAGEOUT`).
 fn memory_in(status: &str) -> Option<[u64; 2]> {
     let bytes = |name: &str| {
         let value = status.lines().find_map(|line| line.strip_prefix(name))?;
         Some(value.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()?.saturating_mul(1024))
     };
-    let others = ["VmPTE:", "VmSwap:"].map(|name| bytes(name).unwrap_or_default());
+    let others = ["VmPTE:", "VmSwap:", "HugetlbPages:"].map(|name| bytes(name).unwrap_or_default());
     Some([others.into_iter().fold(bytes("RssAnon:")?, u64::saturating_add), bytes("RssShmem:")?])
 }
 
@@ -884,10 +884,10 @@ mod tests {
     }
 
     #[test]
-    fn memory_that_was_swapped_out_counts() {
+    fn memory_that_was_swapped_out_and_huge_pages_count() {
         let status = "Name:\tsh\nVmPTE:\t      40 kB\nVmSwap:\t    5000 kB\nRssAnon:\t     100 kB\n\
-            RssFile:\t    7000 kB\nRssShmem:\t      30 kB\n";
-        assert_eq!(memory_in(status), Some([5140 << 10, 30 << 10]));
+            RssFile:\t    7000 kB\nRssShmem:\t      30 kB\nHugetlbPages:\t    2048 kB\n";
+        assert_eq!(memory_in(status), Some([7188 << 10, 30 << 10]));
         assert_eq!(memory_in("Name:\tsh\nState:\tZ (zombie)\n"), None);
     }
 
