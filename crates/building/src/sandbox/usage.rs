@@ -465,7 +465,7 @@ fn memory_of_attributes(link: &Path) -> Option<u64> {
     let names = names.get(..length).unwrap_or_default().split(|&byte| byte == 0);
     // A user sets no others.
     let sizes = names.filter(|name| name.starts_with(b"user.")).map(|name| {
-        let size = match rustix::fs::getxattr(link, name, &mut [0_u8; 0][..]) {
+        let size = match rustix::fs::getxattr_query(link, name) {
             Ok(size) => size,
             Err(Errno::NODATA) => 0,
             Err(_) => LONGEST_VALUE,
