@@ -127,6 +127,31 @@ fn a_link_in_a_depot_is_followed_inside_it_and_tells_nothing_of_what_is_outside(
 }
 
 #[test]
+fn a_link_in_the_place_of_the_directory_of_a_patch_tells_nothing_of_what_is_outside() {
+    let stage = stage();
+    let depot = stage.beside("depot");
+    fs::create_dir(&depot).unwrap();
+    fs::rename(Patch::of("100-01", web("two\n")).directory(&stage), depot.join("100-01")).unwrap();
+    run(&stage, &format!("depot index {}", depot.display())).ok();
+    fs::rename(depot.join("100-01"), depot.join("pool")).unwrap();
+    let secret = stage.beside("secret");
+    fs::create_dir(&secret).unwrap();
+    fs::write(secret.join("words"), "the words of somebody else\n").unwrap();
+    symlink("/etc/passwd", secret.join("account")).unwrap();
+    symlink(&secret, depot.join("100-01")).unwrap();
+    for line in READERS {
+        let told = reader(&stage, line, &depot);
+        assert_ne!(told.code, 0, "{line}");
+        let said = told.stdout + &told.stderr;
+        assert!(said.contains("leads out of the directory"), "{line}: {said}");
+        assert!(!said.contains("account") && !said.contains("27 bytes"), "{line}: {said}");
+    }
+    fs::remove_file(depot.join("100-01")).unwrap();
+    symlink("pool", depot.join("100-01")).unwrap();
+    reader(&stage, READERS[0], &depot).ok();
+}
+
+#[test]
 fn a_directory_of_patches_is_read_without_its_pipes_and_links_that_lead_out() {
     let stage = stage();
     let depot = indexed_depot(&stage, &[Patch::of("100-01", web("two\n"))]);

@@ -63,6 +63,7 @@ const SOCKETS: &str = r#"perl -e '
         print "family $f: ", socket(my $s, $f, $f == 16 || $f == 17 ? 2 : $f == 38 ? 5 : 1, 0) ? "there" : $!+0, "\n";
     }
     print "pair: ", socketpair(my $a, my $b, 1, 1, 0) ? "there" : $!+0, "\n";
+    print "filter: ", setsockopt($a, 1, 26, pack("S x6 Q", 1, 0)) ? "there" : $!+0, "\n";
     for my $c (425 .. 427) {
         my $r = syscall($c, 1, 0, 0, 0, 0, 0);
         print "ring $c: ", $r < 0 ? $!+0 : "there", "\n";
@@ -88,7 +89,8 @@ fn no_build_has_a_socket_that_no_namespace_holds() {
         build.recipe("asks", "", &script);
         build.run("").ends(0);
         let log = build.log("asks-1.0");
-        // EAFNOSUPPORT for links, the ciphers of the kernel, and the host of a virtual machine; ENOSYS for the others.
+        // EAFNOSUPPORT for links, the ciphers of the kernel, and the host of a virtual machine; EPERM for the filter of a
+        // socket; ENOSYS for the others.
         for line in [
             "family 1: there",
             "family 2: there",
@@ -97,6 +99,7 @@ fn no_build_has_a_socket_that_no_namespace_holds() {
             "family 38: 97",
             "family 40: 97",
             "pair: there",
+            "filter: 1",
             "ring 425: 38",
             "ring 426: 38",
             "ring 427: 38",
@@ -111,11 +114,14 @@ fn no_build_has_a_socket_that_no_namespace_holds() {
     }
 }
 
-/// Sets limits of the first process, of itself by number, and of itself, and asks for asynchronous requests and for a
-/// filter with a listener.
+/// Sets limits of the first process, of itself by number, and of itself, and asks for asynchronous requests, for a filter
+/// with a listener, a map of BPF, and a table of futexes.
 fn limits_of_processes() -> String {
-    let [prlimit, io_setup, seccomp] =
-        if cfg!(target_arch = "x86_64") { ["302", "206", "317"] } else { ["261", "0", "277"] };
+    let numbers = if cfg!(target_arch = "x86_64") {
+        [("PRLIMIT", "302"), ("IO_SETUP", "206"), ("SECCOMP", "317"), ("BPF", "321"), ("PRCTL", "157")]
+    } else {
+        [("PRLIMIT", "261"), ("IO_SETUP", "0"), ("SECCOMP", "277"), ("BPF", "280"), ("PRCTL", "167")]
+    };
     let script = r#"perl -e '
     my ($most, $none) = (pack("QQ", 60, 60), pack("Q", 0));
     for my $p (1, $$ + 0, 0) {
@@ -126,10 +132,14 @@ fn limits_of_processes() -> String {
     print "requests: ", $r < 0 ? $!+0 : "there", "\n";
     $r = syscall(SECCOMP, 1, 8, 0);
     print "listener: ", $r < 0 ? $!+0 : "there", "\n";
+    $r = syscall(BPF, 0, 0, 0);
+    print "map: ", $r < 0 ? $!+0 : "there", "\n";
+    $r = syscall(PRCTL, 78, 1, 16, 0, 0);
+    print "futexes: ", $r < 0 ? $!+0 : "there", "\n";
 '
 ulimit -c 0 && echo ulimit: set
 "#;
-    script.replace("PRLIMIT", prlimit).replace("IO_SETUP", io_setup).replace("SECCOMP", seccomp)
+    numbers.iter().fold(script.to_owned(), |script, (name, number)| script.replace(name, number))
 }
 
 #[test]
@@ -148,9 +158,9 @@ fn no_build_and_no_script_limits_the_process_that_holds_its_sandbox_together() {
         build.run("").ends(0);
         let log = build.log("limits-1.0");
         // EPERM and ENOSYS.
-        let unknown = ["requests: 38", "listener: 38"];
+        let refused = ["requests: 38", "listener: 38", "map: 38", "futexes: 1"];
         let lines = ["limit of 1: 1", "limit of own: 1", "limit of 0: set", "ulimit: set"];
-        for line in lines.into_iter().chain(unknown) {
+        for line in lines.into_iter().chain(refused) {
             let count = log.lines().filter(|seen| *seen == line).count();
             assert_eq!(count, 2, "{}, {build_as}: {line}: {log}", build.who());
         }

@@ -1,4 +1,4 @@
-//! Objects of the kernel whose memory no other limit bounds: file locks and sockets of a sandbox.
+//! Objects of the kernel whose memory no other limit bounds: file locks, sockets and filters of a sandbox.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -8,10 +8,14 @@ use std::time::{Duration, Instant};
 
 use patchadm_rootfs::{ProcBounds, ProcLines, ProcReadError, Stop};
 
-use super::usage::text_of;
+use super::usage::{tasks_of, text_of};
 
 /// Apart from the first lock of each open file.
 const MOST_LOCKS: usize = 10_000;
+
+/// Filters of seccomp, apart from those that each task of a sandbox has. Each takes up to 200 KiB, a third of it from the
+/// `bpf_jit_limit` of the machine: without room there, other users cannot set any.
+const MOST_FILTERS: u64 = 1024;
 
 /// Each takes some MiB, and those of TCP and UDP share the `tcp_mem`, `udp_mem` and `tcp_max_orphans` of the machine.
 const MOST_SOCKETS: u64 = 4096;
@@ -24,7 +28,7 @@ const MOST_WAITING: u64 = 16 << 20;
 
 const LOOK_AT_OBJECTS: Duration = Duration::from_secs(1);
 
-/// A look at locks ends after this time, and the next one goes on with further processes.
+/// A look at locks and filters ends after this time, and the next one goes on with further processes.
 const LONGEST_LOOK: Duration = Duration::from_millis(200);
 
 /// Objects of the kernel, more than a sandbox may have.
@@ -38,14 +42,19 @@ pub struct ObjectOverrun {
 #[derive(Debug)]
 pub(super) struct ObjectLooks {
     next: Instant,
-    /// Processes of this round whose locks are not counted yet, and the locks of the others.
+    /// Processes of this round that are not counted yet, and the locks and filters of the others.
     rest: Vec<u32>,
     locks: usize,
+    filters: u64,
+    /// The filters of each task of the sandbox.
+    own_filters: u64,
 }
 
 impl ObjectLooks {
     pub(super) fn begin(now: Instant) -> Self {
-        Self { next: now, rest: Vec::new(), locks: 0 }
+        // Those of this process, and the one of the sandbox.
+        let own_filters = filters_in(&text_of(Path::new("/proc/self/status"))).saturating_add(1);
+        Self { next: now, rest: Vec::new(), locks: 0, filters: 0, own_filters }
     }
 
     pub(super) fn look(&mut self, processes: &[u32], stop: Stop<'_>) -> Option<ObjectOverrun> {
@@ -53,17 +62,23 @@ impl ObjectLooks {
         if began < self.next {
             return None;
         }
-        let over = too_many_sockets(processes, stop).or_else(|| self.look_at_locks(began, processes, stop));
+        let over =
+            too_many_sockets(processes, stop).or_else(|| self.look_at_processes(began, processes, stop));
         let took = began.elapsed();
         self.next = began + took + LOOK_AT_OBJECTS.max(took);
         over
     }
 
-    fn look_at_locks(&mut self, began: Instant, processes: &[u32], stop: Stop<'_>) -> Option<ObjectOverrun> {
+    fn look_at_processes(
+        &mut self,
+        began: Instant,
+        processes: &[u32],
+        stop: Stop<'_>,
+    ) -> Option<ObjectOverrun> {
         let living: BTreeSet<u32> = processes.iter().copied().collect();
         self.rest.retain(|process| living.contains(process));
         if self.rest.is_empty() {
-            (self.rest, self.locks) = (processes.to_vec(), 0);
+            (self.rest, self.locks, self.filters) = (processes.to_vec(), 0, 0);
         }
         while let Some(process) = self.rest.pop() {
             self.locks += locks_of(process, MOST_LOCKS.saturating_sub(self.locks), stop);
@@ -71,12 +86,32 @@ impl ObjectLooks {
                 let (count, most) = (self.locks as u64, MOST_LOCKS as u64);
                 return Some(ObjectOverrun { kind: "file locks", count, most });
             }
+            self.filters += filters_of(process, self.own_filters);
+            if self.filters > MOST_FILTERS {
+                return Some(ObjectOverrun { kind: "filters", count: self.filters, most: MOST_FILTERS });
+            }
             if began.elapsed() > LONGEST_LOOK || stop() {
                 break;
             }
         }
         None
     }
+}
+
+/// Counts the further filters of all tasks of a process: each may have filters of its own. Those that a task has from its
+/// maker count for both.
+fn filters_of(process: u32, own: u64) -> u64 {
+    let of_task = |task: u32| {
+        let status = text_of(Path::new(&format!("/proc/{process}/task/{task}/status")));
+        filters_in(&status).saturating_sub(own)
+    };
+    tasks_of(process).into_iter().map(of_task).sum()
+}
+
+/// Linux before 5.9 does not tell.
+fn filters_in(status: &str) -> u64 {
+    let number = status.lines().find_map(|line| line.strip_prefix("Seccomp_filters:"));
+    number.and_then(|number| number.trim().parse().ok()).unwrap_or_default()
 }
 
 /// Counts the locks of the open files of a process, and stops at one more than `most`.
@@ -238,7 +273,7 @@ mod tests {
         let processes: Vec<u32> = started.iter().map(Child::id).collect();
         let in_time = Instant::now() + Duration::from_secs(60);
         let over_in =
-            |processes: &[u32]| ObjectLooks::begin(in_time).look_at_locks(in_time, processes, &|| false);
+            |processes: &[u32]| ObjectLooks::begin(in_time).look_at_processes(in_time, processes, &|| false);
         if let [first, second] = processes[..] {
             assert_eq!((over_in(&[first]), over_in(&[second])), (None, None));
             let over = ObjectOverrun { kind: "file locks", count: 10_001, most: 10_000 };
@@ -246,12 +281,21 @@ mod tests {
             // A look that takes too long is continued.
             let mut looks = ObjectLooks::begin(in_time);
             let long_ago = Instant::now().checked_sub(Duration::from_secs(1)).unwrap();
-            assert_eq!(looks.look_at_locks(long_ago, &processes, &|| false), None);
+            assert_eq!(looks.look_at_processes(long_ago, &processes, &|| false), None);
             assert_eq!(looks.rest, [first]);
             assert_eq!(locks_of(first, 1000, &|| true), 0, "a look ends when it is asked to");
-            assert_eq!(looks.look_at_locks(long_ago, &processes, &|| false), Some(over));
+            assert_eq!(looks.look_at_processes(long_ago, &processes, &|| false), Some(over));
         }
         started.into_iter().for_each(end);
+    }
+
+    #[test]
+    fn filters_of_each_task_count_apart_from_those_of_the_sandbox() {
+        assert_eq!(filters_in("Name:\tsh\nSeccomp:\t2\nSeccomp_filters:\t4\n"), 4);
+        assert_eq!(filters_in("Name:\tsh\nSeccomp:\t2\n"), 0, "an older kernel");
+        let own = filters_in(&text_of(Path::new("/proc/self/status")));
+        assert_eq!(filters_of(std::process::id(), own), 0);
+        assert_eq!(ObjectLooks::begin(Instant::now()).own_filters, own + 1);
     }
 
     const SOCKSTAT: &str = "sockets: used 300\nTCP: inuse 7 orphan 70 tw 0 alloc 9 mem 5000\n\

@@ -15,6 +15,7 @@ use patchadm_core::process::MappedFile;
 use patchadm_rootfs::{
     Descent, Dir, FileType, ObjectStatus, ProcBounds, ProcLines, ProcReadError, RootError, Stop, proc_text,
 };
+use rustix::io::Errno;
 
 use crate::tree_copy::{HeldNames, PER_DIRECTORY, names_up_to};
 
@@ -153,7 +154,7 @@ pub(super) struct ProcessUsage {
     pub(super) processes: Vec<u32>,
     /// All tasks: processes and further threads.
     pub(super) tasks: u64,
-    /// Resident anonymous memory with page tables, in bytes.
+    /// Resident and swapped anonymous memory with page tables, in bytes.
     pub(super) anonymous: u64,
     /// Resident mapped memory files, in bytes; shared pages count for each process.
     pub(super) shared: u64,
@@ -198,7 +199,7 @@ fn children(process: u32) -> Vec<u32> {
     lists.flatten().collect()
 }
 
-fn tasks_of(process: u32) -> Vec<u32> {
+pub(super) fn tasks_of(process: u32) -> Vec<u32> {
     let tasks = fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
     tasks.filter_map(|task| task.file_name().to_str()?.parse().ok()).collect()
 }
@@ -210,16 +211,20 @@ fn living_task(process: u32) -> Option<(u32, [u64; 2])> {
     with_memory(process).or_else(|| tasks_of(process).into_iter().find_map(with_memory))
 }
 
-/// Returns resident anonymous memory with page tables, and shared memory, without reserved memory and mapped disk files;
 /// `None` after the end of the task.
 fn memory_of(task: u32) -> Option<[u64; 2]> {
-    let status = text_of(Path::new(&format!("/proc/{task}/status")));
+    memory_in(&text_of(Path::new(&format!("/proc/{task}/status"))))
+}
+
+/// Returns resident, swapped and huge anonymous pages with page tables, and resident shared memory, without reserved memory and
+/// mapped disk files. A process may swap out its own memory at any time (`MADV_PAGEOUT`).
+fn memory_in(status: &str) -> Option<[u64; 2]> {
     let bytes = |name: &str| {
         let value = status.lines().find_map(|line| line.strip_prefix(name))?;
         Some(value.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()?.saturating_mul(1024))
     };
-    let tables = bytes("VmPTE:").unwrap_or_default();
-    Some([bytes("RssAnon:")?.saturating_add(tables), bytes("RssShmem:")?])
+    let others = ["VmPTE:", "VmSwap:", "HugetlbPages:"].map(|name| bytes(name).unwrap_or_default());
+    Some([others.into_iter().fold(bytes("RssAnon:")?, u64::saturating_add), bytes("RssShmem:")?])
 }
 
 /// Returns the text of a short file in `/proc`, empty if it is gone.
@@ -261,6 +266,9 @@ pub(super) struct OpenFiles {
     partly: BTreeSet<DeviceInode>,
     /// Numbers of open files that were sent into a socket and not yet received. They belong to no process.
     sockets: BTreeMap<DeviceInode, u64>,
+    /// A memory file has more extended attributes than can be listed.
+    is_uncountable: bool,
+    mappings: u64,
 }
 
 impl OpenFiles {
@@ -292,7 +300,7 @@ impl OpenFiles {
             }
             unless_overrun(files.take_mapped(&process, &file_systems, stop))?;
         }
-        Ok(files)
+        if files.is_uncountable { Err(Uncountable) } else { Ok(files) }
     }
 
     /// Adds files of an earlier look, with their last size, that may be in sockets now. A file that is only mapped has
@@ -332,6 +340,11 @@ impl OpenFiles {
         self.memory.values().sum()
     }
 
+    /// Returns the memory of the kernel that describes all mappings.
+    pub(super) fn of_mappings(&self) -> u64 {
+        self.mappings.saturating_mul(PER_MAPPING)
+    }
+
     /// Adds the file behind a link in `/proc`.
     fn take(&mut self, link: &Path, seen: &fs::Metadata, file_systems: &BTreeSet<u64>) {
         if !seen.is_file() {
@@ -344,13 +357,17 @@ impl OpenFiles {
                 self.disk.insert(id, bytes);
             }
         } else if OF_MEMORY.contains(&magic()) {
-            self.memory.insert(id, bytes);
+            if let Entry::Vacant(new) = self.memory.entry(id) {
+                let attributes = memory_of_attributes(link);
+                self.is_uncountable |= attributes.is_none();
+                new.insert(bytes.saturating_add(attributes.unwrap_or_default()));
+            }
         } else if seen.nlink() == 0 && magic() == OVERLAY {
             self.disk.insert(id, bytes);
         }
     }
 
-    /// Adds unlinked disk files that a process maps.
+    /// Adds unlinked disk files that a process maps, and its mappings.
     fn take_mapped(
         &mut self,
         process: &Path,
@@ -359,6 +376,7 @@ impl OpenFiles {
     ) -> Result<(), ProcReadError> {
         let mut maps = ProcLines::open(&process.join("maps"), ProcBounds::MAPPINGS, stop)?;
         while let Some(line) = maps.next_line()? {
+            self.mappings += 1;
             let Some(mapped) = MappedFile::of_line(line) else { continue };
             let id = id(&mapped);
             let is_open = self.disk.contains_key(&id) && !self.partly.contains(&id);
@@ -431,6 +449,36 @@ impl OpenFiles {
     }
 }
 
+/// `XATTR_LIST_MAX` and `XATTR_SIZE_MAX`.
+const LONGEST_NAMES: usize = 65_536;
+const LONGEST_VALUE: usize = 65_536;
+
+/// Returns the memory of a memory file's extended attributes, which are no blocks of it; `None` if they cannot be listed.
+fn memory_of_attributes(link: &Path) -> Option<u64> {
+    let mut names = vec![0_u8; LONGEST_NAMES];
+    let length = match rustix::fs::listxattr(link, &mut *names) {
+        Ok(length) => length,
+        Err(Errno::TOOBIG | Errno::RANGE) => return None,
+        // It is gone, or has none.
+        Err(_) => return Some(0),
+    };
+    let names = names.get(..length).unwrap_or_default().split(|&byte| byte == 0);
+    // A user sets no others.
+    let sizes = names.filter(|name| name.starts_with(b"user.")).map(|name| {
+        let size = match rustix::fs::getxattr_query(link, name) {
+            Ok(size) => size,
+            Err(Errno::NODATA) => 0,
+            Err(_) => LONGEST_VALUE,
+        };
+        // The kernel takes powers of two.
+        size.saturating_add(PER_ATTRIBUTE).next_power_of_two() as u64
+    });
+    Some(sizes.fold(0, u64::saturating_add))
+}
+
+/// The bytes that the kernel takes for an attribute without its value.
+const PER_ATTRIBUTE: usize = 128;
+
 /// Linux before 5.5 does not tell.
 fn files_in_socket(info: &Path, stop: Stop<'_>) -> Result<u64, Uncountable> {
     let number =
@@ -446,6 +494,9 @@ fn id(mapped: &MappedFile<'_>) -> DeviceInode {
 fn is_memory(mapped: &MappedFile<'_>) -> bool {
     MAPPED_MEMORY.iter().any(|begin| mapped.path.starts_with(begin.as_bytes()))
 }
+
+/// Bytes that the kernel takes for a mapping, with or without pages.
+const PER_MAPPING: u64 = 256;
 
 const MOST_NAMESPACES: usize = 256;
 
@@ -465,8 +516,8 @@ pub(super) struct IpcMemory {
 }
 
 impl IpcLists {
-    /// Returns the memory of everything that these processes see. `maker` made their sandbox.
-    pub(super) fn in_memory(&mut self, maker: u32, processes: &[u32]) -> IpcMemory {
+    /// Returns the memory of everything that these processes with so many tasks see. `maker` made their sandbox.
+    pub(super) fn in_memory(&mut self, maker: u32, processes: &[u32], tasks: u64) -> IpcMemory {
         let own = namespace_of("self");
         let mut seen = BTreeMap::new();
         for process in processes {
@@ -491,7 +542,7 @@ impl IpcLists {
         let mut memory = IpcMemory::default();
         for (list, file) in self.0.values_mut().flatten() {
             let Ok(text) = read_list(file) else { continue };
-            let bytes = bytes_of(*list, &text);
+            let bytes = bytes_of(*list, &text, tasks);
             match list {
                 IpcList::Segments => {
                     memory.segments = Some(memory.segments.unwrap_or_default().saturating_add(bytes));
@@ -518,14 +569,19 @@ fn read_list(list: &mut File) -> io::Result<String> {
 const PER_IPC_OBJECT: u64 = 256;
 const PER_IPC_PART: u64 = 64;
 
-fn bytes_of(list: IpcList, text: &str) -> u64 {
+fn bytes_of(list: IpcList, text: &str, tasks: u64) -> u64 {
     let of_line = |line: &str| {
         let mut fields = line.split_ascii_whitespace().map(|field| field.parse::<u64>().unwrap_or(0));
         let parts = |number: u64| number.saturating_mul(PER_IPC_PART).saturating_add(PER_IPC_OBJECT);
         match list {
             // Resident and swapped bytes.
             IpcList::Segments => fields.rev().take(2).fold(0, u64::saturating_add),
-            IpcList::Semaphores => parts(fields.nth(3).unwrap_or(0)),
+            IpcList::Semaphores => {
+                let number = fields.nth(3).unwrap_or(0);
+                // Each task may have an adjustment of each semaphore (`SEM_UNDO`).
+                let of_task = number.saturating_mul(2).saturating_add(PER_IPC_PART);
+                parts(number).saturating_add(of_task.saturating_mul(tasks))
+            }
             // The bytes of all messages, and their number.
             IpcList::Queues => {
                 let bytes = fields.nth(3).unwrap_or(0);
@@ -790,6 +846,51 @@ mod tests {
         assert!(!OpenFiles::of(&own, &[], &|| false).unwrap().memory.contains_key(&(seen.dev(), seen.ino())));
     }
 
+    #[test]
+    fn attributes_of_a_file_in_memory_count_and_more_than_can_be_listed_are_uncountable() {
+        let file = File::from(rustix::fs::memfd_create("test", MemfdFlags::CLOEXEC).unwrap());
+        let set = |name: String, value: &[u8]| {
+            rustix::fs::fsetxattr(&file, name, value, rustix::fs::XattrFlags::empty())
+        };
+        if set("user.first".to_owned(), &[1; 60_000]).is_err() {
+            println!("skipped: memory files have no attributes here");
+            return;
+        }
+        let link = PathBuf::from(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&file)));
+        assert_eq!(memory_of_attributes(&link), Some(1 << 16));
+        set("user.second".to_owned(), b"").unwrap();
+        assert_eq!(memory_of_attributes(&link), Some((1 << 16) + 128));
+        for number in 0..300 {
+            set(format!("user.{number:0>240}"), b"").unwrap();
+        }
+        assert_eq!(memory_of_attributes(&link), None);
+        assert_eq!(memory_of_attributes(Path::new("/proc/self/fd/none")), Some(0));
+    }
+
+    #[test]
+    fn each_mapping_counts_with_or_without_pages() {
+        let mut sleeper = Command::new("sleep").arg("60").spawn().unwrap();
+        let maps = PathBuf::from(format!("/proc/{}/maps", sleeper.id()));
+        // It may still be loading.
+        let is_steady = (0..500).any(|_| {
+            std::thread::sleep(Duration::from_millis(10));
+            let lines = text_of(&maps).lines().count() as u64;
+            let counted = OpenFiles::of(&[sleeper.id()], &[], &|| false).unwrap().of_mappings();
+            lines > 0 && counted == lines * PER_MAPPING
+        });
+        assert!(is_steady);
+        sleeper.kill().unwrap();
+        sleeper.wait().unwrap();
+    }
+
+    #[test]
+    fn memory_that_was_swapped_out_and_huge_pages_count() {
+        let status = "Name:\tsh\nVmPTE:\t      40 kB\nVmSwap:\t    5000 kB\nRssAnon:\t     100 kB\n\
+            RssFile:\t    7000 kB\nRssShmem:\t      30 kB\nHugetlbPages:\t    2048 kB\n";
+        assert_eq!(memory_in(status), Some([7188 << 10, 30 << 10]));
+        assert_eq!(memory_in("Name:\tsh\nState:\tZ (zombie)\n"), None);
+    }
+
     /// A perl that makes nested directories, maps a file in the innermost one, says so, and waits for its standard input.
     const MAPS_DEEP: &str = "for (1..$ARGV[0]) { my $name = 'd' x 250; mkdir $name or die; chdir $name or die } \
         open(my $f, '+>', 'x') or die; truncate($f, 4096); \
@@ -895,15 +996,17 @@ mod tests {
     #[test]
     fn what_is_resident_or_swapped_counts_and_what_is_only_reserved_does_not() {
         let list = "       key      shmid perms                  size  cpid  lpid nattch   uid   gid  cuid  cgid      atime      dtime      ctime                   rss                  swap\n         0          0   600              16777216    10    10      0  1234  1234  1234  1234          1          1          1              16777216                  4096\n         0          1   600            1099511627776    10    10      0  1234  1234  1234  1234          0          0          1                     0                     0\n";
-        assert_eq!(bytes_of(IpcList::Segments, list), (16 << 20) + 4096);
-        assert_eq!(bytes_of(IpcList::Segments, ""), 0);
+        assert_eq!(bytes_of(IpcList::Segments, list, 5), (16 << 20) + 4096);
+        assert_eq!(bytes_of(IpcList::Segments, "", 5), 0);
     }
 
     #[test]
     fn semaphores_and_messages_that_nobody_uses_count() {
         let sets = "       key      semid perms      nsems   uid   gid  cuid  cgid      otime      ctime\n         0          0   600      32000  1234  1234  1234  1234          0 1764399000\n         0          1   600          1  1234  1234  1234  1234          0 1764399000\n";
-        assert_eq!(bytes_of(IpcList::Semaphores, sets), 32_001 * 64 + 2 * 256);
+        assert_eq!(bytes_of(IpcList::Semaphores, sets, 0), 32_001 * 64 + 2 * 256);
+        let with_adjustments = 32_001 * (64 + 3 * 2) + 2 * (256 + 3 * 64);
+        assert_eq!(bytes_of(IpcList::Semaphores, sets, 3), with_adjustments);
         let queues = "       key      msqid perms      cbytes       qnum lspid lrpid   uid   gid  cuid  cgid      stime      rtime      ctime\n         0          0   600       16384          2    10     0  1234  1234  1234  1234 1764399000          0 1764399000\n";
-        assert_eq!(bytes_of(IpcList::Queues, queues), 16_384 + 2 * 64 + 256);
+        assert_eq!(bytes_of(IpcList::Queues, queues, 5), 16_384 + 2 * 64 + 256);
     }
 }

@@ -290,8 +290,8 @@ struct SandboxWatcher<'a> {
     machine: MachineLooks,
     next_memory: Instant,
     memory_files: u64,
-    /// Bytes of semaphores and messages.
-    queues: u64,
+    /// Bytes of semaphores and messages, and of what describes mappings.
+    of_kernel: u64,
     ipc: IpcLists,
     peak_memory: u64,
 }
@@ -319,7 +319,7 @@ impl<'a> SandboxWatcher<'a> {
             machine: MachineLooks::default(),
             next_memory: began,
             memory_files: 0,
-            queues: 0,
+            of_kernel: 0,
             ipc: IpcLists::default(),
             peak_memory: 0,
         }
@@ -439,24 +439,27 @@ impl<'a> SandboxWatcher<'a> {
             return Some(cause);
         }
         let processes = usage.tasks.saturating_sub(EnclosureProcess::makers().saturating_sub(1));
-        let memory = usage.anonymous + usage.shared.max(self.memory_files) + self.queues;
-        self.peak_memory = self.peak_memory.max(memory);
-        if let Some(cause) = group_cause(subject.group) {
-            return Some(cause);
-        }
         let over = |limit: Option<u64>, used, controller| {
             limit.is_some_and(|limit| used > limit) && !subject.group.holds(controller)
         };
-        if let Some(limit) = self.limits.memory.filter(|_| !subject.group.holds(GroupController::Memory))
+        let free = subject.gives_way.and_then(|_| FreeMemory::of_machine());
+        let limit = self.limits.memory.filter(|_| !subject.group.holds(GroupController::Memory));
+        // Without a limit, files in memory matter only if the task that has most is to end.
+        if (limit.is_some() || free.is_some_and(FreeMemory::is_scarce))
             && let Some(cause) = self.look_at_memory(limit, &usage, (subject, during))
         {
+            return Some(cause);
+        }
+        let memory = usage.anonymous + usage.shared.max(self.memory_files) + self.of_kernel;
+        self.peak_memory = self.peak_memory.max(memory);
+        if let Some(cause) = group_cause(subject.group) {
             return Some(cause);
         }
         if let Some(over) = self.objects.look(&usage.processes, &|| during.is_asked()) {
             return Some(StopCause::Objects(over));
         }
         if let Some(gives_way) = subject.gives_way
-            && let Some(growth) = self.machine.looked(memory, FreeMemory::of_machine())
+            && let Some(growth) = self.machine.looked(memory, free)
             && gives_way(growth)
         {
             return Some(StopCause::MachineMemory);
@@ -484,27 +487,28 @@ impl<'a> SandboxWatcher<'a> {
         Ok(self.sockets.look(Instant::now(), self.files.in_sockets()))
     }
 
-    /// Memory files count while a process has them open or mapped; segments, semaphores and messages always.
+    /// Memory files count while a process has them open or mapped; segments, semaphores, messages and mappings always.
     fn look_at_memory(
         &mut self,
-        limit: u64,
+        limit: Option<u64>,
         usage: &ProcessUsage,
         (subject, during): (&LookSubject<'_>, &LookInterrupt<'_>),
     ) -> Option<StopCause> {
         let began = Instant::now();
-        if usage.anonymous <= limit && began < self.next_memory {
+        let most = limit.unwrap_or(u64::MAX);
+        if usage.anonymous <= most && began < self.next_memory {
             return None;
         }
         let keeps_files = match self.look_at_files(&usage.processes, subject.written, during) {
             Ok(keeps_files) => keeps_files,
             Err(cause) => return Some(cause),
         };
-        let ipc = self.ipc.in_memory(self.process.id(), &usage.processes);
+        let ipc = self.ipc.in_memory(self.process.id(), &usage.processes, usage.tasks);
         self.memory_files = self.files.in_memory().saturating_add(ipc.segments.unwrap_or_default());
-        self.queues = ipc.others;
-        let mut memory = usage.anonymous.saturating_add(self.memory_files).saturating_add(self.queues);
+        self.of_kernel = ipc.others.saturating_add(self.files.of_mappings());
+        let mut memory = usage.anonymous.saturating_add(self.memory_files).saturating_add(self.of_kernel);
         // Files both open and mapped count twice here, so this is an upper bound.
-        if memory <= limit && memory.saturating_add(usage.shared) > limit {
+        if memory <= most && memory.saturating_add(usage.shared) > most {
             let stop = during.within(LONGEST_LOOK_AT_FILES);
             match self.files.mapped_memory(&usage.processes, ipc.segments.is_some(), &stop) {
                 Ok(mapped) => memory = memory.saturating_add(mapped),
@@ -513,10 +517,11 @@ impl<'a> SandboxWatcher<'a> {
         }
         self.peak_memory = self.peak_memory.max(memory);
         self.next_memory = Instant::now() + LOOK_AT_MEMORY.max(began.elapsed() * PART_OF_TIME);
-        if memory > limit {
+        if memory > most {
             return Some(StopCause::Memory(memory, UsageMeasure::Looks));
         }
-        keeps_files.then_some(StopCause::InSocket)
+        // Without a limit, hidden files do not matter.
+        limit.filter(|_| keeps_files).map(|_| StopCause::InSocket)
     }
 
     fn look_at_disk(

@@ -84,12 +84,24 @@ const IO_SETUP_OF_X32: u32 = 543;
 const UNIX: u32 = 1;
 const FAMILIES: [u32; 3] = [2, 10, 16];
 
-/// `socket` and `socketpair` of `socketcall`, whose family lies in memory.
+/// `socket`, `socketpair` and `setsockopt` of `socketcall`, whose other arguments lie in memory.
 const SOCKET_OF_SOCKETCALL: u32 = 1;
 const PAIR_OF_SOCKETCALL: u32 = 8;
+const SETSOCKOPT_OF_SOCKETCALL: u32 = 14;
+
+/// `setsockopt` of x32; elsewhere, no call has this number.
+const SETSOCKOPT_OF_X32: u32 = 541;
+
+/// `SOL_SOCKET`, `SO_ATTACH_FILTER` and `SO_ATTACH_REUSEPORT_CBPF`.
+const OF_SOCKETS: u32 = 1;
+const ATTACH_FILTER: u32 = 26;
+const ATTACH_REUSEPORT_FILTER: u32 = 51;
 
 /// `SECCOMP_FILTER_FLAG_NEW_LISTENER`.
 const NEW_LISTENER: u32 = 8;
+
+/// `PR_FUTEX_HASH`: it makes a table of any size, which is memory of no process in `/proc`.
+const FUTEX_HASH: u32 = 78;
 
 /// Stands for the caller itself in `prlimit64`.
 const CALLER: u32 = 0;
@@ -115,22 +127,28 @@ struct Calls {
     prlimit: u32,
     /// A listener keeps a filter, which is memory of no process, as long as its file is open.
     seccomp: u32,
+    /// Its maps and programs are memory of no process.
+    bpf: u32,
+    /// Filters of sockets share `bpf_jit_limit` of the machine with filters of seccomp: without room, other users cannot
+    /// set those.
+    setsockopt: u32,
+    prctl: u32,
 }
 
 const CALLS: [Calls; 8] = [
     // x86-64, i386
-    calls(0xc000_003e, 248, [56, 272], [41, 53], NONE, [206, 302, 317]),
-    calls(0x4000_0003, 286, [120, 310], [359, 360], SOCKETCALL_OF_I386, [245, 340, 354]),
+    calls(0xc000_003e, 248, [56, 272], [41, 53], NONE, [206, 302, 317, 321, 54, 157]),
+    calls(0x4000_0003, 286, [120, 310], [359, 360], SOCKETCALL_OF_I386, [245, 340, 354, 357, 366, 172]),
     // aarch64, arm
-    calls(0xc000_00b7, 217, [220, 97], [198, 199], NONE, [0, 261, 277]),
-    calls(0x4000_0028, 309, [120, 337], [281, 288], NONE, [243, 369, 383]),
+    calls(0xc000_00b7, 217, [220, 97], [198, 199], NONE, [0, 261, 277, 280, 208, 167]),
+    calls(0x4000_0028, 309, [120, 337], [281, 288], NONE, [243, 369, 383, 386, 294, 172]),
     // riscv64, loongarch64
-    calls(0xc000_00f3, 217, [220, 97], [198, 199], NONE, [0, 261, 277]),
-    calls(0xc000_0102, 217, [220, 97], [198, 199], NONE, [0, 261, 277]),
+    calls(0xc000_00f3, 217, [220, 97], [198, 199], NONE, [0, 261, 277, 280, 208, 167]),
+    calls(0xc000_0102, 217, [220, 97], [198, 199], NONE, [0, 261, 277, 280, 208, 167]),
     // ppc64le, s390x
-    calls(0xc000_0015, 269, [120, 282], [326, 333], 102, [227, 325, 358]),
+    calls(0xc000_0015, 269, [120, 282], [326, 333], 102, [227, 325, 358, 361, 339, 171]),
     // Its C library makes all sockets by socketcall.
-    calls(S390X, 278, [120, 303], [359, 360], NONE, [243, 334, 348]),
+    calls(S390X, 278, [120, 303], [359, 360], NONE, [243, 334, 348, 351, 366, 172]),
 ];
 
 /// C libraries of i386 machines make all sockets by socketcall. Elsewhere, old 32-bit programs get no sockets.
@@ -142,35 +160,50 @@ const fn calls(
     [clone, unshare]: [u32; 2],
     sockets: [u32; 2],
     socketcall: u32,
-    [io_setup, prlimit, seccomp]: [u32; 3],
+    [io_setup, prlimit, seccomp, bpf, setsockopt, prctl]: [u32; 6],
 ) -> Calls {
-    Calls { architecture, add_key, clone, unshare, sockets, socketcall, io_setup, prlimit, seccomp }
+    Calls {
+        architecture,
+        add_key,
+        clone,
+        unshare,
+        sockets,
+        socketcall,
+        io_setup,
+        prlimit,
+        seccomp,
+        bpf,
+        setsockopt,
+        prctl,
+    }
 }
 
 /// Its `clone` takes flags second, and the lower half of an argument comes last (big endian).
 const S390X: u32 = 0x8000_0016;
 
 /// Refuses keys, user namespaces, rings, asynchronous requests, open files of single threads, other socket families, limits
-/// of another process, and memory that counts for no process. This holds for this process and its children, for good.
+/// of another process, filters of sockets, and memory that counts for no process. This holds for this process and its children, for good.
 /// Set-id bits lose their effect.
 pub(crate) fn refuse_keys_and_user_namespaces() -> io::Result<()> {
     apply_filter(&program()).map_err(|error| io::Error::other(error.to_string()))
 }
 
 /// Positions within a block; jumps are relative to their own position.
-const FLAGS_OF_CLONE: u8 = 20;
-const FLAGS_OF_UNSHARE: u8 = 24;
-const FLAGS_OF_CLOSE_RANGE: u8 = 26;
-const FAMILY_OF_SOCKET: u8 = 28;
-const FAMILY_OF_PAIR: u8 = 33;
-const CALL_OF_SOCKETCALL: u8 = 35;
-const PROCESS_OF_PRLIMIT: u8 = 38;
-const FLAGS_OF_SECCOMP: u8 = 40;
-const REFUSED: u8 = 42;
-const NO_FAMILY: u8 = 43;
-const ALLOWED: u8 = 44;
-const NO_CALL: u8 = 45;
-const END: u8 = 46;
+const FLAGS_OF_CLONE: u8 = 24;
+const FLAGS_OF_UNSHARE: u8 = 28;
+const FLAGS_OF_CLOSE_RANGE: u8 = 30;
+const FAMILY_OF_SOCKET: u8 = 32;
+const FAMILY_OF_PAIR: u8 = 37;
+const CALL_OF_SOCKETCALL: u8 = 39;
+const PROCESS_OF_PRLIMIT: u8 = 43;
+const FLAGS_OF_SECCOMP: u8 = 45;
+const LEVEL_OF_OPTION: u8 = 47;
+const OPTION_OF_PRCTL: u8 = 52;
+const REFUSED: u8 = 54;
+const NO_FAMILY: u8 = 55;
+const ALLOWED: u8 = 56;
+const NO_CALL: u8 = 57;
+const END: u8 = 58;
 
 fn program() -> BpfProgram {
     let step = |code, k| sock_filter { code, jt: 0, jf: 0, k };
@@ -183,8 +216,8 @@ fn program() -> BpfProgram {
     let mut program = vec![step(LOAD, ARCHITECTURE)];
     let [inet, inet6, netlink] = FAMILIES;
     for calls in CALLS {
-        let Calls { architecture, add_key, clone, unshare, socketcall, io_setup, prlimit, seccomp, .. } =
-            calls;
+        let Calls { architecture, add_key, clone, unshare, socketcall, io_setup, prlimit, .. } = calls;
+        let Calls { seccomp, bpf, setsockopt, prctl, .. } = calls;
         let [socket, pair] = calls.sockets;
         let (of_clone, [first, second, third]) = match architecture {
             S390X => (ARGUMENTS + 12, [ARGUMENTS + 4, ARGUMENTS + 12, ARGUMENTS + 20]),
@@ -204,35 +237,47 @@ fn program() -> BpfProgram {
             jump(JUMP_IF_EQUAL, IO_SETUP_OF_X32, 10, [NO_CALL, 11]),
             jump(JUMP_IF_EQUAL, prlimit, 11, [PROCESS_OF_PRLIMIT, 12]),
             jump(JUMP_IF_EQUAL, seccomp, 12, [FLAGS_OF_SECCOMP, 13]),
-            jump(JUMP_IF_EQUAL, clone, 13, [FLAGS_OF_CLONE, 14]),
-            jump(JUMP_IF_EQUAL, unshare, 14, [FLAGS_OF_UNSHARE, 15]),
-            jump(JUMP_IF_EQUAL, socket, 15, [FAMILY_OF_SOCKET, 16]),
-            jump(JUMP_IF_EQUAL, pair, 16, [FAMILY_OF_PAIR, 17]),
-            jump(JUMP_IF_EQUAL, socketcall, 17, [CALL_OF_SOCKETCALL, 18]),
-            jump(JUMP_IF_AT_LEAST, add_key, 18, [19, ALLOWED]),
-            jump(JUMP_IF_GREATER, add_key + 2, 19, [ALLOWED, NO_CALL]),
+            jump(JUMP_IF_EQUAL, bpf, 13, [NO_CALL, 14]),
+            jump(JUMP_IF_EQUAL, setsockopt, 14, [LEVEL_OF_OPTION, 15]),
+            jump(JUMP_IF_EQUAL, SETSOCKOPT_OF_X32, 15, [LEVEL_OF_OPTION, 16]),
+            jump(JUMP_IF_EQUAL, prctl, 16, [OPTION_OF_PRCTL, 17]),
+            jump(JUMP_IF_EQUAL, clone, 17, [FLAGS_OF_CLONE, 18]),
+            jump(JUMP_IF_EQUAL, unshare, 18, [FLAGS_OF_UNSHARE, 19]),
+            jump(JUMP_IF_EQUAL, socket, 19, [FAMILY_OF_SOCKET, 20]),
+            jump(JUMP_IF_EQUAL, pair, 20, [FAMILY_OF_PAIR, 21]),
+            jump(JUMP_IF_EQUAL, socketcall, 21, [CALL_OF_SOCKETCALL, 22]),
+            jump(JUMP_IF_AT_LEAST, add_key, 22, [23, ALLOWED]),
+            jump(JUMP_IF_GREATER, add_key + 2, 23, [ALLOWED, NO_CALL]),
             step(LOAD, of_clone),
-            jump(JUMP_IF_SET, NEW_USERS, 21, [REFUSED, 22]),
-            jump(JUMP_IF_SET, THREAD, 22, [23, ALLOWED]),
-            jump(JUMP_IF_SET, FILES, 23, [ALLOWED, REFUSED]),
+            jump(JUMP_IF_SET, NEW_USERS, 25, [REFUSED, 26]),
+            jump(JUMP_IF_SET, THREAD, 26, [27, ALLOWED]),
+            jump(JUMP_IF_SET, FILES, 27, [ALLOWED, REFUSED]),
             step(LOAD, first),
-            jump(JUMP_IF_SET, NEW_USERS | FILES, 25, [REFUSED, ALLOWED]),
+            jump(JUMP_IF_SET, NEW_USERS | FILES, 29, [REFUSED, ALLOWED]),
             step(LOAD, third),
-            jump(JUMP_IF_SET, UNSHARE_FIRST, 27, [NO_CALL, ALLOWED]),
+            jump(JUMP_IF_SET, UNSHARE_FIRST, 31, [NO_CALL, ALLOWED]),
             step(LOAD, first),
-            jump(JUMP_IF_EQUAL, inet, 29, [ALLOWED, 30]),
-            jump(JUMP_IF_EQUAL, inet6, 30, [ALLOWED, 31]),
-            jump(JUMP_IF_EQUAL, netlink, 31, [ALLOWED, 32]),
-            jump(JUMP_IF_EQUAL, UNIX, 32, [ALLOWED, NO_FAMILY]),
+            jump(JUMP_IF_EQUAL, inet, 33, [ALLOWED, 34]),
+            jump(JUMP_IF_EQUAL, inet6, 34, [ALLOWED, 35]),
+            jump(JUMP_IF_EQUAL, netlink, 35, [ALLOWED, 36]),
+            jump(JUMP_IF_EQUAL, UNIX, 36, [ALLOWED, NO_FAMILY]),
             step(LOAD, first),
-            jump(JUMP_IF_EQUAL, UNIX, 34, [ALLOWED, NO_FAMILY]),
+            jump(JUMP_IF_EQUAL, UNIX, 38, [ALLOWED, NO_FAMILY]),
             step(LOAD, first),
-            jump(JUMP_IF_EQUAL, SOCKET_OF_SOCKETCALL, 36, [NO_FAMILY, 37]),
-            jump(JUMP_IF_EQUAL, PAIR_OF_SOCKETCALL, 37, [NO_FAMILY, ALLOWED]),
+            jump(JUMP_IF_EQUAL, SOCKET_OF_SOCKETCALL, 40, [NO_FAMILY, 41]),
+            jump(JUMP_IF_EQUAL, PAIR_OF_SOCKETCALL, 41, [NO_FAMILY, 42]),
+            jump(JUMP_IF_EQUAL, SETSOCKOPT_OF_SOCKETCALL, 42, [REFUSED, ALLOWED]),
             step(LOAD, first),
-            jump(JUMP_IF_EQUAL, CALLER, 39, [ALLOWED, REFUSED]),
+            jump(JUMP_IF_EQUAL, CALLER, 44, [ALLOWED, REFUSED]),
             step(LOAD, second),
-            jump(JUMP_IF_SET, NEW_LISTENER, 41, [NO_CALL, ALLOWED]),
+            jump(JUMP_IF_SET, NEW_LISTENER, 46, [NO_CALL, ALLOWED]),
+            step(LOAD, second),
+            jump(JUMP_IF_EQUAL, OF_SOCKETS, 48, [49, ALLOWED]),
+            step(LOAD, third),
+            jump(JUMP_IF_EQUAL, ATTACH_FILTER, 50, [REFUSED, 51]),
+            jump(JUMP_IF_EQUAL, ATTACH_REUSEPORT_FILTER, 51, [REFUSED, ALLOWED]),
+            step(LOAD, first),
+            jump(JUMP_IF_EQUAL, FUTEX_HASH, 53, [REFUSED, ALLOWED]),
             step(RETURN, REFUSE),
             step(RETURN, UNSUPPORTED),
             step(RETURN, ALLOW),
@@ -279,10 +324,11 @@ mod tests {
 
     #[test]
     fn calls_about_keys_and_what_a_filter_cannot_see_are_unknown_on_each_architecture() {
-        for Calls { architecture, add_key, io_setup, seccomp, .. } in CALLS {
+        for Calls { architecture, add_key, io_setup, seccomp, bpf, .. } in CALLS {
             for (argument, has_flags) in [(0, false), (u32::MAX, true)] {
                 let mut expected = vec![io_setup, add_key, add_key + 1, add_key + 2];
                 expected.extend(has_flags.then_some(seccomp));
+                expected.push(bpf);
                 expected.extend([425, 426, 427, CLONE3]);
                 expected.extend(has_flags.then_some(CLOSE_RANGE));
                 expected.extend([LANDLOCK, 445, 446, MEMFD_SECRET, IO_SETUP_OF_X32]);
@@ -339,6 +385,43 @@ mod tests {
             assert_eq!([0, 1, 2, 4].map(of), [ALLOW; 4], "{architecture:#x}");
             assert_eq!([NEW_LISTENER, NEW_LISTENER | 1].map(of), [UNKNOWN; 2], "{architecture:#x}");
         }
+    }
+
+    #[test]
+    fn a_socket_has_no_filter_and_all_other_options() {
+        for Calls { architecture, setsockopt, socketcall, .. } in CALLS {
+            let of = |level: u32, option: u32| {
+                let mut arguments = [0; 6];
+                let at = if architecture == S390X { [3, 5] } else { [2, 4] };
+                (arguments[at[0]], arguments[at[1]]) = (level, option);
+                [setsockopt, SETSOCKOPT_OF_X32].map(|call| verdict(architecture, call, arguments))
+            };
+            for filter in [26, 51] {
+                assert_eq!(of(1, filter), [REFUSE; 2], "{architecture:#x}");
+                assert_eq!(of(41, filter), [ALLOW; 2], "{architecture:#x}: an option of IPv6");
+            }
+            assert_eq!([of(1, 2), of(1, 27), of(0, 0)], [[ALLOW; 2]; 3], "{architecture:#x}");
+            if socketcall != NONE {
+                assert_eq!(verdict(architecture, socketcall, [14; 6]), REFUSE, "{architecture:#x}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_process_sets_no_size_of_its_table_of_futexes() {
+        for Calls { architecture, prctl, .. } in CALLS {
+            let of = |option: u32| {
+                let mut arguments = [0; 6];
+                arguments[usize::from(architecture == S390X)] = option;
+                verdict(architecture, prctl, arguments)
+            };
+            assert_eq!(
+                [1, 15, 22, 38, 78].map(of),
+                [ALLOW, ALLOW, ALLOW, ALLOW, REFUSE],
+                "{architecture:#x}"
+            );
+        }
+        assert_eq!(verdict(CALLS[0].architecture, 0x4000_009d, [78; 6]), REFUSE, "x32");
     }
 
     #[test]

@@ -2,13 +2,14 @@
 //! unescaped names. Empty directories do not count; other types of objects and names with a line feed are an error.
 
 use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
 use std::fs::Metadata;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use patchadm_inputs::cache::{ObjectDigest, digest_of_file};
-use patchadm_inputs::input_file::{InputDirectory, InputFile};
+use patchadm_inputs::input_file::{InputDirectory, InputFile, InputKind};
 use patchadm_inputs::sign::{sha256, sha256_text};
 
 const DEEPEST: usize = 256;
@@ -22,17 +23,17 @@ pub(super) enum DirectoryPart<'a> {
 
 /// Returns the digest of the list, and the total size.
 fn digest_of_directory(directory: &Path) -> io::Result<ObjectDigest> {
-    digest_of_parts(directory, &mut |_| Ok(()))
+    digest_of_parts(&InputDirectory::open(directory)?, directory, &mut |_| Ok(()))
 }
 
-/// Passes each part to `each`, whose error ends the reading.
+/// Passes each part of a directory to `each`, whose error ends the reading. `shown` is its path in messages.
 pub(super) fn digest_of_parts<E: From<io::Error>>(
-    directory: &Path,
+    inside: &InputDirectory,
+    shown: &Path,
     each: &mut dyn FnMut(DirectoryPart<'_>) -> Result<(), E>,
 ) -> Result<ObjectDigest, E> {
     let (mut lines, mut size) = (BTreeSet::new(), 0_u64);
-    let inside = InputDirectory::open(directory)?;
-    for path in files_of_directory(directory)? {
+    for path in files_inside(inside, shown)? {
         let mut file = inside.file(&path)?;
         each(DirectoryPart::File(&path, &file.metadata()?))?;
         let found = digest_of_file(&mut file, |bytes| each(DirectoryPart::Bytes(bytes)))?;
@@ -56,34 +57,71 @@ pub(in crate::operation) fn digest_of_patch(path: &Path) -> io::Result<String> {
 
 /// Relative paths. Links, devices and the like are an error, and so is a line feed in a name.
 pub(in crate::operation) fn files_of_directory(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    files_inside(&InputDirectory::open(directory)?, directory)
+}
+
+pub(super) fn files_inside(inside: &InputDirectory, shown: &Path) -> io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
-    list(directory, Path::new(""), 0, &mut files)?;
+    list((inside, shown), Path::new(""), 0, &mut files)?;
     files.sort();
     Ok(files)
 }
 
-fn list(top: &Path, below: &Path, depth: usize, files: &mut Vec<PathBuf>) -> io::Result<()> {
+/// Entries with their kinds; of one more than [`MOST_FILES`], the others are left out.
+fn entries_of(inside: &InputDirectory, below: &Path) -> io::Result<Vec<(OsString, InputKind)>> {
+    let here = inside.directory(if below == Path::new("") { Path::new(".") } else { below })?;
+    let mut entries = Vec::new();
+    here.each_entry(|name, kind| {
+        if entries.len() <= MOST_FILES {
+            entries.push((OsStr::from_bytes(name).to_owned(), kind));
+        }
+    })?;
+    let with_kind = |(name, kind): (OsString, Option<InputKind>)| {
+        let kind = match kind {
+            Some(kind) => kind,
+            None => {
+                let seen = here.entry(Path::new(&name))?;
+                if seen.is_dir() {
+                    InputKind::Directory
+                } else if seen.is_file() {
+                    InputKind::File
+                } else {
+                    InputKind::Other
+                }
+            }
+        };
+        Ok::<_, io::Error>((name, kind))
+    };
+    entries.into_iter().map(with_kind).collect()
+}
+
+fn list(
+    (inside, top): (&InputDirectory, &Path),
+    below: &Path,
+    depth: usize,
+    files: &mut Vec<PathBuf>,
+) -> io::Result<()> {
     let refused = |path: &Path, reason| {
         io::Error::new(io::ErrorKind::InvalidData, format!("{} {reason}", top.join(path).display()))
     };
     if depth > DEEPEST {
         return Err(refused(below, "has directories that are nested too deeply"));
     }
-    for entry in std::fs::read_dir(top.join(below))? {
-        let entry = entry?;
-        let (path, file_type) = (below.join(entry.file_name()), entry.file_type()?);
+    let entries = entries_of(inside, below)?;
+    if entries.len() > MOST_FILES {
+        return Err(refused(Path::new(""), "has too many files"));
+    }
+    for (name, kind) in entries {
         // In a list of lines, one such name may stand for several files.
-        if entry.file_name().as_bytes().contains(&b'\n') {
+        if name.as_bytes().contains(&b'\n') {
             return Err(refused(below, "holds a name with a line feed"));
         }
-        if file_type.is_dir() {
-            list(top, &path, depth + 1, files)?;
-        } else if file_type.is_file() && files.len() < MOST_FILES {
-            files.push(path);
-        } else if file_type.is_file() {
-            return Err(refused(Path::new(""), "has too many files"));
-        } else {
-            return Err(refused(&path, "is neither a file nor a directory"));
+        let path = below.join(name);
+        match kind {
+            InputKind::Directory => list((inside, top), &path, depth + 1, files)?,
+            InputKind::File if files.len() < MOST_FILES => files.push(path),
+            InputKind::File => return Err(refused(Path::new(""), "has too many files")),
+            InputKind::Other => return Err(refused(&path, "is neither a file nor a directory")),
         }
     }
     Ok(())

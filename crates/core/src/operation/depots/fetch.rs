@@ -130,7 +130,8 @@ fn in_place(directory: &Path, patch: &DepotPatch, session: &FetchSession<'_>) ->
     let inside = InputDirectory::open(directory).map_err(unreadable)?;
     let go_on = || session.go_on().map_err(|_| io::Error::from(io::ErrorKind::Interrupted));
     let found = if patch.is_directory() {
-        digest_of_parts(&path, &mut |_| go_on())
+        let inside = inside.directory(Path::new(&patch.path)).map_err(unreadable)?;
+        digest_of_parts(&inside, &path, &mut |_| go_on())
     } else {
         let file = inside.file(Path::new(&patch.path)).map_err(unreadable)?;
         digest_of_file(&mut file.take(patch.size.saturating_add(1)), |_| go_on())
@@ -192,10 +193,12 @@ fn copy_directory(
 ) -> Result<PathBuf, DepotError> {
     let from = directory.join(&patch.path);
     let (spool, shown) = (session.spool()?, from.display().to_string());
+    let inside = InputDirectory::open(directory).and_then(|depot| depot.directory(Path::new(&patch.path)));
+    let inside = inside.map_err(|error| DepotError::read(&from, error))?;
     spool.discard(&patch.path)?;
     let mut copies = NewTree::below(spool.place()?.make_dir(patch.path.as_bytes(), Mode::of(0o700))?);
     let (mut copy, mut size) = (None, 0_u64);
-    let found = digest_of_parts(&from, &mut |part| {
+    let found = digest_of_parts(&inside, &from, &mut |part| {
         session.go_on().map_err(CopyError::Depot)?;
         match part {
             DirectoryPart::File(path, seen) => {

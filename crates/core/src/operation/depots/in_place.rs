@@ -10,7 +10,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::directory_digest::{digest_of_parts, files_of_directory};
+use super::directory_digest::{digest_of_parts, files_inside};
 use super::index::{IndexBytes, IndexedPatch, KnownPatches, read_known, write_known};
 use super::session::DepotProgress;
 use super::{DepotError, read_flags};
@@ -194,7 +194,7 @@ fn read_patch(
     let go_on = || if interrupt().is_some() { Err(NoEntry::Interrupted) } else { Ok(()) };
     let (found, image) = if file.is_directory {
         let image = source::open_sharing(Origin::Path(&file.path), room, interrupt)?.1;
-        (digest_of_parts(&file.path, &mut |_| go_on())?, image)
+        (digest_of_parts(&file.directory()?, &file.path, &mut |_| go_on())?, image)
     } else {
         let mut opened = file.open()?;
         let found = digest_of_file(&mut opened, |_| go_on())?;
@@ -458,6 +458,10 @@ impl PatchFile {
         self.inside.metadata(name_of(path))
     }
 
+    fn directory(&self) -> io::Result<InputDirectory> {
+        self.inside.directory(name_of(&self.path))
+    }
+
     /// Size, times and inode of each file.
     pub(super) fn stamp(&self) -> io::Result<String> {
         let mut stamp = String::new();
@@ -467,8 +471,9 @@ impl PatchFile {
         }
         if self.is_directory {
             let mut list = Vec::new();
-            for path in files_of_directory(&self.path)? {
-                let metadata = std::fs::symlink_metadata(self.path.join(&path))?;
+            let directory = self.directory()?;
+            for path in files_inside(&directory, &self.path)? {
+                let metadata = directory.entry(&path)?;
                 list.extend_from_slice(format!("{} {}\n", stamp_of(&metadata), path.display()).as_bytes());
             }
             stamp.push_str(&sha256_text(&sha256(&list)));
