@@ -204,7 +204,10 @@ fn a_link_of_somebody_else_on_the_way_to_the_root_is_not_followed() {
     stage.run(&format!("plan -R {} delivered/100-01", link.display())).ok();
     lchown(&link, Some(NOBODY), None).unwrap();
     let said = stage.run(&format!("patchadd -R {} delivered/100-01", link.display())).fails(3);
-    assert!(said.contains(&format!("is controlled by uid {NOBODY}, who can replace the symbolic link")), "{said}");
+    assert!(
+        said.contains(&format!("is controlled by uid {NOBODY}, who can replace the symbolic link")),
+        "{said}"
+    );
     assert!(said.contains("specify the root without that link"), "{said}");
     stage.run(&format!("pkginfo -R {}", link.display())).ok();
 }
@@ -219,7 +222,10 @@ fn a_link_to_the_root_in_a_directory_of_others_is_not_followed() {
     let patchadd = format!("patchadd -R {} delivered/100-01", link.display());
     lchown(&directory, Some(NOBODY), None).unwrap();
     let said = stage.run(&patchadd).fails(3);
-    assert!(said.contains(&format!("is controlled by uid {NOBODY}, who can replace the symbolic link")), "{said}");
+    assert!(
+        said.contains(&format!("is controlled by uid {NOBODY}, who can replace the symbolic link")),
+        "{said}"
+    );
     lchown(&directory, Some(0), None).unwrap();
     fs::set_permissions(&directory, Permissions::from_mode(0o777)).unwrap();
     let said = stage.run(&patchadd).fails(3);

@@ -171,7 +171,7 @@ fn a_source_that_cannot_be_read_and_a_program_that_is_another_one_are_named() {
         assert_eq!(failure("silent"), "patchadm exited with 1 without a document: broken pipe");
         assert_eq!(
             failure("later"),
-            "patchadm has documents of schema \"patchadm/9\", and patchadm/1 is needed"
+            "patchadm has documents of schema \"patchadm/9\", but patchadm/1 is needed"
         );
         for task in ["cut", "other"] {
             let said = "patchadm exited with 0 without a document: nothing on standard error";

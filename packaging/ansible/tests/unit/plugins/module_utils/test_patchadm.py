@@ -166,7 +166,7 @@ class Answers(unittest.TestCase):
             with self.assertRaises(patchadm.Refused) as refused:
                 patchadm.Answer(['patchadm'], 0, output, '')
             found = json.dumps(json.loads(output)['schema'])
-            self.assertEqual(str(refused.exception), 'patchadm has documents of schema %s, and patchadm/1 is needed' % found)
+            self.assertEqual(str(refused.exception), 'patchadm has documents of schema %s, but patchadm/1 is needed' % found)
 
     def test_reasons_are_those_of_the_patches_that_failed(self):
         patches = [
