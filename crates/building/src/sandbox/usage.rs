@@ -852,7 +852,7 @@ mod tests {
         let set = |name: String, value: &[u8]| {
             rustix::fs::fsetxattr(&file, name, value, rustix::fs::XattrFlags::empty())
         };
-        if set("user.first".to_owned(), &[1; 60_000]).is_err() {
+        if set("user.first".to_owned(), &vec![1; 60_000]).is_err() {
             println!("skipped: memory files have no attributes here");
             return;
         }

@@ -77,18 +77,16 @@ fn entries_of(inside: &InputDirectory, below: &Path) -> io::Result<Vec<(OsString
         }
     })?;
     let with_kind = |(name, kind): (OsString, Option<InputKind>)| {
-        let kind = match kind {
-            Some(kind) => kind,
-            None => {
-                let seen = here.entry(Path::new(&name))?;
-                if seen.is_dir() {
-                    InputKind::Directory
-                } else if seen.is_file() {
-                    InputKind::File
-                } else {
-                    InputKind::Other
-                }
-            }
+        if let Some(kind) = kind {
+            return Ok((name, kind));
+        }
+        let seen = here.entry(Path::new(&name))?;
+        let kind = if seen.is_dir() {
+            InputKind::Directory
+        } else if seen.is_file() {
+            InputKind::File
+        } else {
+            InputKind::Other
         };
         Ok::<_, io::Error>((name, kind))
     };
