@@ -246,7 +246,7 @@ fn during_run() {
     let said = stage.run("plan -R @ROOT@ delivered/100-01").fails(9);
     child.kill().unwrap();
     child.wait().unwrap();
-    assert!(type_it(&stage, last_line(&said), &[]).ok().starts_with("Run "), "{said}");
+    assert!(type_it(&stage, last_line(&said), &[]).ok().starts_with("Interrupted run "), "{said}");
     assert_eq!(stage.run("plan -R @ROOT@ delivered/100-01").code, 0);
 }
 
