@@ -154,7 +154,7 @@ fn recover_after(calls: [&str; 2], by_hook: bool) {
 #[test]
 fn dpkg_finds_no_unfinished_run_when_it_begins() {
     const TEST: &str = "the hook before dpkg";
-    if !has_strace(TEST) {
+    if !has_strace(TEST) || DpkgRoot::opened(TEST).is_none() {
         return;
     }
     let mut is_played = false;
