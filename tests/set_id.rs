@@ -95,7 +95,7 @@ fn a_repair_opens_no_file_that_another_user_could_have_put_there() {
     assert_eq!(mode(&stage, CONF), 0o644, "the recorded bytes are no secret");
     fs::hard_link(stage.at(CONF), stage.at("/opt/kept")).unwrap();
     conf(1004, "hello\n").fails(1);
-    assert_eq!(mode(&stage, CONF), 0o600, "it is another file, too");
+    assert_eq!(mode(&stage, CONF), 0o600, "it has a second name");
     fs::remove_file(stage.at("/opt/kept")).unwrap();
     conf(0, "edited\n").fails(1);
     assert_eq!(mode(&stage, CONF), 0o644, "only root could have put it there");

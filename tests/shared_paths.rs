@@ -230,7 +230,7 @@ fn what_another_package_delivers_since_stays_when_the_patch_goes_and_goes_with_t
         );
         stage.install(&other);
         let said = stage.run(&format!("{verb} -R @ROOT@ 100-01")).ok();
-        assert!(said.contains("/opt/ACMEweb/share/common stays: ACMEother owns it, too"), "{said}");
+        assert!(said.contains("/opt/ACMEweb/share/common stays: ACMEother also owns it"), "{said}");
         assert_eq!(stage.text(HTTPD), "old\n");
         assert_eq!(stage.text("/opt/ACMEweb/share/common"), "common\n");
         let contents = stage.text("/var/sadm/install/contents");

@@ -148,7 +148,7 @@ impl MadeReport<'_> {
         let compared = self.changes.iter().filter(|(_, past)| past.compared_with != self.compared_with.name);
         let compared = compared.map(|(_, past)| {
             format!(
-                "the previous report compared with {}: so the missing patches differ, too",
+                "the previous report compared with {}, so its missing patches differ",
                 visible(&past.compared_with)
             )
         });

@@ -283,7 +283,7 @@ fn of_two_inventories_of_a_host_the_newer_one_counts_and_this_is_said() {
             run.stderr
         );
         assert!(run.stdout.starts_with("1 host, 1 patch"), "{}", run.stdout);
-        let found = "Attention:\n  listed in several inventories: old.json: it names this host, too (web1)\n";
+        let found = "Attention:\n  listed in several inventories: old.json: it also lists this host (web1)\n";
         assert!(run.stdout.contains(found), "{}", run.stdout);
     }
     let report = document(&stage, "report --json --check new.json old.json", 4);

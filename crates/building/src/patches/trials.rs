@@ -485,7 +485,7 @@ impl UnitTrials for BulkTrials<'_> {
     }
 }
 
-/// Finds the unit because of which the first ones up to `last` fail, and the unit that it keeps from passing.
+/// Finds the unit that makes the units up to `last` fail, and the unit that it prevents from passing.
 ///
 /// A unit may fail on purpose, because of what it sees. So another one without which it passes is guilty only if it changes
 /// what is not its own, or if the failing one has no scripts. The failing one need not be `last`, which others see too.

@@ -216,8 +216,8 @@ fn memory_of(task: u32) -> Option<[u64; 2]> {
     memory_in(&text_of(Path::new(&format!("/proc/{task}/status"))))
 }
 
-/// Returns resident, swapped and huge anonymous pages with page tables, and resident shared memory, without reserved memory and
-/// mapped disk files. A process may swap out its own memory at any time (`MADV_PAGEOUT`).
+/// Returns resident, swapped and huge anonymous pages with page tables, and resident shared memory, without reserved memory
+/// and mapped disk files. A process may swap out its own memory at any time (`MADV_PAGEOUT`).
 fn memory_in(status: &str) -> Option<[u64; 2]> {
     let bytes = |name: &str| {
         let value = status.lines().find_map(|line| line.strip_prefix(name))?;

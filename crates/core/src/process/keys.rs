@@ -182,8 +182,8 @@ const fn calls(
 const S390X: u32 = 0x8000_0016;
 
 /// Refuses keys, user namespaces, rings, asynchronous requests, open files of single threads, other socket families, limits
-/// of another process, filters of sockets, and memory that counts for no process. This holds for this process and its children, for good.
-/// Set-id bits lose their effect.
+/// of another process, filters of sockets, and memory that counts for no process. The filter holds for this process and its
+/// children and cannot be removed. Set-id bits lose their effect.
 pub(crate) fn refuse_keys_and_user_namespaces() -> io::Result<()> {
     apply_filter(&program()).map_err(|error| io::Error::other(error.to_string()))
 }

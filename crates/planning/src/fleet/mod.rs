@@ -535,7 +535,7 @@ fn findings_of(host: &FleetHost, withdrawn: &HashSet<&PatchId>) -> Vec<Finding> 
     findings.extend(
         found.map(|id| Finding::of(FindingKind::Withdrawn, id.as_str(), "the depot has withdrawn it")),
     );
-    let named = |other: &String| Finding::of(FindingKind::NamedTwice, other, "it names this host, too");
+    let named = |other: &String| Finding::of(FindingKind::NamedTwice, other, "it also lists this host");
     findings.extend(host.others.iter().map(named));
     findings.sort();
     findings.dedup();

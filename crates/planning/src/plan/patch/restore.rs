@@ -200,7 +200,7 @@ impl<'a> Restoring<'a> {
             let Some(old) = old else { return Ok(()) };
             if let Some(owner) = came_since(draft, each) {
                 let path = draft.inventory.show(path);
-                draft.notes.push(format!("{path} stays: {owner} owns it, too"));
+                draft.notes.push(format!("{path} stays: {owner} also owns it"));
                 return Ok(());
             }
             return self.take_away(draft, path, old, record.became.as_ref());
