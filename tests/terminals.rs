@@ -252,8 +252,9 @@ fn whoever_enters_a_sandbox_has_a_terminal_of_its_own() {
         build.recipe("one", "", "mkdir $DESTDIR/opt\n");
         build.action("scan @WORK@").ok();
         let enter = words_at_terminal(&build, is_ordinary, "enter") + " one";
+        // As in a shell script that `&` started, where Ctrl-C is ignored.
         let text = format!(
-            "stty rows 33 cols 77; echo outside $(cut -d' ' -f7 /proc/self/stat).; {enter}; echo ended $?; stty -a"
+            "trap '' INT QUIT; stty rows 33 cols 77; echo outside $(cut -d' ' -f7 /proc/self/stat).; {enter}; echo ended $?; stty -a"
         );
         let Some(mut talk) = Conversation::begin("whoever_enters…", &build.scenario, &text) else { return };
         talk.hears("[one-1.0] $ ");

@@ -21,7 +21,7 @@ use crate::namespaces::enclosure::{
     FirstAnswer, FirstOrder, OwnIds,
 };
 use crate::namespaces::mounts::must_be_judged;
-use crate::namespaces::signals::{ControllingTerminal, FollowedSignals};
+use crate::namespaces::signals::{ControllingTerminal, FollowedSignals, reset_ignored_for_children};
 use crate::namespaces::{rights, tree};
 use crate::process::{MessageChannel, close_inherited, leave_session_keyring};
 use patchadm_rootfs::{Dir, Lock};
@@ -97,6 +97,7 @@ fn do_work(
 fn enter_session(session: EnclosureSession, input: &OwnedFd) -> io::Result<()> {
     if session != EnclosureSession::OfCaller {
         setsid()?;
+        reset_ignored_for_children()?;
     }
     if session == EnclosureSession::Terminal {
         ioctl_tiocsctty(input)?;

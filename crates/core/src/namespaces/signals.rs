@@ -46,6 +46,21 @@ impl FollowedSignals {
     }
 }
 
+/// Gives programs started from now on the default action of each signal that the caller ignored, as `nohup` and the `&`
+/// of a script do. Otherwise builds would depend on their caller, and Ctrl-C would not reach a command. This process
+/// still ignores them.
+pub(super) fn reset_ignored_for_children() -> io::Result<()> {
+    let ignored = ignored_signals();
+    let forbidden = signal_hook::consts::FORBIDDEN;
+    // The standard library ignores SIGPIPE in this process and resets it in children.
+    let reset = (1..32).filter(|signal| !forbidden.contains(signal) && *signal != signal_hook::consts::SIGPIPE);
+    for signal in reset.filter(|&signal| ignored & bit_of(signal) != 0) {
+        // A caught signal has its default disposition after exec.
+        signal_hook::flag::register(signal, Arc::default())?;
+    }
+    Ok(())
+}
+
 fn bit_of(signal: i32) -> u64 {
     u32::try_from(signal - 1).ok().and_then(|shift| 1_u64.checked_shl(shift)).unwrap_or(0)
 }
