@@ -385,6 +385,29 @@ fn links_of_the_classic_commands_and_completion_scripts_work() {
 }
 
 #[test]
+fn every_setting_of_the_policy_that_the_packages_brought_is_known() {
+    let stage = Scenario::new();
+    let policy = "restricted=^(T|IDR)[0-9]\nseparator=-\nexclude=105181-17 106541\nfirst=SUNWswmt\nwait=0\n\
+        undo_format=gz\nundo_dir=/export/undo\nundo_keep=20\nundo_max=10%\nundo_warn=10%\ntrial=30m\n\
+        native_upgrade=warn\nadopt=ask\nedited=stop\nscripts=run\nscript_timeout=3600\nsignature=warn\n\
+        keys=/etc/patchadm/keys\ndepot=https://patches.example.com/10\nca=/etc/ssl/certs/patches.pem\n\
+        proxy=proxy.example.com:3128\ncache=/var/cache/patchadm\ncache_limit=2147483648\nshlibs=report\n\
+        shlib_keep=libplugin.so.*\nshlib_skip=/srv/chroot/**\nshlib_scan=/net/tools\nmax_delete=25%\n\
+        promote_exclude=*.log\npromote_before=/usr/local/sbin/before-promotion\n\
+        promote_after=/usr/local/sbin/after-promotion\n";
+    stage.file("/etc/patchadm/policy", policy);
+    stage.run("list -R @ROOT@").ok();
+    // Only the policy of the host has these.
+    for line in
+        ["trusted_roots=/zones/*/root", "as_owner_roots=/home/*/tree", "untrusted_roots=/srv/images/*"]
+    {
+        stage.file("/etc/patchadm/policy", format!("{line}\n"));
+        let said = stage.run("list -R @ROOT@").fails(1);
+        assert!(said.contains("this setting is valid only in the policy of the host"), "{said}");
+    }
+}
+
+#[test]
 fn the_page_about_compatibility_has_the_versions_of_the_formats() {
     let page = include_str!("../docs/book/src/compatibility.md");
     let document: Value = serde_json::from_str(&Scenario::new().run("list --json -R @ROOT@").ok()).unwrap();
