@@ -384,6 +384,15 @@ fn links_of_the_classic_commands_and_completion_scripts_work() {
     }
 }
 
+/// It was `--version` of `adopt`.
+#[test]
+fn an_old_command_line_does_not_succeed_by_printing_the_version() {
+    let stage = Scenario::new();
+    let said = stage.run("adopt -R @ROOT@ --pkg ACME --version 1.0 --dir @ROOT@/opt").fails(2);
+    assert!(said.contains("the version of the package is given with --pkg-version"), "{said}");
+    stage.run("adopt --version").ok();
+}
+
 #[test]
 fn every_setting_of_the_policy_that_the_packages_brought_is_known() {
     let stage = Scenario::new();
