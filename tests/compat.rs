@@ -5,14 +5,19 @@
 
 use std::fs;
 use std::io::{Read as _, Write as _};
+use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 
-use serde_json::Value;
+use serde_json::{Value, json};
+
+use patchadm_changeset::format::{journal, manifest};
+use patchadm_inputs::depot;
+use patchadm_inputs::format::{objects_file, plan_file};
 
 use crate::records::records;
-use crate::scenario::{Scenario, is_root};
+use crate::scenario::{PROGRAM, Scenario, is_root};
 use crate::tree::{Tree, assert_same};
 
 /// Where version 0.1 was called. Plans, stages and bulk builds have names of it.
@@ -221,12 +226,15 @@ fn a_run_on_trial_is_confirmed_or_undone_or_expires() {
     left.run("undo -R @/root");
     left.assert_root("before.tree");
 
-    let Some(mut left) = Left::of_root(test, "trial") else { return };
-    let two_days_later = 1_796_300_000_u64;
-    left.stage.set("SOURCE_DATE_EPOCH", two_days_later.to_string());
-    left.run("recover -R @/root");
-    left.assert_root("before.tree");
-    assert_eq!(left.run("list -R @/root"), "No patches are applied.\n");
+    // What the unit of the boot and the timer of the trial call.
+    for line in ["-R @/root recover", "-R @/root recover --wait 600"] {
+        let Some(mut left) = Left::of_root(test, "trial") else { return };
+        let two_days_later = 1_796_300_000_u64;
+        left.stage.set("SOURCE_DATE_EPOCH", two_days_later.to_string());
+        left.run(line);
+        left.assert_root("before.tree");
+        assert_eq!(left.run("list -R @/root"), "No patches are applied.\n");
+    }
 }
 
 #[test]
@@ -252,6 +260,25 @@ fn interrupted_runs_are_rolled_back_or_completed() {
         assert_eq!(left.run("list -R @/root"), "No patches are applied.\n");
         let original = Left::of_root(test, "plan").unwrap();
         assert_same(&left.tree(), &original.tree());
+    }
+}
+
+#[test]
+fn an_interrupted_run_is_put_right_by_the_next_change() {
+    let test = "an_interrupted_run…";
+    let Some(delivered) = Left::of_root(test, "plan") else { return };
+    let add = format!("add -R @/root {}", delivered.at("delivered/100003-01").display());
+    for (part, line, end, listed) in [
+        ("killed/switching", &*add, "was rolled back", "100003-01  effective"),
+        ("killed/committed", "remove -R @/root 100002-01", "was complete", "No patches"),
+        ("killed/backout", "remove -R @/root 100005-02", "was rolled back", "100003-01  effective"),
+    ] {
+        let left = Left::of_root(test, part).unwrap();
+        let said = left.ends(0, line);
+        assert!(said.contains(end), "{said}");
+        let all = left.run("list -R @/root");
+        assert!(all.starts_with(listed) && all.lines().count() == 1, "{all}");
+        left.run("check --contents -R @/root");
     }
 }
 
@@ -301,6 +328,110 @@ fn adopted_packages_are_known_and_a_lost_fix_is_told_until_its_loss_is_accepted(
     assert!(left.text("root/usr/lib/acme-two/program").starts_with("two 2: line 0\n"));
     left.run("adopt --forget --pkg ACMEtree -R @/root");
     assert_eq!(left.run("pkgchk -R @/root"), "");
+}
+
+/// Its text is the one of today but for an option and an exit code. Of the other hooks, only comments were changed.
+#[test]
+fn the_hook_of_apt_still_stops_an_upgrade_that_loses_a_fix() {
+    let Some(left) = Left::of_root("the_hook_of_apt…", "native") else { return };
+    let hook = include_str!("../packaging/hooks/80patchadm")
+        .replace("exit code 3,", "exit code 69,")
+        .replace("--before-upgrade; [ $? -ne 3 ] || exit 3", "--foresee; [ $? -ne 69 ] || exit 69");
+    for directory in ["root/etc/apt/apt.conf.d", "root/etc/patchadm"] {
+        fs::create_dir_all(left.at(directory)).unwrap();
+    }
+    fs::write(left.at("root/etc/apt/apt.conf.d/80patchadm"), &hook).unwrap();
+    let shown = left.stage.run(&left.line("setup hooks show -R @/root")).stdout;
+    assert!(shown.contains("80patchadm: outdated\n"), "{shown}");
+
+    let root = left.at("root").display().to_string();
+    let (_, line) = hook.split_once("{ \"").unwrap();
+    let (line, _) = line.split_once("\"; };").unwrap();
+    let line = line
+        .replace("/usr/bin/patchadm", PROGRAM)
+        .replace("/var/sadm/pkg", &format!("{root}/var/sadm/pkg"))
+        .replace("$PATCHADM adopt", &format!("$PATCHADM -R {root} adopt"));
+    let input = left.at("input");
+    fs::write(&input, "VERSION 3\nA=b\n\nacme-one 1.0-1 all none < 1.0-2 all none /one.deb\n").unwrap();
+    for (word, code) in [("stop", 69), ("warn", 0)] {
+        fs::write(left.at("root/etc/patchadm/policy"), format!("native_upgrade={word}\n")).unwrap();
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", &line]).env_clear().stdin(fs::File::open(&input).unwrap());
+        let output = shell.output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{said}");
+        assert!(said.contains("300001-01 would be LOST to acme-one 1.0-2"), "{said}");
+        assert!(said.contains("the apt hook is of version 0.1"), "{said}");
+    }
+    left.run("adopt --refresh --from-hook -R @/root");
+}
+
+#[test]
+fn links_of_the_classic_commands_and_completion_scripts_work() {
+    let stage = Scenario::new();
+    for name in [
+        "installf", "patchadd", "patchrm", "pkgadd", "pkgask", "pkgchk", "pkginfo", "pkgmk", "pkgparam",
+        "pkgproto", "pkgrm", "pkgtrans", "puttext", "removef", "showrev", "valpath",
+    ] {
+        symlink(PROGRAM, stage.beside(name)).unwrap();
+        let output = Command::new(stage.beside(name)).arg("--version").env_clear().output().unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(said, format!("{name} {}\n", env!("CARGO_PKG_VERSION")));
+    }
+    for shell in ["bash", "zsh", "fish"] {
+        let said = stage.run(&format!("__complete {shell} 1 patchadm li")).ok();
+        assert!(said.starts_with("list\t"), "{shell}: {said}");
+    }
+}
+
+/// It was `--version` of `adopt`.
+#[test]
+fn an_old_command_line_does_not_succeed_by_printing_the_version() {
+    let stage = Scenario::new();
+    let said = stage.run("adopt -R @ROOT@ --pkg ACME --version 1.0 --dir @ROOT@/opt").fails(2);
+    assert!(said.contains("the version of the package is given with --pkg-version"), "{said}");
+    stage.run("adopt --version").ok();
+}
+
+#[test]
+fn every_setting_of_the_policy_that_the_packages_brought_is_known() {
+    let stage = Scenario::new();
+    let policy = "restricted=^(T|IDR)[0-9]\nseparator=-\nexclude=105181-17 106541\nfirst=SUNWswmt\nwait=0\n\
+        undo_format=gz\nundo_dir=/export/undo\nundo_keep=20\nundo_max=10%\nundo_warn=10%\ntrial=30m\n\
+        native_upgrade=warn\nadopt=ask\nedited=stop\nscripts=run\nscript_timeout=3600\nsignature=warn\n\
+        keys=/etc/patchadm/keys\ndepot=https://patches.example.com/10\nca=/etc/ssl/certs/patches.pem\n\
+        proxy=proxy.example.com:3128\ncache=/var/cache/patchadm\ncache_limit=2147483648\nshlibs=report\n\
+        shlib_keep=libplugin.so.*\nshlib_skip=/srv/chroot/**\nshlib_scan=/net/tools\nmax_delete=25%\n\
+        promote_exclude=*.log\npromote_before=/usr/local/sbin/before-promotion\n\
+        promote_after=/usr/local/sbin/after-promotion\n";
+    stage.file("/etc/patchadm/policy", policy);
+    stage.run("list -R @ROOT@").ok();
+    // Only the policy of the host has these.
+    for line in
+        ["trusted_roots=/zones/*/root", "as_owner_roots=/home/*/tree", "untrusted_roots=/srv/images/*"]
+    {
+        stage.file("/etc/patchadm/policy", format!("{line}\n"));
+        let said = stage.run("list -R @ROOT@").fails(1);
+        assert!(said.contains("this setting is valid only in the policy of the host"), "{said}");
+    }
+}
+
+#[test]
+fn the_page_about_compatibility_has_the_versions_of_the_formats() {
+    let page = include_str!("../docs/book/src/compatibility.md");
+    let document: Value = serde_json::from_str(&Scenario::new().run("list --json -R @ROOT@").ok()).unwrap();
+    for (row, version) in [
+        ("JSON documents", document["schema"].as_str().unwrap().to_owned()),
+        ("journal, ", journal::VERSION.to_string()),
+        ("manifest of undo data", manifest::VERSION.to_string()),
+        ("saved plan", plan_file::SCHEMA.to_owned()),
+        ("depot index", depot::SCHEMA.to_owned()),
+        ("objects of a package", objects_file::VERSION.to_string()),
+    ] {
+        let line = page.lines().find(|line| line.starts_with(&format!("| {row}"))).unwrap();
+        let now = line.split(" | ").nth(2).unwrap();
+        assert_eq!(now.trim_matches('`'), version, "{line}");
+    }
 }
 
 #[test]
@@ -370,12 +501,22 @@ fn a_signed_depot_is_read_by_everybody() {
 
 #[test]
 fn a_plan_file_is_carried_out() {
-    let Some(left) = Left::of_root("a_plan_file…", "plan") else { return };
-    let left = left.moved_here(&["plan.json"]);
-    let said = left.run("add -R @/root --plan @/plan.json");
-    assert!(said.contains("100001-01: applied") && said.contains("100003-01: applied"), "{said}");
-    left.run("remove -R @/root 100001-01 100003-01");
-    left.assert_root("before.tree");
+    for verb in ["add", "update"] {
+        let Some(left) = Left::of_root("a_plan_file…", "plan") else { return };
+        let left = left.moved_here(&["plan.json"]);
+        let mut plan: Value = serde_json::from_str(&left.text("plan.json")).unwrap();
+        if verb == "update" {
+            // `update` saved the same of what it found in a depot.
+            plan["command"] = json!(verb);
+            plan["options"]["depot"] = json!(left.at("delivered"));
+            plan["options"]["operands"] = json!(["missing"]);
+        }
+        fs::write(left.at("plan.json"), plan.to_string()).unwrap();
+        let said = left.run("add -R @/root --plan @/plan.json");
+        assert!(said.contains("100001-01: applied") && said.contains("100003-01: applied"), "{said}");
+        left.run("remove -R @/root 100001-01 100003-01");
+        left.assert_root("before.tree");
+    }
 }
 
 #[test]
@@ -389,11 +530,16 @@ fn exported_undo_data_is_imported() {
     left.assert_root("before.tree");
 }
 
+/// The working directory of a bulk build, in its new place.
+fn bulk(test: &str) -> Option<Left> {
+    let left = Left::of_root(test, "bulk")?;
+    let users = format!("work/pool/users/{}", left.text("work/id").trim());
+    Some(left.moved_here(&["work/bulk.conf", &users]))
+}
+
 #[test]
 fn a_bulk_build_is_read_reported_released_and_not_built_again() {
-    let Some(left) = Left::of_root("a_bulk_build…", "bulk") else { return };
-    let users = format!("work/pool/users/{}", left.text("work/id").trim());
-    let left = left.moved_here(&["work/bulk.conf", &users]);
+    let Some(left) = bulk("a_bulk_build…") else { return };
     assert!(left.run("bulk status @/work").contains("run 2: "));
     assert!(left.run("bulk history @/work").contains("5 done; with a set"));
     assert!(left.run("bulk why @/work fails").contains("it failed in run 2 (exit)"));
@@ -407,10 +553,15 @@ fn a_bulk_build_is_read_reported_released_and_not_built_again() {
     for id in ["chain_libone-01", "service_settings-01"] {
         left.run(&format!("show {}", left.at(&format!("work/patches/patches/{id}.tar.gz")).display()));
     }
-    let conf = left.at("work/bulk.conf");
-    let refused = left.stage.run(&left.line("bulk run --dry-run @/work"));
-    assert!(refused.code == 1 && refused.stderr.contains("set ids="), "{refused:#?}");
-    fs::write(&conf, left.text("work/bulk.conf") + "ids=700000\n").unwrap();
+    let (conf, text) = (left.at("work/bulk.conf"), left.text("work/bulk.conf"));
+    // Version 0.1 took the ids of patches from the file that `ids` names.
+    for (ids, reason) in [("", "set ids="), ("ids=/srv/ids\n", "the file with ids of patches is `patch_ids`")]
+    {
+        fs::write(&conf, text.clone() + ids).unwrap();
+        let refused = left.stage.run(&left.line("bulk run --dry-run @/work"));
+        assert!(refused.code == 1 && refused.stderr.contains(reason), "{refused:#?}");
+    }
+    fs::write(&conf, text + "ids=700000\n").unwrap();
     let planned = left.stage.run(&left.line("bulk run --dry-run @/work"));
     if planned.stderr.contains("sandboxes are not allowed on any slot") {
         crate::skipped("a_bulk_build…: root may not make namespaces here");
@@ -422,4 +573,34 @@ fn a_bulk_build_is_read_reported_released_and_not_built_again() {
     assert_eq!(target("released"), PathBuf::from("2"));
     left.run("bulk prune --keep 1 @/work");
     assert!(!left.at("work/sets/1").exists() && left.at("work/sets/2").exists());
+}
+
+#[test]
+fn a_bulk_run_that_was_interrupted_is_continued() {
+    let Some(left) = bulk("a_bulk_run…") else { return };
+    // As if it had been killed while it built the last package.
+    let journal = left.text("work/runs/2/journal");
+    let lines: Vec<&str> = journal.lines().collect();
+    let (before, after) = lines.split_at(lines.len() - 3);
+    let built: Value = serde_json::from_str(after[0]).unwrap();
+    let key = built["key"].as_str().unwrap();
+    fs::write(left.at("work/runs/2/journal"), before.join("\n") + "\n").unwrap();
+    for made in [format!("work/pool/{}/{key}", &key[..2]), "work/sets/2".to_owned()] {
+        fs::remove_dir_all(left.at(&made)).unwrap();
+    }
+    fs::remove_file(left.at("work/sets/current")).unwrap();
+    symlink("1", left.at("work/sets/current")).unwrap();
+    let said = left.run("bulk status @/work");
+    assert!(said.contains(", interrupted: ") && said.contains("it was building settings-1.0"), "{said}");
+
+    fs::write(left.at("work/bulk.conf"), left.text("work/bulk.conf") + "ids=700000\n").unwrap();
+    let run = left.stage.run(&left.line("bulk run @/work"));
+    if run.stderr.contains("sandboxes are not allowed on any slot") {
+        return crate::skipped("a_bulk_run…: root may not make namespaces here");
+    }
+    assert_eq!(run.code, 5, "{run:#?}");
+    assert!(run.stdout.contains(", continued after an interruption\n"), "{run:#?}");
+    assert!(run.stdout.contains("Set:    2 (5 packages)\n"), "{run:#?}");
+    assert_eq!(fs::read_link(left.at("work/sets/current")).unwrap(), PathBuf::from("2"));
+    assert!(left.text("work/runs/2/journal").contains("{\"set\":2}"));
 }

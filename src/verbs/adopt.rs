@@ -71,6 +71,9 @@ struct AdoptArgs {
     /// Show what an upgrade, read from standard input, would do to applied patches
     #[arg(long, group = "what", conflicts_with_all = ["pkg", "pkg_version", "arch", "name", "basedir", "editable", "volatile", "exclude"])]
     before_upgrade: bool,
+    /// Called by the apt hook of version 0.1, which stops apt only for exit code 69
+    #[arg(long, group = "what", hide = true)]
+    foresee: bool,
     /// Accept that the fix in this patch is lost or will be lost; repeatable
     #[arg(long, value_name = "ID", requires = "refresh", action = clap::ArgAction::Append)]
     accept: Vec<String>,
@@ -124,7 +127,13 @@ fn glob(text: &str) -> Result<PathGlob, String> {
 }
 
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
+    // Version 0.1 called `--pkg-version` so. To print a version and adopt nothing would look like success.
+    if call.arguments.len() > 1 && call.arguments.iter().any(|word| word == "--version") {
+        let message = "the version of the package is given with --pkg-version".to_owned();
+        return Err(Stop::Usage { message, usage: USAGE }.into());
+    }
     let mut args: AdoptArgs = parse(call, USAGE)?;
+    args.before_upgrade |= args.foresee;
     if args.refresh {
         return refresh::run(call, &args);
     }

@@ -78,6 +78,18 @@ fn what_a_patch_obsoletes_is_not_lacking_and_the_patch_itself_is() {
 }
 
 #[test]
+fn an_inventory_of_version_0_1_is_read() {
+    let stage = Scenario::new();
+    let mut old = Inventory::of("old").with("100-01").field("exit", json!({"code": 0, "name": "ok"}));
+    for later in ["exit_code", "classic_code", "cause"] {
+        old = old.without(later);
+    }
+    old.write(&stage, "lists/old.json");
+    let report = document(&stage, "report --json lists", 0);
+    assert_eq!(host(&report, "old")["lacks"], json!([]));
+}
+
+#[test]
 fn hosts_are_compared_with_a_depot() {
     let stage = Scenario::with(&[Package::new("ACMEweb").file("bin/httpd", 0o755, "one\n")]);
     Patch::of("100-03", Package::new("ACMEweb").file("bin/httpd", 0o755, "new\n")).directory(&stage);

@@ -18,6 +18,9 @@ use patchadm_inputs::policy::NativeUpgrade;
 /// A fix would be lost, and the policy stops the upgrade. Nothing else ends with the code of a refusal.
 const STOPPED: Exit = Exit::of_verb(ExitCause::NativeChanged);
 
+/// The same for the hook of version 0.1.
+const STOPPED_FOR_OLD_HOOK: Exit = Exit::passed_on(69, ExitCause::NativeChanged);
+
 /// Ends with 3 only if the policy stops the upgrade. Any other problem is a busy root or a failure, and apt goes on.
 pub(super) fn run(call: &mut Invocation, args: &AdoptArgs) -> anyhow::Result<Reply> {
     foresee(call, args).map_err(|error| {
@@ -50,6 +53,10 @@ fn foresee(call: &mut Invocation, args: &AdoptArgs) -> anyhow::Result<Reply> {
         foresee_upgrade(&root, &upcoming.changes, &time).map_err(|failed| query_refused(&root, &failed))?;
     let mut reply = ForeseenReply::of(&foreseen, call.surroundings.native_upgrade.as_deref());
     reply.is_by_apt = upcoming.is_by_apt;
+    if args.foresee {
+        call.output.note("the apt hook is of version 0.1; `patchadm setup hooks install` replaces it")?;
+        reply.exit = if reply.stopped { STOPPED_FOR_OLD_HOOK } else { reply.exit };
+    }
     Ok(Reply::about(&root, reply.exit, reply))
 }
 

@@ -221,9 +221,19 @@ impl PlanFile {
         if schema != SCHEMA {
             return Err(PlanFileError::Schema(schema));
         }
-        let plan: Self = serde_json::from_slice(text)?;
+        let mut plan: Self = serde_json::from_slice(text)?;
+        plan.turn_update_into_add();
         plan.check()?;
         Ok(plan)
+    }
+
+    /// Version 0.1 also saved plans of `update`. One with a depot becomes a plan of `add` for the patches that it applies.
+    fn turn_update_into_add(&mut self) {
+        if self.command == "update" && self.options.depot.is_some() {
+            "add".clone_into(&mut self.command);
+            self.patches.retain(|patch| patch.verdict == PLANNED);
+            self.options.operands = self.patches.iter().map(|patch| patch.id.clone()).collect();
+        }
     }
 
     /// Formats the plan, with a final newline.
@@ -371,6 +381,25 @@ mod tests {
         assert!(text.starts_with(
             b"{\"schema\":\"patchadm-plan/1\",\"root\":\"0123456789abcdef\",\"command\":\"add\""
         ));
+    }
+
+    #[test]
+    fn a_plan_of_update_is_one_of_add_for_what_it_applies() {
+        let mut update = PlanFile { command: "update".to_owned(), ..plan() };
+        update.options.operands = vec!["security".to_owned()];
+        update.patches.push(PlannedPatch {
+            id: "200-01".to_owned(),
+            source: None,
+            sha256: None,
+            verdict: "refused".to_owned(),
+            reason: "it requires patch 300-01".to_owned(),
+        });
+        let refused = PlanFile::parse(&update.text().unwrap()).unwrap_err().to_string();
+        assert_eq!(refused, "its command is not valid: <update>");
+        update.options.depot = Some("/d".to_owned());
+        let mut add = plan();
+        add.options = PlanOptions { operands: vec!["100-01".to_owned()], ..update.options.clone() };
+        assert_eq!(PlanFile::parse(&update.text().unwrap()).unwrap(), add);
     }
 
     #[test]

@@ -176,6 +176,10 @@ class Answer(object):
         if schema not in (None, SCHEMA):
             found = json.dumps(schema)
             raise Refused('patchadm has documents of schema %s, but %s is needed' % (found, SCHEMA), command=words)
+        if schema is not None and 'exit' in document and 'exit_code' not in document:
+            # It may have done what was asked.
+            raise Refused('patchadm on the target is of version 0.1, and this collection needs 1.0 or later', command=words,
+                          changed=bool(document.get('changed')))
         if schema is None or 'exit_code' not in document:
             said = one_line(complaint) or 'nothing on standard error'
             if code < 0:

@@ -168,6 +168,15 @@ class Answers(unittest.TestCase):
             found = json.dumps(json.loads(output)['schema'])
             self.assertEqual(str(refused.exception), 'patchadm has documents of schema %s, but patchadm/1 is needed' % found)
 
+    def test_a_document_of_version_0_1_is_refused_and_says_if_something_was_changed(self):
+        for fields, changed in (({'changed': True}, True), ({}, False)):
+            output = json.dumps(dict({'schema': 'patchadm/1', 'exit': {'code': 0, 'name': 'ok'}}, **fields))
+            with self.assertRaises(patchadm.Refused) as refused:
+                patchadm.Answer(['patchadm'], 0, output, '')
+            said = 'patchadm on the target is of version 0.1, and this collection needs 1.0 or later'
+            self.assertEqual(str(refused.exception), said)
+            self.assertIs(refused.exception.known['changed'], changed)
+
     def test_reasons_are_those_of_the_patches_that_failed(self):
         patches = [
             {'id': '1-01', 'verdict': 'applied', 'code': 0, 'reason': ''},
