@@ -38,8 +38,9 @@ const HEAD: &str = "\
 # Figures
 
 This page shows what patchadm costs, and what the least possible costs beside it. `cargo bench --bench benchmark` makes it. Each
-section can be measured by itself, which replaces its figures and keeps the others; `--write-docs` writes the page. Run as root, it
-measures on images of ext4 and xfs of its own; otherwise name a directory in `PATCHADM_BENCH_DIR`.
+section can be measured by itself, which replaces its figures and keeps the others; `--write-docs` writes the page. First build all
+programs: `cargo build --profile bench --locked`. Run as root, it measures on images of ext4 and xfs of its own; otherwise name a
+directory in `PATCHADM_BENCH_DIR`. The minutes are estimates for two cores.
 
 | section | command | minutes |
 | --- | --- | ---: |
