@@ -7,7 +7,7 @@ use std::io::Write as _;
 
 #[path = "../benches/benchmark/interval.rs"]
 mod interval;
-#[allow(dead_code)] // the benchmark alone measures
+#[allow(dead_code, clippy::format_push_string)] // the benchmark alone measures
 #[path = "../benches/benchmark/page.rs"]
 mod page;
 #[allow(dead_code, clippy::cast_possible_truncation)] // numbers of other kinds are for the benchmark alone

@@ -29,6 +29,8 @@ pub(crate) struct Report {
 /// A figure, and what it is compared with.
 pub(crate) struct Row {
     work: String,
+    /// The file system, which the report knows.
+    on: String,
     measured: String,
     floor: String,
     ratio: Option<Spread>,
@@ -37,7 +39,7 @@ pub(crate) struct Row {
 }
 
 impl Report {
-    /// An empty report. That of the small version judges nothing.
+    /// An empty report. The figures of the small version mean nothing, so that they never reach the page.
     pub(crate) fn new(is_small: bool) -> Self {
         Self {
             section: None,
@@ -63,12 +65,7 @@ impl Report {
 
     /// Adds a figure.
     pub(crate) fn row(&mut self, row: Row) {
-        let mut row = row;
-        row.work = format!("{}\u{0}{}", row.work, self.on);
-        if self.is_small {
-            row.is_met = None;
-        }
-        self.rows.push(row);
+        self.rows.push(Row { on: self.on.clone(), ..row });
     }
 
     /// Adds a row to the table of a section with columns of its own.
@@ -104,11 +101,12 @@ impl Report {
         let notes = if notes.is_empty() { notes } else { format!("{notes}\n") };
         let is_measured = table.is_some();
         let table = table.map(|table| table.markdown()).unwrap_or_default();
-        let line = page::measured_line(&machine::when(), &machine::command(options), &machine::describe());
-        let figures = format!("{line}\n{table}{notes}");
-        println!("\n## {}\n\n{figures}", section.question());
+        println!("\n## {}\n\n{table}{notes}", section.question());
         if is_measured && !self.is_small {
-            self.measured.insert(section, figures);
+            let line =
+                page::measured_line(&machine::when(), &machine::command(options), &machine::describe());
+            println!("{line}");
+            self.measured.insert(section, format!("{line}\n{table}{notes}"));
         }
     }
 
@@ -124,14 +122,13 @@ impl Report {
 fn table_of(rows: &[Row]) -> Option<Table> {
     let mut table = Table::new(&["work", "on", "measured", "floor", "ratio", "target", ""]);
     for row in rows {
-        let (work, on) = row.work.split_once('\u{0}').unwrap_or((&row.work, ""));
         let verdict = match row.is_met {
             None => "",
             Some(true) => "met",
             Some(false) => "**missed**",
         };
         let ratio = row.ratio.map(ratio).unwrap_or_default();
-        let cells = [work, on, &row.measured, &row.floor, &ratio, &row.target, verdict];
+        let cells = [&row.work, &row.on, &row.measured, &row.floor, &ratio, &row.target, verdict];
         table.row(cells.map(str::to_owned));
     }
     (!rows.is_empty()).then_some(table)
@@ -141,7 +138,8 @@ impl Row {
     /// A figure that was written already.
     pub(crate) fn new(work: impl Into<String>, measured: impl Into<String>) -> Self {
         let (work, measured) = (work.into(), measured.into());
-        Self { work, measured, floor: String::new(), ratio: None, target: String::new(), is_met: None }
+        let [on, floor, target] = <[String; 3]>::default();
+        Self { work, on, measured, floor, ratio: None, target, is_met: None }
     }
 
     /// The wall time of a command.

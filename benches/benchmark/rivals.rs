@@ -222,7 +222,7 @@ impl Rivals {
         let apply = Line::shell(text).arg(self.directory.join("new/opt")).arg(&tree).arg(&copy);
         let text = "mv \"$0\" \"$0.new\"; mv \"$1\" \"$0\"; rm -r \"$0.new\"";
         let back_out = Line::shell(text).arg(&tree).arg(&copy);
-        Ok(Contender { role: Role::Snapshot, root, apply, back_out, undo: Some(copy) })
+        Ok(Contender { role: Role::Snapshot, root, apply, back_out, undo: None })
     }
 }
 
