@@ -20,14 +20,13 @@ pub(crate) fn when() -> String {
 /// The command, and how often it measures.
 pub(crate) fn command(options: &Options) -> String {
     let words = std::env::args().skip(1).filter(|word| word != "--bench" && word != "--write-docs");
-    let command = words.fold("cargo bench --bench benchmark --".to_owned(), |line, word| line + " " + &word);
-    let build = std::env::var("PATCHADM_BENCH_PROGRAM").map(|path| format!(", the program {path}"));
-    format!(
-        "by `{}`, medians of {} runs{}",
-        command.trim_end_matches(" --"),
-        options.runs(),
-        build.unwrap_or_default()
-    )
+    let command = words.fold("cargo bench --bench benchmark --".to_owned(), |line, word| {
+        // Where a directory is on this machine means nothing to others.
+        line + " " + word.rsplit('/').find(|part| !part.is_empty()).unwrap_or_default()
+    });
+    let is_other = std::env::var_os("PATCHADM_BENCH_PROGRAM").is_some();
+    let build = if is_other { ", of another build" } else { "" };
+    format!("by `{}`, medians of {} runs{build}", command.trim_end_matches(" --"), options.runs())
 }
 
 /// CPU, cores, memory, kernel.

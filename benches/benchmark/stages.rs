@@ -1,6 +1,6 @@
 //! A staged tree: made, promoted and taken back, by renames and by exchange, beside `cp -a` and two passes of rsync.
 //!
-//! The tree is that of the set; its change is the patch of the set, made in the stage by hand. rsync does what an
+//! The tree is that of most sections; its change is their patch, made in the stage by hand. rsync does what an
 //! administrator would do without us: everything that is new first, then what is gone, then `sync -f`. It records nothing,
 //! keeps nothing to go back with, and reads nothing whose size and time are as before.
 

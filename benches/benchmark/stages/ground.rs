@@ -1,4 +1,4 @@
-//! A root with the tree of a set, its stage with the change of the set, and a copy of the root for rsync.
+//! A root with the tree, its stage with the change of the patch, and a copy of the root for rsync.
 
 use std::fs::{self, File, FileTimes};
 use std::path::{Path, PathBuf};
