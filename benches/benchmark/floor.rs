@@ -41,7 +41,7 @@ pub(crate) fn write_changes(file: &Path, workload: &Workload) -> Result<()> {
 
 /// Applies `changes` with the files below `source` to `root`, keeping what it replaces in `undo`.
 pub(crate) fn apply(changes: &Path, source: &Path, root: &Path, undo: &Path) -> Result<()> {
-    let mut phases = Phases::begin();
+    let mut phases = PhaseClock::begin();
     let changes = read_changes(changes)?;
     let mut saved =
         GzEncoder::new(BufWriter::with_capacity(1 << 18, File::create(undo)?), Compression::new(1));
@@ -55,7 +55,7 @@ pub(crate) fn apply(changes: &Path, source: &Path, root: &Path, undo: &Path) -> 
 
 /// Does the same, keeping what it replaces under second names in a new directory `saved`.
 pub(crate) fn apply_by_links(changes: &Path, source: &Path, root: &Path, saved: &Path) -> Result<()> {
-    let phases = Phases::begin();
+    let phases = PhaseClock::begin();
     let changes = read_changes(changes)?;
     fs::create_dir(saved)?;
     for (number, path) in old_objects(&changes) {
@@ -65,7 +65,12 @@ pub(crate) fn apply_by_links(changes: &Path, source: &Path, root: &Path, saved: 
 }
 
 /// Writes the new objects beside their targets, and switches.
-fn put_in_place(changes: &[(String, String)], source: &Path, root: &Path, mut phases: Phases) -> Result<()> {
+fn put_in_place(
+    changes: &[(String, String)],
+    source: &Path,
+    root: &Path,
+    mut phases: PhaseClock,
+) -> Result<()> {
     for (_, path) in changes.iter().filter(|(letter, _)| letter != DELETE) {
         let (from, target) = (source.join(path), root.join(path));
         let content = fs::read(&from).with_context(|| format!("{}", from.display()))?;
@@ -93,7 +98,7 @@ fn old_objects(changes: &[(String, String)]) -> impl Iterator<Item = (usize, &St
 
 /// Takes the same changes back.
 pub(crate) fn back_out(changes: &Path, root: &Path, undo: &Path) -> Result<()> {
-    let mut phases = Phases::begin();
+    let mut phases = PhaseClock::begin();
     let changes = read_changes(changes)?;
     let mut saved = GzDecoder::new(BufReader::with_capacity(1 << 18, File::open(undo)?));
     while let Some(object) = next_saved(&mut saved)? {
@@ -105,7 +110,7 @@ pub(crate) fn back_out(changes: &Path, root: &Path, undo: &Path) -> Result<()> {
 
 /// Takes the same changes back with the second names in `saved`.
 pub(crate) fn back_out_by_links(changes: &Path, root: &Path, saved: &Path) -> Result<()> {
-    let mut phases = Phases::begin();
+    let mut phases = PhaseClock::begin();
     let changes = read_changes(changes)?;
     for (number, path) in old_objects(&changes) {
         fs::hard_link(saved.join(number.to_string()), beside(&root.join(path)))?;
@@ -119,7 +124,7 @@ pub(crate) fn back_out_by_links(changes: &Path, root: &Path, saved: &Path) -> Re
 fn take_back(
     root: &Path,
     changes: Vec<(String, String)>,
-    mut phases: Phases,
+    mut phases: PhaseClock,
     then: impl FnOnce() -> Result<()>,
 ) -> Result<()> {
     sync(root)?;
@@ -151,9 +156,9 @@ pub(crate) const SYNC: &str = "sync";
 pub(crate) const SWITCH: &str = "switch";
 
 /// Tells how long each phase took.
-struct Phases(Instant);
+struct PhaseClock(Instant);
 
-impl Phases {
+impl PhaseClock {
     fn begin() -> Self {
         Self(Instant::now())
     }

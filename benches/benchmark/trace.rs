@@ -13,7 +13,7 @@ const SYNCS: [&str; 3] = ["fsync", "fdatasync", "syncfs"];
 
 /// Seconds of the phases of a run.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Phases {
+pub(crate) struct RunPhases {
     /// Until the first directory is made: nothing was written before.
     pub(crate) prepare: f64,
     /// From there to the first sync.
@@ -44,7 +44,7 @@ pub(crate) fn system_calls(disk: &Disk, line: &Line) -> Result<usize> {
 }
 
 /// Runs a command and tells its phases.
-pub(crate) fn phases(disk: &Disk, line: &Line) -> Result<Phases> {
+pub(crate) fn phases(disk: &Disk, line: &Line) -> Result<RunPhases> {
     let trace = disk.scratch().join("trace");
     disk.settle()?;
     let strace =
@@ -59,7 +59,7 @@ pub(crate) fn phases(disk: &Disk, line: &Line) -> Result<Phases> {
     };
     let made = first(&["mkdir", "mkdirat"]);
     let syncs = calls.iter().filter(|call| SYNCS.contains(&call.name.as_str()));
-    Ok(Phases {
+    Ok(RunPhases {
         prepare: made - began,
         stage: (first(&SYNCS) - made).max(0.0),
         sync: syncs.map(|call| call.took).sum(),
