@@ -1,13 +1,15 @@
-//! What can be tested of the benchmark, which runs no tests of its own: its confidence intervals, and its data.
+//! What can be tested of the benchmark, which runs no tests of its own: its confidence intervals, its page, and its data.
 
 #![allow(clippy::cast_precision_loss)] // small numbers
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 
 #[path = "../benches/benchmark/interval.rs"]
 mod interval;
-#[path = "../benches/benchmark/kinds.rs"]
-mod kinds;
+#[allow(dead_code, clippy::format_push_string)] // the benchmark alone measures
+#[path = "../benches/benchmark/page.rs"]
+mod page;
 #[allow(dead_code, clippy::cast_possible_truncation)] // numbers of other kinds are for the benchmark alone
 #[path = "../benches/benchmark/random.rs"]
 mod random;
@@ -16,7 +18,7 @@ mod random;
 mod slices;
 
 use interval::{FEWEST, of_median};
-use kinds::Kind;
+use page::{Section, measured_line, page};
 use slices::{BLOCK, LONGEST_NOISE, Material, longest_noise};
 
 #[test]
@@ -42,49 +44,58 @@ fn a_wild_figure_does_not_move_the_interval() {
     assert_eq!(of_median(&figures), Some([1.0, 1.0]));
 }
 
+/// The page of the checkout.
+fn published() -> String {
+    std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/benchmark.md")).unwrap()
+}
+
+/// Figures of a section, as a run writes them.
+fn figures(value: &str) -> String {
+    format!(
+        "{}\n| work | measured |\n| --- | ---: |\n| add | {value} |\n",
+        measured_line("today", "by nobody", "a machine")
+    )
+}
+
 #[test]
-fn the_figures_in_the_book_stand_in_the_results() {
-    let docs = format!("{}/docs", env!("CARGO_MANIFEST_DIR"));
-    let pages = std::fs::read_dir(format!("{docs}/benchmark")).unwrap().map(|page| page.unwrap().path());
-    let pages = pages.filter(|page| page.extension().is_some_and(|extension| extension == "md"));
-    let results: Vec<Table> =
-        pages.flat_map(|page| tables(&std::fs::read_to_string(page).unwrap())).collect();
-    let shown = tables(&std::fs::read_to_string(format!("{docs}/book/src/speed.md")).unwrap());
-    assert!(shown.len() > 5, "{shown:?}");
-    for table in shown {
-        assert!(results.iter().any(|whole| has_columns_and_rows(whole, &table)), "{table:?}");
-    }
+fn the_page_is_as_the_benchmark_writes_it() {
+    let published = published();
+    assert_eq!(page(&published, &BTreeMap::new()), published);
 }
 
-/// The rows of a table; the first one is its head.
-type Table = Vec<Vec<String>>;
-
-/// Returns the tables of a page.
-fn tables(page: &str) -> Vec<Table> {
-    let mut tables = Vec::new();
-    let mut table = Table::new();
-    for line in page.lines().chain([""]) {
-        match line.strip_prefix('|') {
-            Some(row) if row.starts_with(" -") => {}
-            Some(row) => {
-                let cells = row.trim_end_matches('|').split('|');
-                table.push(cells.map(|cell| cell.trim().to_owned()).collect());
-            }
-            None if table.is_empty() => {}
-            None => tables.push(std::mem::take(&mut table)),
-        }
+#[test]
+fn the_figures_of_a_run_replace_those_of_its_sections_alone() {
+    let first = page("", &Section::ALL.map(|section| (section, figures(&format!("old {section:?}")))).into());
+    let second = page(&first, &[(Section::Space, figures("new"))].into());
+    for section in Section::ALL {
+        let is_kept = second.contains(&format!("| old {section:?} |"));
+        assert_eq!(is_kept, section != Section::Space, "{second}");
     }
-    tables
+    assert!(second.contains("| new |"), "{second}");
+    assert_eq!(page(&second, &BTreeMap::new()), second);
 }
 
-/// Tells whether a table has all columns and rows of another one.
-fn has_columns_and_rows(whole: &Table, part: &Table) -> bool {
-    let place = |name: &String| whole[0].iter().position(|column| column == name);
-    let Some(places) = part[0].iter().map(place).collect::<Option<Vec<usize>>>() else { return false };
-    let has_row = |row: &Vec<String>| {
-        whole.iter().any(|other| places.iter().zip(row).all(|(place, cell)| other.get(*place) == Some(cell)))
-    };
-    part.iter().all(has_row)
+#[test]
+fn a_section_without_figures_says_how_to_measure_it() {
+    let empty = page("", &BTreeMap::new());
+    for section in Section::ALL {
+        let note = format!("**Not measured yet**: run `{}`.", section.command());
+        assert!(empty.contains(&note), "{section:?}: {empty}");
+    }
+    let one = page(&empty, &[(Section::Patch, figures("1 s"))].into());
+    assert!(!one.contains(&format!("run `{}`", Section::Patch.command())), "{one}");
+}
+
+#[test]
+fn the_table_of_sections_leads_to_their_headings() {
+    let page = page("", &BTreeMap::new());
+    for section in Section::ALL {
+        let question = section.question();
+        let anchor: String =
+            question.to_lowercase().replace(' ', "-").chars().filter(|letter| *letter != '?').collect();
+        assert!(page.contains(&format!("[{question}](#{anchor})")), "{page}");
+        assert!(page.contains(&format!("\n## {question}\n")), "{page}");
+    }
 }
 
 /// So many slices of a material, as those of files of ten slices.
@@ -115,14 +126,16 @@ fn noise_is_found_where_it_is() {
     let mut random = random::Random::seeded(&[1]);
     for _ in 0..100 {
         let mut content = content(Material::Text, 1);
-        random.fill(&mut content[2_000..2_128]);
+        content[2_000..2_128]
+            .chunks_mut(8)
+            .for_each(|part| part.copy_from_slice(&random.next().to_le_bytes()));
         assert!(longest_noise(&content) > LONGEST_NOISE, "{}", longest_noise(&content));
     }
 }
 
 #[test]
 fn a_changed_slice_is_another_one_of_the_same_sort() {
-    for material in [Material::ObjectCode, Material::Text, Material::Noise] {
+    for material in [Material::ObjectCode, Material::Text] {
         let [old, again, new] = [0, 0, 1].map(|generation| {
             let mut slice = vec![0; BLOCK];
             material.fill(&mut slice, 7, 3, generation);
@@ -130,21 +143,5 @@ fn a_changed_slice_is_another_one_of_the_same_sort() {
         });
         assert_eq!(old, again, "{material:?}");
         assert_ne!(old, new, "{material:?}");
-    }
-}
-
-#[test]
-fn files_are_told_by_how_they_begin() {
-    let kinds = [
-        (content(Material::ObjectCode, 1), Kind::Elf),
-        (content(Material::Text, 1), Kind::Text),
-        ("Grüße\n".into(), Kind::Text),
-        (Vec::new(), Kind::Text),
-        (b"\x1f\x8b\x08\0".to_vec(), Kind::Compressed),
-        (vec![0; 10], Kind::Other),
-    ];
-    for (begin, kind) in kinds {
-        assert_eq!(Kind::of(&begin), kind, "{:?}", begin.get(..4));
-        assert!(Kind::ALL.contains(&kind));
     }
 }

@@ -68,7 +68,7 @@ mod backout_scripts;
 mod bad_input;
 /// Packages that are damaged: refused by one line, and nothing is changed.
 mod bad_packages;
-/// The confidence intervals of the benchmark, and its data.
+/// The confidence intervals of the benchmark, its page, and its data.
 mod benchmark;
 /// What the manual pages of the classic tools say, where these were played against ours.
 mod beside_classic;

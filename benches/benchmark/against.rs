@@ -3,7 +3,7 @@
 //! Each build works on roots of its own, which it has installed or changed itself. In a pair both builds do the same work,
 //! one directly after the other, so that a change in the speed of the machine affects both; the build that begins
 //! alternates. What counts is the difference within each pair: its median over all pairs, and the [interval] of that
-//! median. Applying and backing out is compared with every set, what packages and queries cost with `mixed`.
+//! median.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,9 +18,8 @@ use crate::interval::{self, FEWEST};
 use crate::line::Line;
 use crate::measure::{Cost, Costs, Spread, measure};
 use crate::options::Options;
-use crate::reading::LargeRoot;
 use crate::report::Report;
-use crate::sets::Set;
+use crate::start::LargeRoot;
 use crate::table::{Table, mebibytes, seconds};
 
 /// The name of a figure, how it is read from the cost of a command, and how it is written.
@@ -35,33 +34,24 @@ const PEAK: Figure = ("peak memory", |cost| cost.peak, mebibytes);
 const FLUSHES: Figure =
     ("flushes", |cost| cost.flushes.unwrap_or(f64::NAN), |flushes| format!("{flushes:.0}"));
 
-/// Measures the build under test and `other` on a disk, and adds the tables to the report.
-pub(crate) fn run(
-    disk: &Disk,
-    inputs: &Inputs,
-    other: &Path,
-    options: &Options,
-    report: &mut Report,
-) -> Result<()> {
+/// Measures the build under test and `other` on a disk, and prints the table.
+pub(crate) fn run(disk: &Disk, inputs: &Inputs, other: &Path, options: &Options) -> Result<()> {
     let other = other.canonicalize().with_context(|| format!("{}", other.display()))?;
-    let set = inputs.set.name();
-    report.heading(&format!("This build against {}, {set}, {}", other.display(), disk.name()));
+    println!("\n## This build against {}, {}\n", other.display(), disk.name());
     let programs = [Line::patchadm(), Line::new(other)];
     let mut table = Comparison::new();
     apply_and_back_out(disk, inputs, &programs, options, &mut table)?;
-    if inputs.set == Set::Mixed {
-        queries(disk, &programs, options, &mut table)?;
-        packages(disk, inputs, &programs, options, &mut table)?;
-    }
-    report.table(&table.0);
-    report.say(
+    queries(disk, &programs, options, &mut table)?;
+    packages(disk, inputs, &programs, options, &mut table)?;
+    println!("{}", table.0.markdown());
+    println!(
         "The difference is taken within each pair, in per cent of the other build's figure: negative where this build \
          needs less. The interval comes from order statistics; one that contains 0 shows no difference.\n",
     );
     Ok(())
 }
 
-/// Compares what the table at the head of the page shows.
+/// Compares applying and backing out.
 fn apply_and_back_out(
     disk: &Disk,
     inputs: &Inputs,
@@ -108,7 +98,7 @@ fn queries(disk: &Disk, programs: &[Line; 2], options: &Options, table: &mut Com
     ];
     let [mine, its] = [roots[0].queries(this), roots[1].queries(other)];
     for (mine, its) in mine.iter().zip(&its) {
-        compare(disk, mine.name, [&mine.line, &its.line], &[], options.pairs(), table)?;
+        compare(disk, &mine.name, [&mine.line, &its.line], &[], options.pairs(), table)?;
     }
     let [mut apply, mut back_out]: [[Costs; 2]; 2] = Default::default();
     for pair in 0..options.pairs() {

@@ -11,7 +11,9 @@ use crate::disk::Disk;
 use crate::inputs::{Inputs, fresh};
 use crate::line::Line;
 use crate::measure::{Costs, measure};
+use crate::options::Options;
 use crate::reader::list;
+use crate::report::Report;
 use crate::tree::{Tree, switch_window};
 use crate::workload::Version;
 
@@ -22,44 +24,42 @@ pub(crate) enum Role {
     LinkFloor,
     Patchadm,
     Files,
-    Plain,
-    Static,
+    PlainArchive,
     OtherBuild,
     Dpkg,
     DpkgChanged,
     Rpm,
     RpmChanged,
     Rsync,
-    Scripts,
+    Snapshot,
 }
 
 impl Role {
     /// Whether it is a floor, or the program under test in one of its forms of undo data: nothing can be judged without.
     pub(crate) fn is_required(self) -> bool {
-        matches!(self, Self::Floor | Self::LinkFloor | Self::Patchadm | Self::Files)
+        matches!(self, Self::Floor | Self::LinkFloor | Self::Patchadm | Self::Files | Self::PlainArchive)
     }
 
-    /// Whether it is neither a floor nor a build that does the work itself.
+    /// Whether it is neither a floor nor a build of the program.
     pub(crate) fn is_other(self) -> bool {
-        !self.is_required() && !matches!(self, Self::Plain | Self::Static | Self::OtherBuild)
+        !self.is_required() && self != Self::OtherBuild
     }
 
     /// What it is called in tables.
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Self::Floor => "the floor",
-            Self::LinkFloor => "the floor, by links",
+            Self::Floor => "the gzip floor",
+            Self::LinkFloor => "the link floor",
             Self::Patchadm => "patchadm",
             Self::Files => "patchadm, files",
-            Self::Plain => "patchadm, plain digests",
-            Self::Static => "patchadm, static build",
+            Self::PlainArchive => "patchadm, plain archive",
             Self::OtherBuild => "the other build",
             Self::Dpkg => "dpkg -i, full package",
             Self::DpkgChanged => "dpkg -i, changed files",
             Self::Rpm => "rpm -U, full package",
             Self::RpmChanged => "rpm -U, changed files",
             Self::Rsync => "rsync --backup",
-            Self::Scripts => "patchadm, stock scripts",
+            Self::Snapshot => "snapshot, rsync",
         }
     }
 }
@@ -171,16 +171,23 @@ pub(crate) fn patchadm(disk: &Disk, inputs: &Inputs) -> Result<Contender> {
 /// The program with the old files as undo data, which is a policy of its root.
 pub(crate) fn patchadm_files(disk: &Disk, inputs: &Inputs) -> Result<Contender> {
     let contender = build(&Line::patchadm(), Role::Files, disk, inputs)?;
-    keep_files(&contender.root)?;
+    set_undo_format(&contender.root, "files")?;
     let undo = contender.root.join("var/sadm/patchadm/undo");
     Ok(Contender { undo: Some(undo), ..contender })
 }
 
-/// Lets the policy of a root keep old files.
-pub(crate) fn keep_files(root: &Path) -> Result<()> {
+/// The program with undo archives that are not compressed.
+pub(crate) fn patchadm_plain(disk: &Disk, inputs: &Inputs) -> Result<Contender> {
+    let contender = build(&Line::patchadm(), Role::PlainArchive, disk, inputs)?;
+    set_undo_format(&contender.root, "none")?;
+    Ok(Contender { undo: None, ..contender })
+}
+
+/// Sets the form of undo data by the policy of a root.
+pub(crate) fn set_undo_format(root: &Path, format: &str) -> Result<()> {
     let directory = root.join("etc/patchadm");
     fs::create_dir_all(&directory)?;
-    Ok(fs::write(directory.join("policy"), "undo_format=files\n")?)
+    Ok(fs::write(directory.join("policy"), format!("undo_format={format}\n"))?)
 }
 
 /// A build of the program, on a root of its own that it has installed itself.
@@ -207,4 +214,44 @@ fn size_of(path: &PathBuf) -> Result<f64> {
     let mut files = Vec::new();
     list(path, &mut files)?;
     files.iter().map(|file| Ok(fs::metadata(file)?.len() as f64)).sum()
+}
+
+/// What was measured of somebody.
+pub(crate) fn of(all: &[(Role, Measured)], role: Role) -> Option<&Measured> {
+    all.iter().find(|(who, _)| *who == role).map(|(_, measured)| measured)
+}
+
+/// Measures contenders in turns. The first round is checked and not counted: who fails it, and is no floor and not the
+/// program, is left out.
+pub(crate) fn rounds(
+    disk: &Disk,
+    inputs: &Inputs,
+    contenders: &[Contender],
+    options: &Options,
+    report: &mut Report,
+) -> Result<Vec<(Role, Measured)>> {
+    let mut all = Vec::new();
+    for contender in contenders {
+        Report::progress(&format!("{}, checked", contender.role.name()));
+        match contender.checked_round(disk, inputs, &mut Measured::default()) {
+            Ok(()) => all.push((contender, Measured::default())),
+            Err(error) if contender.role.is_required() => return Err(error),
+            Err(error) => report.skipped(
+                &format!("{}, {}", contender.role.name(), disk.word()),
+                &format!("{error:#}").replace('\n', "; "),
+            ),
+        }
+    }
+    for run in 1..=options.runs() {
+        Report::progress(&format!("run {run} of {}", options.runs()));
+        for (contender, measured) in &mut all {
+            contender.round(disk, inputs, measured)?;
+        }
+    }
+    Ok(all.into_iter().map(|(contender, measured)| (contender.role, measured)).collect())
+}
+
+/// Removes the roots of contenders.
+pub(crate) fn clear(contenders: &[Contender]) -> Result<()> {
+    contenders.iter().try_for_each(|contender| Ok(fs::remove_dir_all(&contender.root)?))
 }

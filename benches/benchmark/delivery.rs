@@ -120,8 +120,8 @@ pub(crate) fn write_base(parent: &Path, files: &[File]) -> Result<()> {
     package.finish()
 }
 
-/// Writes the patch of a workload below `parent`, with these scripts in it.
-pub(crate) fn write_patch(parent: &Path, workload: &Workload, scripts: &[(String, Vec<u8>)]) -> Result<()> {
+/// Writes the patch of a workload below `parent`.
+pub(crate) fn write_patch(parent: &Path, workload: &Workload) -> Result<()> {
     let mut package = PackageWriter::of_patch(parent, PATCH, PACKAGE)?;
     for directory in directories(&workload.added).difference(&directories(&workload.files)) {
         package.directory(directory);
@@ -131,9 +131,6 @@ pub(crate) fn write_patch(parent: &Path, workload: &Workload, scripts: &[(String
     }
     let deletes: String = workload.gone().map(|file| format!("/{}\n", file.path)).collect();
     package.information("deletes", deletes.as_bytes())?;
-    for (name, script) in scripts {
-        package.information(name, script)?;
-    }
     package.finish()
 }
 

@@ -29,15 +29,6 @@ pub(crate) struct Disk {
     directory: Option<Scratch>,
 }
 
-/// What a block device has done since it was made.
-#[derive(Clone, Copy)]
-pub(crate) struct Counters {
-    /// Bytes.
-    pub(crate) written: f64,
-    /// Flush requests.
-    pub(crate) flushes: f64,
-}
-
 impl Disk {
     /// A directory of its own below one that the user named.
     pub(crate) fn directory(parent: &Path, scratch: &Path) -> Result<Self> {
@@ -94,11 +85,6 @@ impl Disk {
         self.clock
     }
 
-    /// Its directory.
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// A directory elsewhere, for inputs and reports.
     pub(crate) fn scratch(&self) -> &Path {
         &self.scratch
@@ -109,15 +95,12 @@ impl Disk {
         Ok(rustix::fs::syncfs(File::open(&self.path)?)?)
     }
 
-    /// What the device has done so far; none where there is no device of our own.
-    pub(crate) fn counters(&self) -> Result<Option<Counters>> {
+    /// How often the cache of the device was flushed so far; none where there is no device of our own.
+    pub(crate) fn flushes(&self) -> Result<Option<f64>> {
         let Some(file) = &self.counters else { return Ok(None) };
         let text = fs::read_to_string(file)?;
-        let field = |number: usize| -> Result<f64> {
-            Ok(text.split_whitespace().nth(number).context("a counter is missing")?.parse()?)
-        };
-        // Fields 7 and 16 of Documentation/block/stat.rst: sectors of 512 bytes written, flush requests.
-        Ok(Some(Counters { written: field(6)? * 512.0, flushes: field(15)? }))
+        // Field 16 of Documentation/block/stat.rst.
+        Ok(Some(text.split_whitespace().nth(15).context("a counter is missing")?.parse()?))
     }
 
     /// Refuses a root that another program is to change, unless it lies on this disk.

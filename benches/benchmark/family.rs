@@ -11,10 +11,9 @@ use crate::disk::Disk;
 use crate::growth::inputs_of;
 use crate::inputs::Inputs;
 use crate::line::Line;
-use crate::measure::{Costs, Spread, measure};
+use crate::measure::{Costs, measure};
 use crate::options::Options;
-use crate::report::Report;
-use crate::table::{Table, mebibytes, seconds, spread};
+use crate::report::{Report, Row};
 
 /// A command of the family. It may write to a directory on the disk, which is not there before.
 pub(crate) struct Work {
@@ -84,10 +83,7 @@ impl Materials {
 
 /// Measures the pairs, in turns.
 pub(crate) fn run(disk: &Disk, inputs: &Inputs, options: &Options, report: &mut Report) -> Result<()> {
-    report.heading(&format!("The family, {}", disk.name()));
     let materials = Materials::new(&Line::patchadm(), disk, inputs, "checked")?;
-    let mut table =
-        Table::new(&["command", "wall (least–most)", "CPU", "peak memory", "beside", "its wall", "ratio"]);
     for work in materials.works(disk, inputs) {
         let (beside, limit, line) = beside(&work, inputs, &materials.checked);
         let (mut ours, mut theirs) = (Costs::default(), Costs::default());
@@ -99,20 +95,9 @@ pub(crate) fn run(disk: &Disk, inputs: &Inputs, options: &Options, report: &mut 
                 }
             }
         }
-        let ratio = Spread::of_ratio(&ours, &theirs);
-        table.row([
-            work.name.to_owned(),
-            spread(ours.wall()),
-            seconds(ours.spread(|cost| cost.cpu).median),
-            mebibytes(ours.spread(|cost| cost.peak).median),
-            beside.to_owned(),
-            spread(theirs.wall()),
-            format!("{:.2}", ratio.median),
-        ]);
-        let name = format!("{} / {beside}", work.name);
-        report.at_most(disk.name(), &name, limit, ratio, "");
+        let row = Row::beside(format!("{}, beside {beside}", work.name), &ours, &theirs);
+        report.row(row.times_floor(limit));
     }
-    report.table(&table);
     materials.remove()
 }
 

@@ -2,7 +2,8 @@
 //!
 //! It saves the old objects as one serial gzip-1 stream, writes the new ones beside their targets, makes that durable,
 //! renames, deletes, and makes that durable. The way back decompresses beside the targets, and does the same. It checks
-//! nothing, records nothing, recovers from nothing, and knows beforehand what is to be done.
+//! nothing, records nothing, recovers from nothing, and knows beforehand what is to be done. Its output tells the seconds of
+//! each phase.
 //!
 //! The floor that saves by links gives the old objects second names in a directory instead. Its way back links them
 //! beside the targets, does the same as the other, and removes that directory.
@@ -11,7 +12,7 @@ use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, Result};
 use flate2::{Compression, read::GzDecoder, write::GzEncoder};
@@ -40,6 +41,7 @@ pub(crate) fn write_changes(file: &Path, workload: &Workload) -> Result<()> {
 
 /// Applies `changes` with the files below `source` to `root`, keeping what it replaces in `undo`.
 pub(crate) fn apply(changes: &Path, source: &Path, root: &Path, undo: &Path) -> Result<()> {
+    let mut phases = PhaseClock::begin();
     let changes = read_changes(changes)?;
     let mut saved =
         GzEncoder::new(BufWriter::with_capacity(1 << 18, File::create(undo)?), Compression::new(1));
@@ -47,21 +49,28 @@ pub(crate) fn apply(changes: &Path, source: &Path, root: &Path, undo: &Path) -> 
         save(&mut saved, path, &root.join(path))?;
     }
     saved.finish()?.flush()?;
-    put_in_place(&changes, source, root)
+    phases.end(COMPRESS);
+    put_in_place(&changes, source, root, phases)
 }
 
 /// Does the same, keeping what it replaces under second names in a new directory `saved`.
 pub(crate) fn apply_by_links(changes: &Path, source: &Path, root: &Path, saved: &Path) -> Result<()> {
+    let phases = PhaseClock::begin();
     let changes = read_changes(changes)?;
     fs::create_dir(saved)?;
     for (number, path) in old_objects(&changes) {
         fs::hard_link(root.join(path), saved.join(number.to_string()))?;
     }
-    put_in_place(&changes, source, root)
+    put_in_place(&changes, source, root, phases)
 }
 
 /// Writes the new objects beside their targets, and switches.
-fn put_in_place(changes: &[(String, String)], source: &Path, root: &Path) -> Result<()> {
+fn put_in_place(
+    changes: &[(String, String)],
+    source: &Path,
+    root: &Path,
+    mut phases: PhaseClock,
+) -> Result<()> {
     for (_, path) in changes.iter().filter(|(letter, _)| letter != DELETE) {
         let (from, target) = (source.join(path), root.join(path));
         let content = fs::read(&from).with_context(|| format!("{}", from.display()))?;
@@ -71,9 +80,14 @@ fn put_in_place(changes: &[(String, String)], source: &Path, root: &Path) -> Res
         let state = fs::metadata(&from)?;
         put(&beside(&target), &content, state.mode(), state.mtime())?;
     }
+    phases.end(STAGE);
     sync(root)?;
+    phases.end(SYNC);
     switch(root, changes)?;
-    sync(root)
+    phases.end(SWITCH);
+    sync(root)?;
+    phases.end(SYNC);
+    Ok(())
 }
 
 /// The objects that changes replace or delete, each with its number.
@@ -84,31 +98,37 @@ fn old_objects(changes: &[(String, String)]) -> impl Iterator<Item = (usize, &St
 
 /// Takes the same changes back.
 pub(crate) fn back_out(changes: &Path, root: &Path, undo: &Path) -> Result<()> {
+    let mut phases = PhaseClock::begin();
     let changes = read_changes(changes)?;
     let mut saved = GzDecoder::new(BufReader::with_capacity(1 << 18, File::open(undo)?));
     while let Some(object) = next_saved(&mut saved)? {
         put(&beside(&root.join(object.path)), &object.content, object.mode, object.mtime)?;
     }
-    sync(root)?;
-    take_back(root, changes)?;
-    fs::remove_file(undo)?;
-    sync(root)
+    phases.end(STAGE);
+    take_back(root, changes, phases, || Ok(fs::remove_file(undo)?))
 }
 
 /// Takes the same changes back with the second names in `saved`.
 pub(crate) fn back_out_by_links(changes: &Path, root: &Path, saved: &Path) -> Result<()> {
+    let mut phases = PhaseClock::begin();
     let changes = read_changes(changes)?;
     for (number, path) in old_objects(&changes) {
         fs::hard_link(saved.join(number.to_string()), beside(&root.join(path)))?;
     }
-    sync(root)?;
-    take_back(root, changes)?;
-    sync(root)?;
+    phases.end(STAGE);
+    take_back(root, changes, phases, || Ok(()))?;
     Ok(fs::remove_dir_all(saved)?)
 }
 
 /// Switches back to the old objects, which lie beside their targets, and removes the directories that are empty then.
-fn take_back(root: &Path, changes: Vec<(String, String)>) -> Result<()> {
+fn take_back(
+    root: &Path,
+    changes: Vec<(String, String)>,
+    mut phases: PhaseClock,
+    then: impl FnOnce() -> Result<()>,
+) -> Result<()> {
+    sync(root)?;
+    phases.end(SYNC);
     let mut reverse = changes;
     for (letter, _) in &mut reverse {
         *letter = match letter.as_str() {
@@ -118,11 +138,36 @@ fn take_back(root: &Path, changes: Vec<(String, String)>) -> Result<()> {
         };
     }
     switch(root, &reverse)?;
+    phases.end(SWITCH);
     for (_, path) in reverse.iter().filter(|(letter, _)| letter == DELETE) {
         // Only one that is empty goes.
         let _ = root.join(path).parent().map(fs::remove_dir);
     }
+    then()?;
+    sync(root)?;
+    phases.end(SYNC);
     Ok(())
+}
+
+/// The phases of a floor.
+pub(crate) const COMPRESS: &str = "compress";
+pub(crate) const STAGE: &str = "stage";
+pub(crate) const SYNC: &str = "sync";
+pub(crate) const SWITCH: &str = "switch";
+
+/// Tells how long each phase took.
+struct PhaseClock(Instant);
+
+impl PhaseClock {
+    fn begin() -> Self {
+        Self(Instant::now())
+    }
+
+    /// Prints the seconds since the phase before.
+    fn end(&mut self, name: &str) {
+        println!("{name} {}", self.0.elapsed().as_secs_f64());
+        self.0 = Instant::now();
+    }
 }
 
 /// Copies one file durably to a new name beside `target`, and renames it there.
@@ -143,7 +188,7 @@ pub(crate) fn copy_durably(from: &Path, target: &Path) -> Result<()> {
     Ok(())
 }
 
-fn read_changes(file: &Path) -> Result<Vec<(String, String)>> {
+pub(crate) fn read_changes(file: &Path) -> Result<Vec<(String, String)>> {
     let text = fs::read_to_string(file)?;
     let split = |line: &str| line.split_once(' ').map(|(letter, path)| (letter.to_owned(), path.to_owned()));
     Ok(text.lines().filter_map(split).collect())

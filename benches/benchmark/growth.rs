@@ -1,7 +1,8 @@
-//! What a patch costs as things become more: lines of `contents`, patches before it, files in it, roots to patch.
+//! What a patch costs as things become more: files in it, patches in one command, patches before it, roots, lines of `contents`.
 
 mod files;
 mod history;
+pub(crate) mod patches;
 mod records;
 pub(crate) mod roots;
 
@@ -13,44 +14,17 @@ use anyhow::Result;
 use crate::delivery::PackageWriter;
 use crate::disk::Disk;
 use crate::inputs::{Inputs, fresh};
-use crate::measure::Spread;
 use crate::options::Options;
 use crate::report::Report;
 use crate::workload::{File, NEW, Version};
 
 /// Measures all of it on a disk.
 pub(crate) fn run(disk: &Disk, inputs: &Inputs, options: &Options, report: &mut Report) -> Result<()> {
-    records::run(disk, options, report)?;
-    history::run(disk, options, report)?;
     files::run(disk, inputs, options, report)?;
-    roots::run(disk, options, report)
-}
-
-/// Lines of a plot, each growing by a point for each number of something.
-pub(crate) struct Lines<const N: usize>([Vec<(f64, f64)>; N]);
-
-impl<const N: usize> Lines<N> {
-    pub(crate) fn new() -> Self {
-        Self(std::array::from_fn(|_| Vec::new()))
-    }
-
-    pub(crate) fn add(&mut self, number: usize, walls: [Spread; N]) {
-        for (line, wall) in self.0.iter_mut().zip(walls) {
-            line.push((number as f64, wall.median));
-        }
-    }
-
-    pub(crate) fn draw(
-        self,
-        report: &mut Report,
-        disk: &Disk,
-        [plot, title, across]: [&'static str; 3],
-        names: [&str; N],
-    ) {
-        for (name, points) in names.into_iter().zip(self.0) {
-            report.plot(plot, title, across, format!("{name}, {}", disk.word()), points);
-        }
-    }
+    patches::run(disk, options, report)?;
+    history::run(disk, options, report)?;
+    roots::run(disk, options, report)?;
+    records::run(disk, options, report)
 }
 
 /// Writes a patch that replaces some files of a package; gives its directory.

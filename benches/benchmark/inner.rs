@@ -12,7 +12,7 @@ use nix::sys::time::TimeValLike as _;
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 
 use crate::measure::Usage;
-use crate::{codecs, floor, libraries, reader};
+use crate::{floor, reader};
 
 /// Runs the small program that the first argument names; false where it names none.
 pub(crate) fn run(arguments: &[OsString]) -> Result<bool> {
@@ -29,8 +29,9 @@ pub(crate) fn run(arguments: &[OsString]) -> Result<bool> {
         "@floor-copy" => floor::copy_durably(path(0)?, path(1)?)?,
         "@read" => reader::read_all(path(0)?)?,
         "@parse" => reader::parse_all(path(0)?)?,
-        "@codec" => codecs::run(&path(0)?.to_string_lossy(), path(1)?)?,
-        "@scan" => libraries::scan(path(0)?, path(1)?)?,
+        "@digest" => reader::digest_all(path(0)?, path(1)?, path(2)?)?,
+        "@heads" => reader::read_heads(path(0)?)?,
+        "@status" => reader::stat_all(path(0)?)?,
         other if other.starts_with('@') => bail!("there is no small program {other}"),
         _ => return Ok(false),
     }

@@ -1,43 +1,20 @@
-//! What a set is measured with: its packages, written once to the scratch directory before anything is timed.
+//! What most sections are measured with: packages, written once to the scratch directory before anything is timed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use crate::delivery::{PACKAGE, PATCH, write_base, write_patch};
 use crate::floor;
 use crate::options::Options;
-use crate::portrait::Portrait;
-use crate::sets::Set;
-use crate::table::{Table, grouped, megabytes};
+use crate::slices::{LONGEST_NOISE, longest_noise};
+use crate::table::{grouped, megabytes};
 use crate::tree::Tree;
-use crate::workload::{File, Version, Workload};
-
-/// The columns of the table of sets; the parts of each kind are those of the bytes, and of the files.
-const COLUMNS: [&str; 12] = [
-    "set",
-    "files",
-    "bytes",
-    "median",
-    "gzip -1",
-    "ELF",
-    "text",
-    "compressed",
-    "other",
-    "replaced, added, deleted",
-    "to deliver",
-    "to save",
-];
-
-/// The empty table of sets.
-pub(crate) fn table_of_sets() -> Table {
-    Table::new(&COLUMNS)
-}
+use crate::workload::{File, Scale, Version, Workload};
 
 /// A workload and where its packages are.
 pub(crate) struct Inputs {
-    pub(crate) set: Set,
     pub(crate) workload: Workload,
     /// The directory with the base package.
     pub(crate) base: PathBuf,
@@ -47,30 +24,35 @@ pub(crate) struct Inputs {
     pub(crate) patched_files: PathBuf,
     /// What the patch does, for the floor.
     pub(crate) changes: PathBuf,
-    portrait: Portrait,
     /// What is installed before the patch, and with it.
     trees: [Tree; 2],
 }
 
 impl Inputs {
-    /// Writes the packages of a set into a directory.
-    pub(crate) fn write(set: Set, options: &Options, directory: &Path) -> Result<Self> {
+    /// Writes the packages of the files that a seed decides.
+    pub(crate) fn made(options: &Options, directory: &Path) -> Result<Self> {
+        let workload = Workload::made(options.pick(Scale::FULL, Scale::SMALL));
+        for file in workload.files.iter().step_by(100) {
+            let noise = longest_noise(&file.content(Version::New)?);
+            ensure!(noise <= LONGEST_NOISE, "{} has {noise} bytes of noise in a row", file.path);
+        }
+        Self::write(workload, directory)
+    }
+
+    /// Writes the packages of a workload into a directory.
+    pub(crate) fn write(workload: Workload, directory: &Path) -> Result<Self> {
         fresh(directory)?;
-        let workload = set.workload(options, &directory.join("releases"))?;
         let (base, patches, changes) =
             (directory.join("base"), directory.join("patch"), directory.join("changes"));
         write_base(&base, &workload.files)?;
-        write_patch(&patches, &workload, &[])?;
+        write_patch(&patches, &workload)?;
         floor::write_changes(&changes, &workload)?;
         let files = base.join(PACKAGE).join("reloc");
-        let paths: Vec<PathBuf> = workload.files.iter().map(|file| files.join(&file.path)).collect();
-        let portrait = Portrait::of(&paths)?;
-        set.check(&workload, &portrait)?;
         let patch = patches.join(PATCH);
         let patched_files = patch.join(PACKAGE).join("reloc");
         let old = Tree::packaged(&files)?;
         let new = old.changed(&workload, Tree::packaged(&patched_files)?);
-        Ok(Self { set, workload, base, patch, patched_files, changes, portrait, trees: [old, new] })
+        Ok(Self { workload, base, patch, patched_files, changes, trees: [old, new] })
     }
 
     /// The files of the base, as a tree.
@@ -91,9 +73,10 @@ impl Inputs {
         &self.trees[version as usize]
     }
 
-    /// The bytes of the base.
-    pub(crate) fn installed(&self) -> f64 {
-        self.workload.files.iter().map(|file| file.size(Version::Old)).sum::<usize>() as f64
+    /// The objects that the patch changes.
+    pub(crate) fn objects(&self) -> usize {
+        let Workload { replaced, deleted, added, .. } = &self.workload;
+        replaced.len() + deleted.len() + added.len()
     }
 
     /// The bytes of what the patch delivers.
@@ -101,29 +84,13 @@ impl Inputs {
         self.workload.delivered().map(|file| file.size(Version::New)).sum::<usize>() as f64
     }
 
-    /// The bytes of what the patch replaces and deletes.
-    pub(crate) fn saved(&self) -> f64 {
-        let Workload { files, replaced, deleted, .. } = &self.workload;
-        let saved = replaced.iter().chain(deleted).map(|&number| files[number].size(Version::Old));
-        saved.sum::<usize>() as f64
-    }
-
     /// The patch in a few words.
     pub(crate) fn in_short(&self) -> String {
-        let Workload { files, replaced, .. } = &self.workload;
-        let [base, delivered] =
-            [self.installed(), self.delivered()].map(|bytes| format!("{:.0} MB", bytes / 1e6));
-        let [changed, all] = [replaced.len(), files.len()].map(grouped);
-        format!("A patch of {changed} files ({delivered}) on {all} files ({base})")
-    }
-
-    /// The row of the table of sets.
-    pub(crate) fn row(&self) -> Vec<String> {
-        let Workload { replaced, deleted, added, .. } = &self.workload;
-        let name = [self.set.name().to_owned()].into_iter();
-        let change = [replaced.len(), added.len(), deleted.len()].map(grouped).join(", ");
-        let bytes = [self.delivered(), self.saved()].map(megabytes);
-        name.chain(self.portrait.row()).chain([change]).chain(bytes).collect()
+        let files = &self.workload.files;
+        let installed = files.iter().map(|file| file.size(Version::Old)).sum::<usize>() as f64;
+        let [changed, all] = [self.objects(), files.len()].map(grouped);
+        let [delivered, installed] = [self.delivered(), installed].map(megabytes);
+        format!("a patch of {changed} files ({delivered}) on {all} files ({installed})")
     }
 }
 

@@ -1,4 +1,4 @@
-//! The machine that measures, as the head of a report names it.
+//! The machine that measures, and what it measures, as each section names them.
 
 use std::fs;
 use std::io::Write as _;
@@ -8,49 +8,65 @@ use std::time::{Duration, Instant};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-/// Instructions that digests, checksums and compression have code of their own for.
-const FLAGS: [&str; 7] = ["sha_ni", "avx2", "avx512f", "avx512bw", "sse4_1", "sse4_2", "pclmulqdq"];
+use crate::line::Line;
+use crate::options::Options;
 
-/// The processor and the cores, and the day.
-pub(crate) fn in_short() -> String {
-    let text = describe();
-    let processor: Vec<&str> = text.splitn(3, ", ").take(2).collect();
-    format!("{}, {}", chrono::Utc::now().format("%Y-%m-%d"), processor.join(", "))
+/// The day, and the commit of the checkout.
+pub(crate) fn when() -> String {
+    let day = chrono::Utc::now().format("%Y-%m-%d");
+    format!("{day} at {}", commit())
 }
 
-/// CPU, its instructions, cores, memory, kernel, and the moment.
+/// The command, and how often it measures.
+pub(crate) fn command(options: &Options) -> String {
+    let words = std::env::args().skip(1).filter(|word| word != "--bench" && word != "--write-docs");
+    let command = words.fold("cargo bench --bench benchmark --".to_owned(), |line, word| {
+        // Where a directory is on this machine means nothing to others.
+        line + " " + word.rsplit('/').find(|part| !part.is_empty()).unwrap_or_default()
+    });
+    let is_other = std::env::var_os("PATCHADM_BENCH_PROGRAM").is_some();
+    let build = if is_other { ", of another build" } else { "" };
+    format!("by `{}`, medians of {} runs{build}", command.trim_end_matches(" --"), options.runs())
+}
+
+/// CPU, cores, memory, kernel.
 pub(crate) fn describe() -> String {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let after = |text: &str, key: &str| {
         let line = text.lines().find(|line| line.starts_with(key)).unwrap_or_default();
         line.split_once(':').map_or("unknown", |(_, value)| value.trim()).to_owned()
     };
-    let processor = read("/proc/cpuinfo");
-    let (cpu, flags) = (after(&processor, "model name"), after(&processor, "flags"));
-    let (has, lacks): (Vec<&str>, Vec<&str>) =
-        FLAGS.iter().partition(|name| flags.split(' ').any(|flag| flag == **name));
-    let named = |names: Vec<&str>| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+    let cpu = after(&read("/proc/cpuinfo"), "model name");
     let cores = cores();
     let memory = after(&read("/proc/meminfo"), "MemTotal").trim_end_matches(" kB").parse().unwrap_or(0.0);
     let memory = memory / f64::from(1 << 20);
     let system = rustix::system::uname();
     let kernel = system.release().to_string_lossy().into_owned();
-    let now = chrono::Utc::now().format("%Y-%m-%d %H:%M UTC");
+    let worth = worth_of_cores();
     format!(
-        "{cpu}, {cores} cores, {memory:.0} GiB of memory, Linux {kernel}; {now}.\n\nInstructions: {}. Missing: {}.",
-        named(has),
-        named(lacks)
+        "{cpu}, {cores} cores that do {worth:.2} times the work of one, {memory:.0} GiB of memory, Linux {kernel}"
     )
+}
+
+/// The commit of the checkout, and whether its sources differ from it.
+fn commit() -> String {
+    let git = |words: &str| {
+        let line = Line::new("git").words("-C").arg(env!("CARGO_MANIFEST_DIR")).words(words);
+        line.output().ok().map(|output| String::from_utf8_lossy(&output).trim().to_owned())
+    };
+    let Some(commit) = git("rev-parse --short HEAD") else { return "an unknown commit".to_owned() };
+    let is_changed = git("status --porcelain -- . :!docs").is_none_or(|changes| !changes.is_empty());
+    format!("commit {commit}{}", if is_changed { " with changes" } else { "" })
 }
 
 fn cores() -> usize {
     thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
-/// How much more work all cores do at once than one does alone. Cores that share their units with each other, or with the
+/// Returns how much more work all cores do at once than one does alone. Cores that share their units with each other, or with the
 /// guests of the same host, are worth less than their number; what works side by side is slower there, what works on one
 /// core is not.
-pub(crate) fn worth_of_cores() -> f64 {
+fn worth_of_cores() -> f64 {
     const SLICE: Duration = Duration::from_millis(100);
     let program = fs::read("/proc/self/exe").unwrap_or_default();
     let content = program.get(..1 << 18).unwrap_or(&program);

@@ -6,15 +6,12 @@
 //! CPU of all processes that were waited for, memory of the largest one.
 //!
 //! Before a command the file system is synchronised, so that it pays for nothing but itself; the page cache keeps what it
-//! has, so the inputs, which were just written or used, are read from memory ("warm"). Bytes and flushes are those of the
-//! loop device's own counters, which nothing else writes to: *flushes* from before the command to its end, *written* to
-//! the end of a `syncfs` that follows it, since what a command leaves in the cache is written by its order all the same.
-//! A journal commits by itself every few seconds, which counts as flushes, too: of a command that takes longer the number
-//! is an upper bound.
+//! has, so the inputs, which were just written or used, are read from memory ("warm"). Flushes are those of the loop
+//! device's own counters, which nothing else writes to. A journal commits by itself every few seconds, which counts, too:
+//! of a command that takes longer the number is an upper bound.
 
 use std::fs;
 use std::path::Path;
-use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
@@ -42,16 +39,12 @@ pub(crate) struct Usage {
 pub(crate) struct Cost {
     /// Seconds from fork to exit.
     pub(crate) wall: f64,
-    /// Seconds until everything that it wrote was on the disk.
-    pub(crate) settled: f64,
     /// Seconds of CPU.
     pub(crate) cpu: f64,
     /// Of these what the command used itself, without the processes that it started.
     pub(crate) own: f64,
     /// Peak resident set, in bytes.
     pub(crate) peak: f64,
-    /// Bytes that reached the device; known on images only.
-    pub(crate) written: Option<f64>,
     /// Flushes of the device's cache; known on images only.
     pub(crate) flushes: Option<f64>,
 }
@@ -59,16 +52,12 @@ pub(crate) struct Cost {
 /// Runs a command on a disk, to a good end.
 pub(crate) fn measure(disk: &Disk, line: &Line) -> Result<Cost> {
     disk.settle()?;
-    let before = disk.counters()?;
+    let before = disk.flushes()?;
     let usage = run(disk.scratch(), line)?;
-    let at_exit = disk.counters()?;
-    let started = Instant::now();
+    let flushes = before.zip(disk.flushes()?).map(|(before, after)| after - before);
+    // Nobody after it pays for what it left in the cache.
     disk.settle()?;
-    let settled = usage.wall + started.elapsed().as_secs_f64();
-    let after = disk.counters()?;
-    let written = before.zip(after).map(|(before, after)| after.written - before.written);
-    let flushes = before.zip(at_exit).map(|(before, after)| after.flushes - before.flushes);
-    Ok(Cost { wall: usage.wall, settled, cpu: usage.cpu, own: usage.own, peak: usage.peak, written, flushes })
+    Ok(Cost { wall: usage.wall, cpu: usage.cpu, own: usage.own, peak: usage.peak, flushes })
 }
 
 /// Runs commands in turns, one run of each after the other, so many times.

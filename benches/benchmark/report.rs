@@ -1,4 +1,4 @@
-//! What was measured: tables, targets and plots, to the terminal and to the documentation.
+//! The report: sections of one table each, to the terminal and to the page of figures.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -6,118 +6,84 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use crate::inputs::table_of_sets;
-use crate::measure::Spread;
-use crate::plot::Plot;
-use crate::table::Table;
+use crate::disk::Disk;
+use crate::machine;
+use crate::measure::{Costs, Spread};
+use crate::options::Options;
+use crate::page::{self, Section};
+use crate::table::{Table, spread};
 
 /// Everything that a run of the benchmark says.
 pub(crate) struct Report {
-    text: String,
-    /// The table of targets, which stands first in the documentation.
-    verdict: String,
-    targets: Vec<Target>,
-    plots: BTreeMap<&'static str, Plot>,
+    section: Option<Section>,
+    rows: Vec<Row>,
+    /// The table of a section with columns of its own.
+    table: Option<Table>,
+    notes: Vec<String>,
+    /// The file system that is being measured.
+    on: String,
+    measured: BTreeMap<Section, String>,
     is_small: bool,
-    /// The set that is being measured with.
-    set: &'static str,
-    /// What each set is like: at the head of the documentation; nothing where none was measured.
-    sets: Option<Table>,
-    /// The table at the head of the page, and how long an apply takes in it beside the floor.
-    short: Option<(f64, String)>,
 }
 
-/// A page of the documentation.
-#[derive(Clone, Copy)]
-pub(crate) struct Page {
-    name: &'static str,
-}
-
-impl Page {
-    /// Of everything.
-    pub(crate) const RESULTS: Self = Self { name: "results.md" };
-
-    /// Of undo data as files.
-    pub(crate) const FILES: Self = Self { name: "files.md" };
-
-    /// Of bulk builds.
-    pub(crate) const BULK: Self = Self { name: "bulk.md" };
-
-    /// Of bulk builds beside a shell loop.
-    pub(crate) const LOOP: Self = Self { name: "loop.md" };
-
-    /// Of many hosts.
-    pub(crate) const FLEET: Self = Self { name: "fleet.md" };
-}
-
-struct Target {
-    set: &'static str,
-    disk: String,
+/// A figure, and what it is compared with.
+pub(crate) struct Row {
     work: String,
-    goal: String,
-    measured: Spread,
-    unit: String,
-    is_met: bool,
-    /// What a build with plain digests makes of it.
-    plain: Option<Spread>,
+    /// The file system, which the report knows.
+    on: String,
+    measured: String,
+    floor: String,
+    ratio: Option<Spread>,
+    target: String,
+    is_met: Option<bool>,
 }
-
-/// What stands above the table of sets.
-const SETS: &str = "The sets, which [`sets.md`](sets.md) describes; the shares of ELF, text, compressed and other data are by \
-                    bytes and by files:";
-
-/// How far a build with plain digests may be from the other one.
-const SAME: f64 = 0.15;
 
 impl Report {
-    /// An empty report. That of the small version judges nothing.
+    /// An empty report. The figures of the small version mean nothing, so that they never reach the page.
     pub(crate) fn new(is_small: bool) -> Self {
         Self {
-            text: String::new(),
-            verdict: String::new(),
-            targets: Vec::new(),
-            plots: BTreeMap::new(),
+            section: None,
+            rows: Vec::new(),
+            table: None,
+            notes: Vec::new(),
+            on: String::new(),
+            measured: BTreeMap::new(),
             is_small,
-            set: "",
-            sets: None,
-            short: None,
         }
     }
 
-    /// Begins the figures of a set; `row` is its row in the table of sets.
-    pub(crate) fn begin_set(&mut self, set: &'static str, row: Vec<String>) {
-        self.set = set;
-        let mut own = table_of_sets();
-        own.row(row.clone());
-        self.sets.get_or_insert_with(table_of_sets).row(row);
-        println!("{}", own.markdown());
-    }
-
-    /// Begins figures that have to do with no set.
-    pub(crate) fn leave_sets(&mut self) {
-        self.set = "–";
-    }
-
     /// Begins a section.
-    pub(crate) fn heading(&mut self, text: &str) {
-        self.say(&format!("\n## {text}\n"));
+    pub(crate) fn begin(&mut self, section: Section) {
+        self.section = Some(section);
+        Self::progress(section.question());
     }
 
-    /// Adds a paragraph or a line.
+    /// Begins figures of a disk.
+    pub(crate) fn on(&mut self, disk: &Disk) {
+        disk.word().clone_into(&mut self.on);
+    }
+
+    /// Adds a figure.
+    pub(crate) fn row(&mut self, row: Row) {
+        self.rows.push(Row { on: self.on.clone(), ..row });
+    }
+
+    /// Adds a row to the table of a section with columns of its own.
+    pub(crate) fn table_row(&mut self, head: &[&str], cells: impl IntoIterator<Item = String>) {
+        self.table.get_or_insert_with(|| Table::new(head)).row(cells);
+    }
+
+    /// Adds a line below the table.
     pub(crate) fn say(&mut self, text: &str) {
-        println!("{text}");
-        self.text += text;
-        self.text += "\n";
-    }
-
-    /// Adds a table.
-    pub(crate) fn table(&mut self, table: &Table) {
-        self.say(&table.markdown());
+        if !self.notes.iter().any(|note| note == text) {
+            self.notes.push(text.to_owned());
+        }
     }
 
     /// Says that something was not measured, and why.
     pub(crate) fn skipped(&mut self, what: &str, why: &str) {
-        self.say(&format!("skipped: {what}: {}\n", why.lines().next().unwrap_or_default()));
+        let why = why.lines().next().unwrap_or_default();
+        self.say(&format!("**Not measured**: {what}: {why}"));
     }
 
     /// Says on standard error what is being done, to whoever waits.
@@ -125,141 +91,96 @@ impl Report {
         eprintln!("… {what}");
     }
 
-    /// Notes a target of which less is better.
-    pub(crate) fn at_most(
-        &mut self,
-        disk: &str,
-        work: &str,
-        limit: f64,
-        measured: impl Into<Spread>,
-        unit: &str,
-    ) {
-        let measured = measured.into();
-        self.target([disk, work, &format!("≤ {limit}{unit}")], measured, unit, measured.median <= limit);
-    }
-
-    /// Notes a ratio of which less is better, and what it is with plain digests, where that was measured: both have to be
-    /// low enough.
-    pub(crate) fn beside_plain(
-        &mut self,
-        disk: &str,
-        work: &str,
-        limit: f64,
-        measured: Spread,
-        plain: Option<Spread>,
-    ) {
-        let is_met = measured.median <= limit && plain.is_none_or(|plain| plain.median <= limit);
-        self.target([disk, work, &format!("≤ {limit}")], measured, "", is_met);
-        if let Some(target) = self.targets.last_mut() {
-            target.plain = plain;
+    /// Ends the section: prints it, and keeps it for the page unless it has no figure.
+    pub(crate) fn end(&mut self, options: &Options) {
+        let Some(section) = self.section.take() else { return };
+        let rows = std::mem::take(&mut self.rows);
+        let table = self.table.take().or_else(|| table_of(&rows));
+        let notes: String =
+            std::mem::take(&mut self.notes).iter().map(|note| format!("\n- {note}")).collect();
+        let notes = if notes.is_empty() { notes } else { format!("{notes}\n") };
+        let is_measured = table.is_some();
+        let table = table.map(|table| table.markdown()).unwrap_or_default();
+        println!("\n## {}\n\n{table}{notes}", section.question());
+        if is_measured && !self.is_small {
+            let line =
+                page::measured_line(&machine::when(), &machine::command(options), &machine::describe());
+            println!("{line}");
+            self.measured.insert(section, format!("{line}\n{table}{notes}"));
         }
     }
 
-    /// Notes a target of which more is better.
-    pub(crate) fn at_least(
-        &mut self,
-        disk: &str,
-        work: &str,
-        limit: f64,
-        measured: impl Into<Spread>,
-        unit: &str,
-    ) {
-        let measured = measured.into();
-        self.target([disk, work, &format!("≥ {limit}{unit}")], measured, unit, measured.median >= limit);
-    }
-
-    fn target(&mut self, names: [&str; 3], measured: Spread, unit: &str, is_met: bool) {
-        let [disk, work, goal] = names.map(str::to_owned);
-        let unit = unit.to_owned();
-        self.targets.push(Target { set: self.set, disk, work, goal, measured, unit, is_met, plain: None });
-    }
-
-    /// Keeps the table at the head of the page: of all sets and disks that where the ratio to the floor is worst.
-    pub(crate) fn in_short(&mut self, ratio: f64, text: String) {
-        if self.short.as_ref().is_none_or(|(worst, _)| ratio > *worst) {
-            self.short = Some((ratio, text));
-        }
-    }
-
-    /// Adds a line to the plot of this name, which is made by the first one.
-    pub(crate) fn plot(
-        &mut self,
-        name: &'static str,
-        title: &str,
-        across: &str,
-        line: String,
-        points: Vec<(f64, f64)>,
-    ) {
-        self.plots.entry(name).or_insert_with(|| Plot::new(title, across)).line(line, points);
-    }
-
-    /// The table of all targets, at the end of the report.
-    pub(crate) fn judge(&mut self) {
-        if self.is_small || self.targets.is_empty() {
-            return;
-        }
-        let is_beside_plain = self.targets.iter().any(|target| target.plain.is_some());
-        let columns = ["work", "set", "on", "target", "measured", "", "plain digests", "within 15 %"];
-        let mut table = Table::new(if is_beside_plain { &columns } else { &columns[..6] });
-        for target in std::mem::take(&mut self.targets) {
-            let mut row = target.row();
-            row.extend(is_beside_plain.then(|| target.row_of_plain()).into_iter().flatten());
-            table.row(row);
-        }
-        self.verdict = format!("\n## Targets\n\n{}", table.markdown());
-        println!("{}", self.verdict);
-    }
-
-    /// Writes the report and its plots into the documentation of a project.
-    pub(crate) fn write(&self, project: &Path, page: Page) -> Result<()> {
-        let directory = project.join("docs/benchmark");
-        fs::create_dir_all(&directory)?;
-        let (head, rest) = self.text.split_at(self.text.find("\n## ").unwrap_or(self.text.len()));
-        let mut short = String::new();
-        if let Some((_, text)) = &self.short {
-            short = format!("## In short\n\n{text}\n");
-        }
-        let verdict = self.verdict.trim_start();
-        let sets = self.sets.as_ref().map(|sets| format!("{SETS}\n\n{}\n", sets.markdown()));
-        let mut text = format!("{head}{}{short}{verdict}{rest}", sets.unwrap_or_default());
-        if !self.plots.is_empty() {
-            text += "\n## Plots\n\n";
-        }
-        for (name, plot) in &self.plots {
-            fs::write(directory.join(format!("{name}.svg")), plot.svg())?;
-            text += &format!("![{}]({name}.svg)\n\n", name.replace('-', " "));
-        }
-        fs::write(directory.join(page.name), text.trim_start())?;
-        Ok(())
-    }
-
-    /// Draws every plot, for nobody: the small version sees that it can be done.
-    pub(crate) fn draw(&self) -> usize {
-        self.plots.values().map(|plot| plot.svg().len()).sum()
+    /// Writes the figures into the documentation of a project.
+    pub(crate) fn write(&self, project: &Path) -> Result<()> {
+        let path = project.join("docs/benchmark.md");
+        let old = fs::read_to_string(&path).unwrap_or_default();
+        Ok(fs::write(path, page::page(&old, &self.measured))?)
     }
 }
 
-impl Target {
-    fn row(&self) -> Vec<String> {
-        let verdict = if self.is_met { "met" } else { "missed" };
-        let measured = figures(self.measured, &self.unit);
-        let names = [&self.work, self.set, &self.disk, &self.goal, &measured, verdict];
-        names.map(str::to_owned).to_vec()
+/// The table of some figures; `None` without any.
+fn table_of(rows: &[Row]) -> Option<Table> {
+    let mut table = Table::new(&["work", "on", "measured", "floor", "ratio", "target", ""]);
+    for row in rows {
+        let verdict = match row.is_met {
+            None => "",
+            Some(true) => "met",
+            Some(false) => "**missed**",
+        };
+        let ratio = row.ratio.map(ratio).unwrap_or_default();
+        let cells = [&row.work, &row.on, &row.measured, &row.floor, &ratio, &row.target, verdict];
+        table.row(cells.map(str::to_owned));
+    }
+    (!rows.is_empty()).then_some(table)
+}
+
+impl Row {
+    /// A figure that was written already.
+    pub(crate) fn new(work: impl Into<String>, measured: impl Into<String>) -> Self {
+        let (work, measured) = (work.into(), measured.into());
+        let [on, floor, target] = <[String; 3]>::default();
+        Self { work, on, measured, floor, ratio: None, target, is_met: None }
     }
 
-    fn row_of_plain(&self) -> [String; 2] {
-        let Some(plain) = self.plain else { return Default::default() };
-        let apart = plain.median / self.measured.median - 1.0;
-        let verdict = if apart.abs() <= SAME { "yes" } else { "no" };
-        [figures(plain, &self.unit), format!("{verdict} ({:+.0} %)", apart * 100.0)]
+    /// The wall time of a command.
+    pub(crate) fn wall(work: impl Into<String>, costs: &Costs) -> Self {
+        Self::new(work, spread(costs.wall()))
+    }
+
+    /// The wall time of a command beside that of its floor, which was measured in turns with it.
+    pub(crate) fn beside(work: impl Into<String>, costs: &Costs, floor: &Costs) -> Self {
+        Self::wall(work, costs).floor(spread(floor.wall()), Spread::of_ratio(costs, floor))
+    }
+
+    /// Adds the floor, and how many times as much the figure is.
+    pub(crate) fn floor(mut self, floor: impl Into<String>, ratio: Spread) -> Self {
+        self.ratio = Some(ratio);
+        self.floor_alone(floor)
+    }
+
+    /// Adds a floor that the figure is no multiple of.
+    pub(crate) fn floor_alone(mut self, floor: impl Into<String>) -> Self {
+        self.floor = floor.into();
+        self
+    }
+
+    /// Judges the ratio.
+    pub(crate) fn times_floor(mut self, limit: f64) -> Self {
+        self.target = format!("≤ {limit} × floor");
+        self.is_met = self.ratio.map(|ratio| ratio.median <= limit);
+        self
+    }
+
+    /// Judges a figure of which less is better.
+    pub(crate) fn at_most(mut self, limit: f64, figure: impl Into<Spread>, unit: &str) -> Self {
+        self.target = format!("≤ {limit}{unit}");
+        self.is_met = Some(figure.into().median <= limit);
+        self
     }
 }
 
-/// A median, and from the least to the most where there is more than one figure.
-fn figures(figures: Spread, unit: &str) -> String {
+/// A ratio, and from the least to the most where there is more than one.
+pub(crate) fn ratio(figures: Spread) -> String {
     let Spread { median, least, most } = figures;
-    let digits = if median < 0.1 { 4 } else { 2 };
-    let range =
-        if figures.is_single() { String::new() } else { format!(" ({least:.digits$}–{most:.digits$})") };
-    format!("{median:.digits$}{unit}{range}")
+    if figures.is_single() { format!("{median:.2}") } else { format!("{median:.2} ({least:.2}–{most:.2})") }
 }

@@ -1,16 +1,17 @@
-//! Others that change an installed tree: dpkg, rpm, rsync.
+//! Others that change an installed tree: dpkg, rpm, rsync, and a snapshot before rsync.
 //!
 //! They get every advantage that is honest: packages that are not compressed, as the patch is not; no maintainer
 //! scripts; no dependencies. Their root and their database are on the disk, in the benchmark's own mount namespace, and
 //! none is started on a root that lies elsewhere. dpkg syncs as it does by default, whatever the host's configuration
 //! says. Each is measured with the full package (20,000 files), and with a package of just the changed files, beside
 //! which another one owns the rest. The way back is the installation of the old version. rsync gets the full new tree
-//! and keeps what it replaces in a directory; it neither syncs nor records anything.
+//! and keeps what it replaces in a directory; it neither syncs nor records anything. A snapshot is a copy that shares its
+//! blocks, where the file system can share them; rsync then changes the tree, and the way back is the copy.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use crate::contender::{Contender, Role};
 use crate::delivery::{Parents, directories};
@@ -68,17 +69,11 @@ impl Rivals {
         Ok(rivals)
     }
 
-    /// Sets up those that are not slow on a disk; whoever is not installed, or does not work here, is named and left out.
-    pub(crate) fn contenders(
-        &self,
-        disk: &Disk,
-        inputs: &Inputs,
-        slow: &[Role],
-        report: &mut Report,
-    ) -> Vec<Contender> {
+    /// Sets them up on a disk; whoever is not installed, or does not work here, is named and left out.
+    pub(crate) fn contenders(&self, disk: &Disk, inputs: &Inputs, report: &mut Report) -> Vec<Contender> {
         let mut contenders = Vec::new();
-        let all = [Role::Dpkg, Role::DpkgChanged, Role::Rpm, Role::RpmChanged, Role::Rsync];
-        for role in all.into_iter().filter(|role| !slow.contains(role)) {
+        let all = [Role::Dpkg, Role::DpkgChanged, Role::Rpm, Role::RpmChanged, Role::Rsync, Role::Snapshot];
+        for role in all {
             let (program, made) = match role {
                 Role::Dpkg | Role::DpkgChanged => ("dpkg", self.package(names(role).0, 1, "deb").exists()),
                 Role::Rpm | Role::RpmChanged => ("rpm", self.package(names(role).0, 1, "rpm").exists()),
@@ -91,14 +86,23 @@ impl Rivals {
             let contender = match role {
                 Role::Dpkg | Role::DpkgChanged => self.dpkg_contender(disk, role),
                 Role::Rpm | Role::RpmChanged => self.rpm_contender(disk, role),
+                Role::Snapshot => self.snapshot_contender(disk, inputs),
                 _ => self.rsync_contender(disk, inputs),
             };
             match contender {
                 Ok(contender) => contenders.push(contender),
-                Err(error) => report.skipped(role.name(), &format!("{error:#}").replace('\n', "; ")),
+                Err(error) => report.skipped(
+                    &format!("{}, {}", role.name(), disk.word()),
+                    &format!("{error:#}").replace('\n', "; "),
+                ),
             }
         }
         contenders
+    }
+
+    /// Removes the packages.
+    pub(crate) fn clear(self) -> Result<()> {
+        Ok(fs::remove_dir_all(self.directory)?)
     }
 
     fn deb(&self, cut: &Cut<'_>, stage: &Path) -> Result<()> {
@@ -204,6 +208,21 @@ impl Rivals {
             "rsync -a \"$0\" \"$1\"; cd \"$1\"; xargs -r rm < \"$2\"; xargs -r rmdir < \"$3\"; rm -r \"$0\"";
         let back_out = Line::shell(text).arg(slash(&backup)).arg(slash(&root)).arg(added?).arg(new?);
         Ok(Contender { role: Role::Rsync, root, apply, back_out, undo: Some(backup) })
+    }
+
+    fn snapshot_contender(&self, disk: &Disk, inputs: &Inputs) -> Result<Contender> {
+        let root = disk.at("snapshot");
+        fresh(&root)?;
+        Line::new("cp").arg("-a").arg(inputs.base_files().join("opt")).arg(&root).run()?;
+        let (tree, copy) = (root.join("opt"), root.join("opt.old"));
+        let probe = Line::new("cp").words("-a --reflink=always").arg(&tree).arg(&copy);
+        probe.run().context("the file system shares no blocks")?;
+        fs::remove_dir_all(&copy)?;
+        let text = "cp -a --reflink=always \"$1\" \"$2\"; rsync -a --delete \"$0/\" \"$1/\"";
+        let apply = Line::shell(text).arg(self.directory.join("new/opt")).arg(&tree).arg(&copy);
+        let text = "mv \"$0\" \"$0.new\"; mv \"$1\" \"$0\"; rm -r \"$0.new\"";
+        let back_out = Line::shell(text).arg(&tree).arg(&copy);
+        Ok(Contender { role: Role::Snapshot, root, apply, back_out, undo: None })
     }
 }
 

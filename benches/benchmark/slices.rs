@@ -1,4 +1,4 @@
-//! Content that a seed decides, in slices of one block: object code as compilers leave it, text, and noise.
+//! Content that a seed decides, in slices of one block: object code as compilers leave it, and text.
 //!
 //! Object code is instructions (a few opcodes very often, registers, small displacements, calls into one image), constants,
 //! tables of symbols and of relocations, names, and padding. No two slices are equal, and nothing in object code and text
@@ -22,8 +22,6 @@ const SECTION: u64 = 8;
 pub(crate) enum Material {
     ObjectCode,
     Text,
-    /// 58 of 100 slices are noise, the others are a text of few words.
-    Noise,
 }
 
 impl Material {
@@ -36,8 +34,6 @@ impl Material {
                 object_code(slice, section, number, &mut random);
             }
             Self::Text => text(slice, &mut random),
-            Self::Noise if random.below(100) < 58 => random.fill(slice),
-            Self::Noise => few_words(slice, &mut random),
         }
     }
 }
@@ -197,15 +193,6 @@ fn text(slice: &mut [u8], random: &mut Random) {
     }
 }
 
-/// Text of the first 1,024 words, each as often as the others.
-fn few_words(slice: &mut [u8], random: &mut Random) {
-    let mut out = Filler { slice, at: 0 };
-    while out.has_room() {
-        out.put(&FEW_WORDS[random.below(FEW_WORDS.len())]);
-        out.put(b" ");
-    }
-}
-
 /// Instructions that do nothing, between functions.
 const PADDING: [u8; 16] = [0x66, 0x2e, 0x0f, 0x1f, 0x84, 0, 0, 0, 0, 0, 0x66, 0x90, 0x0f, 0x1f, 0x40, 0];
 
@@ -217,7 +204,6 @@ static OPCODES: LazyLock<Vec<u8>> = LazyLock::new(|| {
 
 /// The words of all texts and names, the most frequent ones first.
 static WORDS: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| words(1_500, 8));
-static FEW_WORDS: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| words(1_024, 5));
 
 fn words(count: usize, seed: u64) -> Vec<Vec<u8>> {
     let mut random = Random::seeded(&[seed]);

@@ -9,7 +9,6 @@ use anyhow::Result;
 use patchadm_svr4::package::checksum;
 
 use crate::inputs::fresh;
-use crate::random::Random;
 use crate::workload::{File, OLD, Version};
 
 /// How large a database is.
@@ -65,29 +64,6 @@ pub(crate) fn write(root: &Path, records: Records) -> Result<()> {
     fs::write(&path, file.content(Version::Old)?)?;
     let time = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(OLD);
     Ok(fs::File::options().write(true).open(path)?.set_modified(time)?)
-}
-
-/// Writes the database of a new root whose packages need each other by so many lines of `depend`, which a seed decides.
-pub(crate) fn write_depending(root: &Path, packages: usize, edges: usize) -> Result<()> {
-    fresh(root)?;
-    fs::create_dir_all(root.join("var/sadm/install"))?;
-    fs::write(
-        root.join("var/sadm/install/contents"),
-        "# Last modified by pkgadd\n# Fri Nov 20 09:16:37 2026\n",
-    )?;
-    let mut random = Random::seeded(&[19]);
-    for number in 0..packages {
-        let name = package(number);
-        write_pkginfo(root, &name, std::iter::empty())?;
-        let mut depend = String::new();
-        for _ in (number..edges).step_by(packages) {
-            let _ = writeln!(depend, "P {} Needed", package(random.below(packages)));
-        }
-        let install = root.join("var/sadm/pkg").join(name).join("install");
-        fs::create_dir_all(&install)?;
-        fs::write(install.join("depend"), depend)?;
-    }
-    Ok(())
 }
 
 fn contents(records: Records) -> Result<String> {

@@ -6,13 +6,10 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::elf_file::ElfFile;
 use crate::random::Random;
 use crate::slices::{BLOCK, Material};
 
@@ -64,16 +61,12 @@ pub(crate) struct File {
 enum Source {
     /// Slices of a material that follow from a key.
     Made(Material, u64),
-    /// A real file. Its new version has blocks of the donors, which its key picks.
-    Real { path: PathBuf, key: u64, donors: Arc<[Donor]> },
     /// A real file in two releases, or in one of them.
     Released([Option<PathBuf>; 2]),
-    /// A program or library, old and new: what it says to its loader, then object code that follows from a key.
-    Linked(Arc<[ElfFile; 2]>, u64),
 }
 
-/// A real file that gives blocks to others.
-pub(crate) struct Donor {
+/// A file of a release.
+pub(crate) struct ReleasedFile {
     pub(crate) path: PathBuf,
     pub(crate) size: usize,
 }
@@ -83,28 +76,13 @@ impl File {
     pub(crate) fn new(path: String, size: usize, key: u64) -> Self {
         let is_text = Random::seeded(&[9, key]).below(3) == 0;
         let material = if is_text { Material::Text } else { Material::ObjectCode };
-        Self::made(path, size, material, key)
-    }
-
-    /// A file of this material by its number.
-    pub(crate) fn made(path: String, size: usize, material: Material, key: u64) -> Self {
         Self { path, sizes: [size; 2], source: Source::Made(material, key) }
     }
 
-    /// A real file of this size, by its number.
-    pub(crate) fn real(path: String, real: Donor, key: u64, donors: Arc<[Donor]>) -> Self {
-        Self { path, sizes: [real.size; 2], source: Source::Real { path: real.path, key, donors } }
-    }
-
     /// A file of two releases, or of one of them.
-    pub(crate) fn released(path: String, versions: [Option<Donor>; 2]) -> Self {
+    pub(crate) fn released(path: String, versions: [Option<ReleasedFile>; 2]) -> Self {
         let sizes = versions.each_ref().map(|version| version.as_ref().map_or(0, |real| real.size));
         Self { path, sizes, source: Source::Released(versions.map(|version| version.map(|real| real.path))) }
-    }
-
-    /// A program or library of this size, old and new, with object code by its number.
-    pub(crate) fn linked(path: String, size: usize, versions: [ElfFile; 2], key: u64) -> Self {
-        Self { path, sizes: [size; 2], source: Source::Linked(Arc::new(versions), key) }
     }
 
     /// Its content.
@@ -112,23 +90,9 @@ impl File {
         let size = self.size(version);
         match &self.source {
             Source::Made(material, key) => Ok(made(*material, *key, size, version)),
-            Source::Real { path, key, donors } => {
-                let mut content = read(path, size)?;
-                if version == Version::New {
-                    rewrite(&mut content, *key, donors)?;
-                }
-                Ok(content)
-            }
             Source::Released(versions) => {
                 let path = versions[version as usize].as_deref();
                 read(path.with_context(|| format!("{} is not in this release", self.path))?, size)
-            }
-            Source::Linked(versions, key) => {
-                let head = versions[version as usize].head(size);
-                ensure!(head.len() <= size, "the tables of {} are larger than it", self.path);
-                let mut content = made(Material::ObjectCode, *key, size, version);
-                content[..head.len()].copy_from_slice(&head);
-                Ok(content)
             }
         }
     }
@@ -159,20 +123,6 @@ fn rewritten(key: u64, size: usize) -> BTreeSet<usize> {
     (0..(blocks / 10).max(1)).map(|_| random.below(blocks.max(1))).collect()
 }
 
-/// Puts blocks of other files into a tenth of a file's blocks.
-fn rewrite(content: &mut [u8], key: u64, donors: &[Donor]) -> Result<()> {
-    let changed = rewritten(key, content.len());
-    let blocks = content.chunks_mut(BLOCK).enumerate();
-    for (number, block) in blocks.filter(|(number, _)| changed.contains(number)) {
-        let mut random = Random::seeded(&[10, key, number as u64]);
-        let donor = &donors[random.below(donors.len())];
-        let from = random.below(donor.size / BLOCK) * BLOCK;
-        let given = fs::File::open(&donor.path)?.read_exact_at(block, from as u64);
-        given.with_context(|| format!("{}", donor.path.display()))?;
-    }
-    Ok(())
-}
-
 /// Reads a real file, which must still be as large as when it was picked.
 fn read(path: &Path, size: usize) -> Result<Vec<u8>> {
     let content = fs::read(path).with_context(|| format!("{}", path.display()))?;
@@ -192,24 +142,22 @@ pub(crate) struct Workload {
 }
 
 impl Workload {
-    /// A workload of made files. The material of each follows from its number, unless one is named for all.
-    pub(crate) fn made(scale: Scale, material: Option<Material>) -> Self {
-        let file = |path: String, size: usize, key: u64| match material {
-            None => File::new(path, size, key),
-            Some(material) => File::made(path, size, material, key),
-        };
+    /// A workload of made files. The material of each follows from its number.
+    pub(crate) fn made(scale: Scale) -> Self {
         let named = |(number, size): (usize, &usize)| {
-            file(format!("opt/acme/d{:03}/f{number:05}", number / 100), *size, number as u64)
+            File::new(format!("opt/acme/d{:03}/f{number:05}", number / 100), *size, number as u64)
         };
         let files = sizes(scale.files, scale.mean).iter().enumerate().map(named).collect();
         let added = (0..scale.added)
-            .map(|number| file(format!("opt/acme/new/n{number:03}"), scale.mean, 1_000_000 + number as u64))
+            .map(|number| {
+                File::new(format!("opt/acme/new/n{number:03}"), scale.mean, 1_000_000 + number as u64)
+            })
             .collect();
         Self::of(files, added, scale)
     }
 
     /// The workload of these files, of which as many are replaced and deleted as the scale says.
-    pub(crate) fn of(files: Vec<File>, added: Vec<File>, scale: Scale) -> Self {
+    fn of(files: Vec<File>, added: Vec<File>, scale: Scale) -> Self {
         let (replaced, rest) = pick(&files, scale.replaced);
         let step = (rest.len() / scale.deleted.max(1)).max(1);
         let deleted = rest.into_iter().step_by(step).take(scale.deleted).collect();

@@ -8,20 +8,23 @@ use crate::disk::Disk;
 use crate::line::Line;
 use crate::measure::{Costs, Spread, run as run_measured};
 use crate::options::Options;
-use crate::report::Report;
-use crate::table::{Table, grouped, spread};
+use crate::report::{Report, Row};
+use crate::table::{grouped, mebibytes, seconds, spread};
 
-/// What a package may cost beside its build, in milliseconds: unchecked, checked; and what of it its sandbox may cost.
+/// What a package may cost beside its build, in milliseconds: unchecked, its check more; and what of it its sandbox may cost.
 const UNCHECKED: f64 = 50.0;
 const CHECKED: f64 = 60.0;
 const SANDBOX: f64 = 15.0;
 
-/// How long a run may take that finds everything up to date, in seconds.
-const UP_TO_DATE: f64 = 1.0;
+/// How long a run of 10,000 packages may take that finds everything up to date, in seconds; MiB of a run of as many, and
+/// milliseconds of processor time of the run itself for each.
+const UP_TO_DATE: f64 = 2.0;
+const MEMORY: f64 = 150.0;
+const EACH: f64 = 1.0;
 
 /// Measures builds, and a run after them.
-pub(super) fn run(disk: &Disk, options: &Options, table: &mut Table, report: &mut Report) -> Result<()> {
-    let (packages, up_to_date) = options.pick((2_000, 5_000), (8, 8));
+pub(super) fn run(disk: &Disk, options: &Options, report: &mut Report) -> Result<()> {
+    let (packages, many) = options.pick((2_000, 10_000), (8, 8));
     let count = grouped(packages);
     Report::progress(&format!("builds of {count} packages"));
     let ground = Ground::new(disk, "bulk", packages, |_| Recipe::default())?;
@@ -33,25 +36,38 @@ pub(super) fn run(disk: &Disk, options: &Options, table: &mut Table, report: &mu
     ground.set("check=none", "check=install")?;
     ground.scan().run()?;
     checked.0.push(ground.measure(&ground.run(""))?);
-    row(table, &format!("floor: build of {count} packages"), &floor, packages);
-    row(table, &format!("bulk run, {count} packages, check=none"), &unchecked, packages);
-    row(table, &format!("bulk run, {count} packages, check=install"), &checked, packages);
+    let its = spread(floor.wall());
     let costs = [&floor, &unchecked, &checked].map(|costs| each(costs.wall().median, packages) * 1e3);
-    report.at_most(disk.name(), "a package beside its build", UNCHECKED, costs[1] - costs[0], " ms");
-    report.at_most(disk.name(), "the same, its check more", CHECKED, costs[2] - costs[1], " ms");
+    let name = format!("bulk run, {count} packages, check=none");
+    report.row(row(&name, &unchecked, packages).floor_alone(&its));
+    let beyond = |work: &str, more: f64, limit: f64| {
+        Row::new(work, format!("{more:.1} ms")).at_most(limit, more, " ms")
+    };
+    report.row(beyond("a package, beyond its build", costs[1] - costs[0], UNCHECKED));
+    let name = format!("bulk run, {count} packages, check=install");
+    report.row(row(&name, &checked, packages).floor_alone(its));
+    report.row(beyond("the check of a package", costs[2] - costs[1], CHECKED));
     ground.clear()?;
     sandboxes(disk, options, report)?;
 
-    Report::progress(&format!("{} packages up to date", grouped(up_to_date)));
-    let ground = Ground::new(disk, "bulk", up_to_date, |_| Recipe::default())?;
-    ground.run("").run()?;
+    let count = grouped(many);
+    Report::progress(&format!("a run of {count} packages"));
+    let ground = Ground::new(disk, "bulk", many, |_| Recipe::default())?;
+    ground.scan().run()?;
+    let built = Costs(vec![ground.measure(&ground.run(""))?]);
+    let name = format!("bulk run, {count} packages");
+    report.row(row(&name, &built, many));
+    let peak = built.spread(|cost| cost.peak);
+    let memory = Row::new(format!("memory of {name}"), mebibytes(peak.median));
+    report.row(memory.at_most(MEMORY, peak.scaled(1.0 / f64::from(1 << 20)), " MiB"));
+    let own = built.spread(|cost| cost.own).scaled(1e3 / many as f64).median;
+    report.row(beyond(&format!("CPU of {name} itself, each"), own, EACH));
     let mut costs = Costs::default();
     for _ in 0..options.runs() {
         costs.0.push(ground.measure(&ground.run(""))?);
     }
-    let name = format!("bulk run, {} packages up to date", grouped(up_to_date));
-    row(table, &name, &costs, up_to_date);
-    report.at_most(disk.name(), &name, UP_TO_DATE, costs.wall(), " s");
+    let name = format!("bulk run, {count} packages up to date");
+    report.row(row(&name, &costs, many).at_most(UP_TO_DATE, costs.wall(), " s"));
     ground.clear()
 }
 
@@ -69,8 +85,8 @@ fn sandboxes(disk: &Disk, options: &Options, report: &mut Report) -> Result<()> 
         known.push(run_measured(disk.scratch(), &why)?.wall);
     }
     let [entered, known] = [entered, known].map(Spread::of);
-    let beside = Spread::of([(entered.median - known.median) * 1e3]);
-    report.say(&format!("bulk enter, /bin/true: {}; bulk why: {}.\n", spread(entered), spread(known)));
-    report.at_most(disk.name(), "a sandbox: bulk enter, beyond bulk why", SANDBOX, beside, " ms");
+    let beyond = entered.median - known.median;
+    let row = Row::new("a sandbox: bulk enter, beyond bulk why", seconds(beyond));
+    report.row(row.floor_alone(spread(known)).at_most(SANDBOX, beyond * 1e3, " ms"));
     ground.clear()
 }

@@ -176,16 +176,6 @@ impl<'a> Ground<'a> {
         append(&self.top.join("tree").join(COMMON), round)
     }
 
-    /// How many sets of installed packages there are.
-    pub(super) fn installed_sets(&self) -> Result<usize> {
-        let names = fs::read_dir(self.work().join("build/installed"))?;
-        let mut count = 0;
-        for entry in names {
-            count += usize::from(entry?.file_type()?.is_dir());
-        }
-        Ok(count)
-    }
-
     pub(super) fn clear(&self) -> Result<()> {
         clear(&[&self.top])
     }

@@ -8,7 +8,7 @@ use crate::disk::Disk;
 use crate::measure::{Costs, Spread};
 use crate::options::Options;
 use crate::report::Report;
-use crate::table::{Table, grouped};
+use crate::table::{grouped, spread};
 
 /// The limits: ratios to the floor, seconds.
 const FIRST: f64 = 1.3;
@@ -16,7 +16,7 @@ const AGAIN: f64 = 1.0;
 const ONE: f64 = 1.1;
 
 /// Measures scans of a large tree.
-pub(super) fn run(disk: &Disk, options: &Options, table: &mut Table, report: &mut Report) -> Result<()> {
+pub(super) fn run(disk: &Disk, options: &Options, report: &mut Report) -> Result<()> {
     let (recipes, common) = options.pick((10_000, 2_000), (20, 4));
     Report::progress(&format!("scans of {} recipes", grouped(recipes)));
     let recipe = |number| Recipe { reads_common: number < common, ..Recipe::default() };
@@ -34,18 +34,14 @@ pub(super) fn run(disk: &Disk, options: &Options, table: &mut Table, report: &mu
         all.0.push(ground.measure(&ground.scan())?);
     }
     let [many, few] = [recipes, common].map(grouped);
-    row(table, &format!("floor: scan of {many} recipes"), &floor, recipes);
-    row(table, &format!("bulk scan, {many} recipes, first"), &first, recipes);
-    row(table, "bulk scan again, nothing changed", &again, recipes);
-    row(table, "bulk scan again, one recipe changed", &one, 1);
-    row(table, &format!("bulk scan again, a file of {few} changed"), &all, common);
-    report.at_most(disk.name(), "bulk scan, first / floor", FIRST, Spread::of_ratio(&first, &floor), "");
-    report.at_most(disk.name(), "bulk scan, nothing changed", AGAIN, again.wall(), " s");
-    report.at_most(disk.name(), "bulk scan, one recipe changed", ONE, one.wall(), " s");
-    // 1.3 × the floor's time for as many, and a second.
-    let part = floor.wall().median * common as f64 / recipes as f64;
-    let beyond = all.wall().scaled(1.0 / (FIRST * part + 1.0));
-    let work = format!("bulk scan, a file of {few} changed / (1.3 × floor + 1 s)");
-    report.at_most(disk.name(), &work, 1.0, beyond, "");
+    let beside = Spread::of_ratio(&first, &floor);
+    let name = format!("bulk scan, {many} recipes, first");
+    report.row(row(&name, &first, recipes).floor(spread(floor.wall()), beside).times_floor(FIRST));
+    report.row(row("bulk scan again, nothing changed", &again, recipes).at_most(AGAIN, again.wall(), " s"));
+    report.row(row("bulk scan again, one recipe changed", &one, 1).at_most(ONE, one.wall(), " s"));
+    // The floor's time for as many, and a second.
+    let part = FIRST * floor.wall().median * common as f64 / recipes as f64 + 1.0;
+    let name = format!("bulk scan again, a file of {few} changed");
+    report.row(row(&name, &all, common).at_most((part * 100.0).round() / 100.0, all.wall(), " s"));
     ground.clear()
 }

@@ -8,15 +8,14 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::fleet_patch::{FleetPatch, ID, PatchSize};
-use super::row;
 use crate::disk::Disk;
 use crate::growth::clear;
 use crate::inputs::fresh;
 use crate::line::{Line, is_installed};
-use crate::measure::{Costs, Spread, in_turns};
+use crate::measure::{Costs, in_turns};
 use crate::options::Options;
-use crate::report::Report;
-use crate::table::{Table, grouped, seconds};
+use crate::report::{Report, Row};
+use crate::table::grouped;
 
 /// How many times as long the play may take.
 const LIMIT: f64 = 3.0;
@@ -28,7 +27,7 @@ const COLLECTION: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/ansible
 const FORKS: &str = "16";
 
 /// Measures plays and commands, in turns: what is Ansible's own weighs less where the patch is larger.
-pub(super) fn run(disk: &Disk, options: &Options, table: &mut Table, report: &mut Report) -> Result<()> {
+pub(super) fn run(disk: &Disk, options: &Options, report: &mut Report) -> Result<()> {
     if !is_installed("ansible-playbook") {
         report.skipped("Ansible", "ansible-playbook is not installed");
         return Ok(());
@@ -39,14 +38,14 @@ pub(super) fn run(disk: &Disk, options: &Options, table: &mut Table, report: &mu
         let Measured { played, added, nothing } = Measured::of(disk, &patch, count, options)?;
         patch.clear()?;
         let many = format!("{size}, {}", grouped(count));
-        row(table, &format!("floor: Ansible, debug, beside {many} hosts"), &nothing, None);
-        row(table, &format!("add --roots, {many} roots"), &added, None);
-        row(table, &format!("Ansible, {many} hosts"), &played, None);
-        let work = format!("Ansible / add --roots, {many} roots");
-        report.at_most(disk.name(), &work, LIMIT, Spread::of_ratio(&played, &added), "");
-        let medians = [&played, &nothing, &added].map(|costs| costs.wall().median);
-        report.say(&in_parts(&size.to_string(), medians));
+        report.row(Row::wall(format!("add --roots, {many} roots"), &added));
+        let row = Row::beside(format!("Ansible, {many} hosts"), &played, &added);
+        report.row(row.times_floor(LIMIT));
+        report.row(Row::wall(format!("Ansible, debug, beside {many} hosts"), &nothing));
     }
+    report.say(
+        "The floor of Ansible is `add --roots`. Its module `debug` shows how much of the time is its own.",
+    );
     Ok(())
 }
 
@@ -77,18 +76,6 @@ impl Measured {
         control.clear()?;
         Ok(Self { played, added, nothing })
     }
-}
-
-/// What of the play is Ansible's own.
-fn in_parts(size: &str, [played, nothing, added]: [f64; 3]) -> String {
-    format!(
-        "With {size}: of the {} of the play {} are Ansible's own, as debug shows: {:.2} times what add --roots takes. The rest is {:.2} \
-         times that.\n",
-        seconds(played),
-        seconds(nothing),
-        nothing / added,
-        (played - nothing) / added
-    )
 }
 
 /// The directory that Ansible works in, and the roots.

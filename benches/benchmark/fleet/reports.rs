@@ -8,14 +8,13 @@ use serde_json::Value;
 
 use super::fleet_patch::FleetPatch;
 use super::inventories::Fleet;
-use super::row;
 use crate::disk::Disk;
 use crate::growth::clear;
 use crate::line::Line;
-use crate::measure::in_turns;
+use crate::measure::{Spread, in_turns};
 use crate::options::Options;
-use crate::report::Report;
-use crate::table::{Table, grouped};
+use crate::report::{Report, Row};
+use crate::table::{grouped, mebibytes, megabytes, spread};
 
 /// The limits: seconds, MiB, and MB of the page.
 const WALL: f64 = 3.0;
@@ -26,13 +25,7 @@ const PAGE: f64 = 10.0;
 const FLEETS: [(f64, &str); 2] = [(0.92, ""), (0.5, ", half of all lacking")];
 
 /// Measures reports about a fleet that has most patches, and about one that lacks half of them.
-pub(super) fn run(
-    disk: &Disk,
-    patch: &FleetPatch,
-    options: &Options,
-    table: &mut Table,
-    report: &mut Report,
-) -> Result<()> {
+pub(super) fn run(disk: &Disk, patch: &FleetPatch, options: &Options, report: &mut Report) -> Result<()> {
     let (hosts, patches) = options.pick((1_000, 400), (3, 10));
     let fleet = Fleet::new(patches);
     fleet.host(0, 1.0).assert_like(&patch.listed(&disk.at("listed"))?)?;
@@ -42,7 +35,7 @@ pub(super) fn run(
         let mean = fleet.write(&directory, hosts, chance)?;
         Line::new("sync").arg("-f").arg(&directory).run()?;
         let of = format!("{} inventories of {:.0} kB", grouped(hosts), mean / 1e3);
-        measure(disk, &directory, [&of, like], [hosts, patches], options, table, report)?;
+        measure(disk, &directory, [&of, like], [hosts, patches], options, report)?;
         clear(&[&directory])?;
     }
     Ok(())
@@ -54,7 +47,6 @@ fn measure(
     [of, like]: [&str; 2],
     [hosts, patches]: [usize; 2],
     options: &Options,
-    table: &mut Table,
     report: &mut Report,
 ) -> Result<()> {
     let [page, document, rows] = ["page.html", "report.json", "rows.csv"].map(|name| disk.at(name));
@@ -70,23 +62,27 @@ fn measure(
     lines[3].run()?;
     assert_complete(&document, hosts, patches)?;
     let [read, parsed, html, json, csv] = in_turns(disk, options.runs(), lines.each_ref())?;
-    row(table, &format!("floor: reading {of}{like}"), &read, None);
-    row(table, "floor: parsing the same into nothing", &parsed, None);
     let about = format!("{} hosts × {patches} patches{like}", grouped(hosts));
     for (form, costs, path) in
         [("--html", &html, &page), ("--format json", &json, &document), ("--format csv", &csv, &rows)]
     {
         let size = fs::metadata(path)?.len() as f64;
         let name = format!("report {form}, {about}");
-        row(table, &name, costs, Some(size));
         fs::remove_file(path)?;
-        let memory = costs.spread(|cost| cost.peak).scaled(1.0 / f64::from(1 << 20));
-        report.at_most(disk.name(), &name, WALL, costs.wall(), " s");
-        report.at_most(disk.name(), &format!("memory of {name}"), MEMORY, memory, " MiB");
+        let ratio = Spread::of_ratio(costs, &parsed);
+        let row = Row::wall(&name, costs).floor(spread(parsed.wall()), ratio);
+        report.row(row.at_most(WALL, costs.wall(), " s"));
+        let peak = costs.spread(|cost| cost.peak);
+        let row = Row::new(format!("memory of {name}"), mebibytes(peak.median));
+        report.row(row.at_most(MEMORY, peak.scaled(1.0 / f64::from(1 << 20)), " MiB"));
         if form == "--html" {
-            report.at_most(disk.name(), &format!("page of {name}"), PAGE, size / 1e6, " MB");
+            let row = Row::new(format!("page of {name}"), megabytes(size));
+            report.row(row.at_most(PAGE, size / 1e6, " MB"));
         }
     }
+    let read = spread(read.wall());
+    report
+        .say(&format!("The floor parses {of}{like} into nothing, on all cores; reading them takes {read}."));
     Ok(())
 }
 

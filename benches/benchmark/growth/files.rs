@@ -2,29 +2,25 @@
 
 use anyhow::Result;
 
-use super::{Lines, clear, inputs_of, write_patch};
+use super::{clear, inputs_of, write_patch};
 use crate::contender;
 use crate::delivery::PACKAGE;
 use crate::disk::Disk;
 use crate::floor;
 use crate::inputs::Inputs;
 use crate::line::Line;
-use crate::measure::{Costs, in_turns};
+use crate::measure::in_turns;
 use crate::options::Options;
-use crate::report::Report;
-use crate::table::{Table, grouped, known, spread, whole};
+use crate::report::{Report, Row};
+use crate::table::grouped;
 use crate::workload::{File, Workload};
 
 const ID: &str = "800001-01";
 
 pub(super) fn run(disk: &Disk, inputs: &Inputs, options: &Options, report: &mut Report) -> Result<()> {
-    report.heading(&format!("The number of files in the patch, {}", disk.name()));
-    let counts = options.pick(&[1, 10, 100, 500, 1_000, 2_000, 5_000, 20_000][..], &[1, 5]);
+    let counts = options.pick(&[1, 10, 100, 1_000, 5_000, 20_000][..], &[1, 5]);
     let floor = contender::floor(disk, inputs)?.root;
     let root = contender::patchadm(disk, inputs)?.root;
-    let mut table =
-        Table::new(&["files", "floor", "apply", "ratio", "flushes", "floor back", "back out", "ratio"]);
-    let mut lines = Lines::new();
     for &count in counts {
         let directory = inputs_of(disk, "growth")?;
         let part = part(&inputs.workload, count);
@@ -39,23 +35,12 @@ pub(super) fn run(disk: &Disk, inputs: &Inputs, options: &Options, report: &mut 
             Line::patchadm().words("patchrm -R").arg(&root).arg(ID),
         ];
         let costs = in_turns(disk, options.runs(), commands.each_ref())?;
-        let [floor, apply, floor_back, back_out] = costs.each_ref().map(Costs::wall);
-        lines.add(count, [floor, apply, floor_back, back_out]);
-        table.row([
-            grouped(count),
-            spread(floor),
-            spread(apply),
-            format!("{:.2}", apply.median / floor.median),
-            known(costs[1].counted(|cost| cost.flushes), whole),
-            spread(floor_back),
-            spread(back_out),
-            format!("{:.2}", back_out.median / floor_back.median),
-        ]);
+        let [floor, add, floor_back, remove] = &costs;
+        let files = if count == 1 { "1 file".to_owned() } else { format!("{} files", grouped(count)) };
+        report.row(Row::beside(format!("add, {files}"), add, floor));
+        report.row(Row::beside(format!("remove, {files}"), remove, floor_back));
         clear(&[&directory])?;
     }
-    report.table(&table);
-    let plot = ["growth-files", "Files in the patch", "files replaced"];
-    lines.draw(report, disk, plot, ["floor", "apply", "floor back", "back out"]);
     clear(&[&floor, &root])
 }
 

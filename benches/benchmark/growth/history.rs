@@ -9,17 +9,19 @@ use crate::disk::Disk;
 use crate::line::Line;
 use crate::measure::{Spread, measure};
 use crate::options::Options;
-use crate::report::Report;
+use crate::report::{Report, Row};
 use crate::synthetic::{self, Records};
-use crate::table::{Table, grouped, spread};
+use crate::table::spread;
 use crate::workload::File;
+
+/// How many times as long as the first patch the last one may take.
+const RATIO: f64 = 1.2;
 
 /// Of so many patches in a row the median is taken.
 const STRETCH: usize = 9;
 
 pub(super) fn run(disk: &Disk, options: &Options, report: &mut Report) -> Result<()> {
     let count = options.pick(500, 6);
-    report.heading(&format!("{} patches one after the other, {}", grouped(count), disk.name()));
     let inputs = inputs_of(disk, "growth")?;
     let file = |number: usize| File::new(format!("opt/many/f{number:03}"), 20_000, 5_000_000 + number as u64);
     let files: Vec<File> = (0..count).map(file).collect();
@@ -46,19 +48,21 @@ pub(super) fn run(disk: &Disk, options: &Options, report: &mut Report) -> Result
         let begin = (number - 1).saturating_sub(stretch / 2).min(count - stretch);
         Spread::of(walls[begin..begin + stretch].iter().copied())
     };
-    let mut table = Table::new(&["patch", "wall (least–most)", "to the first"]);
-    let mut points = Vec::new();
     let first = around(1);
-    for number in [1, 10, 50, 100, 200, 300, 400, 500].into_iter().filter(|&number| number <= count) {
+    for number in [1, 100, 500].into_iter().filter(|&number| number <= count) {
         let wall = around(number);
-        table.row([grouped(number), spread(wall), format!("{:.2}", wall.median / first.median)]);
-        points.push((number as f64, wall.median));
+        let row = Row::new(format!("add of 1 file, patch {number} of a package"), spread(wall));
+        if number == 1 {
+            report.row(row);
+        } else {
+            let ratio = Spread::from(wall.median / first.median);
+            let row = row.floor(spread(first), ratio);
+            report.row(if number == 500 { row.times_floor(RATIO) } else { row });
+        }
     }
-    report.table(&table);
-    report.say(&format!("Medians of the {stretch} patches around each number; one run.\n"));
-    let ratio = around(count).median / first.median;
-    report.at_most(disk.name(), "the 500th patch / the first", 1.2, ratio, "");
-    let line = format!("apply, {}", disk.word());
-    report.plot("growth-history", "The n-th patch of a package", "patches applied", line, points);
+    report.say(&format!(
+        "Patches of a package are applied one after the other, in one run; each figure is that of {stretch} patches. Their floor \
+         is the first one."
+    ));
     Ok(())
 }

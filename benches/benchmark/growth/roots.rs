@@ -5,22 +5,27 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use super::{Lines, clear, inputs_of, write_patch};
+use super::{clear, inputs_of, write_patch};
 use crate::delivery::{PACKAGE, write_base};
 use crate::disk::Disk;
 use crate::inputs::fresh;
 use crate::line::Line;
-use crate::measure::{Costs, in_turns};
+use crate::measure::in_turns;
 use crate::options::Options;
-use crate::report::Report;
-use crate::table::{Table, grouped, mebibytes, seconds, spread};
+use crate::report::{Report, Row};
+use crate::table::grouped;
 use crate::workload::File;
 
 const ID: &str = "900001-01";
 
+/// How many times as long as one root at a time all of them may take.
+const RATIO: f64 = 0.6;
+
+/// KiB for each root.
+const MEMORY: f64 = 4.0;
+
 pub(super) fn run(disk: &Disk, options: &Options, report: &mut Report) -> Result<()> {
-    report.heading(&format!("The number of roots, {}", disk.name()));
-    let counts = options.pick(&[1, 10, 50, 100, 200, 500][..], &[1, 3]);
+    let counts = options.pick(&[1, 100, 500][..], &[1, 3]);
     let most = counts.last().copied().unwrap_or_default();
     let inputs = inputs_of(disk, "growth")?;
     let files: Vec<File> =
@@ -31,17 +36,6 @@ pub(super) fn run(disk: &Disk, options: &Options, report: &mut Report) -> Result
     fresh(&directory)?;
     let roots = make_roots(&directory, &inputs.join("base"), most)?;
 
-    let mut table = Table::new(&[
-        "roots",
-        "in parallel",
-        "per root",
-        "one at a time",
-        "ratio",
-        "back out, in parallel",
-        "peak memory",
-        "back out",
-    ]);
-    let mut lines = Lines::new();
     let mut peaks = Vec::new();
     for &count in counts {
         let list = inputs.join("roots");
@@ -56,41 +50,27 @@ pub(super) fn run(disk: &Disk, options: &Options, report: &mut Report) -> Result
             back_out.words("--jobs 1"),
         ];
         let costs = in_turns(disk, options.runs(), commands.each_ref())?;
-        let [parallel, back_out, serial, _] = costs.each_ref().map(Costs::wall);
-        let [peak, peak_back, ..] = costs.each_ref().map(|costs| costs.spread(|cost| cost.peak).median);
+        let [add, remove, serial, serial_back] = &costs;
+        let [peak, peak_back] = [add, remove].map(|costs| costs.spread(|cost| cost.peak).median);
         peaks.push((count as f64, [peak, peak_back]));
-        let ratio = parallel.median / serial.median;
-        if count == 500 {
-            report.at_most(disk.name(), "500 roots / the same with --jobs 1", 0.6, ratio, "");
-        }
-        table.row([
-            grouped(count),
-            spread(parallel),
-            seconds(parallel.median / count as f64),
-            spread(serial),
-            format!("{ratio:.2}"),
-            spread(back_out),
-            mebibytes(peak),
-            mebibytes(peak_back),
-        ]);
-        lines.add(count, [parallel, back_out, serial]);
+        let roots = if count == 1 { "1 root".to_owned() } else { format!("{} roots", grouped(count)) };
+        let row = Row::beside(format!("add of 10 files, {roots}"), add, serial);
+        report.row(if count == 500 { row.times_floor(RATIO) } else { row });
+        report.row(Row::beside(format!("remove of 10 files, {roots}"), remove, serial_back));
     }
-    report.table(&table);
-    let plot = ["growth-roots", "A patch of ten files on many roots, one command", "roots"];
-    lines.draw(report, disk, plot, ["apply", "back out", "apply, --jobs 1"]);
-    memory_of_a_root(disk, &peaks, report);
+    report.say("The floor of many roots is the same command with `--jobs 1`.");
+    memory_of_a_root(&peaks, report);
     clear(&[&directory, &inputs])
 }
 
 /// Judges what a root adds to the peak of memory: between the most roots and a fifth of them.
-fn memory_of_a_root(disk: &Disk, peaks: &[(f64, [f64; 2])], report: &mut Report) {
+fn memory_of_a_root(peaks: &[(f64, [f64; 2])], report: &mut Report) {
     let Some((most, at_most)) = peaks.last() else { return };
     let Some((fewer, at_fewer)) = peaks.iter().rfind(|(count, _)| count * 5.0 <= *most) else { return };
-    for (number, work) in
-        ["memory for each root, apply", "memory for each root, back out"].into_iter().enumerate()
-    {
+    for (number, step) in ["add", "remove"].into_iter().enumerate() {
         let each = (at_most[number] - at_fewer[number]) / (most - fewer) / 1024.0;
-        report.at_most(disk.name(), work, 4.0, each, " KiB");
+        let row = Row::new(format!("memory of {step} for each root"), format!("{each:.2} KiB"));
+        report.row(row.at_most(MEMORY, each, " KiB"));
     }
 }
 

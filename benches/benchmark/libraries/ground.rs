@@ -40,8 +40,6 @@ pub(super) struct Ground {
     pub(super) path: PathBuf,
     /// A root with the package and nothing else.
     pub(super) empty: PathBuf,
-    /// The floor, compiled.
-    pub(super) floor: PathBuf,
     takes: PathBuf,
     writes: PathBuf,
     /// What the patch takes away.
@@ -60,10 +58,6 @@ impl Ground {
     pub(super) fn new(disk: &Disk, size: Size) -> Result<Self> {
         let (path, empty) = (disk.at("libraries"), disk.at("no-libraries"));
         let inputs = inputs_of(disk, "libraries")?;
-        let floor = inputs.join("floor");
-        let source = inputs.join("floor.c");
-        fs::write(&source, include_str!("floor.c"))?;
-        Line::new("cc").words("-O2 -o").arg(&floor).arg(&source).run()?;
         fresh(&path)?;
         fresh(&empty)?;
         fill(&path, size)?;
@@ -83,17 +77,12 @@ impl Ground {
         for root in [&path, &empty] {
             Line::patchadm().words("pkgadd -n -R").arg(root).arg("-d").arg(&inputs).arg(PACKAGE).run()?;
         }
-        Ok(Self { path, empty, floor, takes, writes: inputs.join(WRITES), library })
+        Ok(Self { path, empty, takes, writes: inputs.join(WRITES), library })
     }
 
     /// Plans the patch that takes the library away.
     pub(super) fn plan(&self) -> Line {
         self.on_root("plan --libs keep").arg(&self.takes)
-    }
-
-    /// Does the same under the name `add`.
-    pub(super) fn dry_run(&self) -> Line {
-        self.on_root("add --dry-run --libs keep").arg(&self.takes)
     }
 
     /// Plans the patch without programs and libraries, in this root or in the other one.
@@ -102,23 +91,13 @@ impl Ground {
         Line::patchadm().arg("-R").arg(root).words("plan --libs keep").arg(&self.writes)
     }
 
-    /// Goes through the root with the floor.
-    pub(super) fn floor(&self, how: &str) -> Line {
-        Line::new(&self.floor).arg(how).arg(&self.path)
-    }
-
     /// Takes the library away and puts it back, which leaves a cache.
     pub(super) fn make_cache(&self) -> Result<()> {
         self.on_root("add --libs keep").arg(&self.takes).run()?;
         self.on_root("remove").arg(TAKES).run()?;
-        let cache = self.cache();
+        let cache = self.path.join("var/sadm/patchadm/elf.cache");
         ensure!(cache.is_file(), "there is no {}", cache.display());
         Ok(())
-    }
-
-    /// The cache.
-    pub(super) fn cache(&self) -> PathBuf {
-        self.path.join("var/sadm/patchadm/elf.cache")
     }
 
     fn on_root(&self, words: &str) -> Line {

@@ -2,16 +2,15 @@
 
 use anyhow::Result;
 
-use super::{Pair, in_turns, remove};
+use super::{Pair, in_turns, remove, row};
 use crate::disk::Disk;
 use crate::line::{Line, is_installed};
-use crate::measure::{Costs, Spread, measure};
+use crate::measure::{Costs, measure};
 use crate::options::Options;
-use crate::report::Report;
-use crate::table::{Table, spread};
+use crate::report::{Report, Row};
 
 /// Measures a first run and a second one, where the packages are named and dpkg is installed.
-pub(super) fn run(disk: &Disk, options: &Options, report: &mut Report, table: &mut Table) -> Result<()> {
+pub(super) fn run(disk: &Disk, options: &Options, report: &mut Report) -> Result<()> {
     let Some([release, stable]) = options.branch() else {
         report.skipped("delta", "no branch is named (--branch RELEASE STABLE)");
         return Ok(());
@@ -29,21 +28,11 @@ pub(super) fn run(disk: &Disk, options: &Options, report: &mut Report, table: &m
     if is_installed("dpkg-deb") {
         let unpack = "find \"$0\" \"$1\" -name '*.deb' -print0 | \
             xargs -0 -n 1 -P 2 sh -c 'dpkg-deb --fsys-tarfile \"$0\" >/dev/null'";
-        let pair = Pair {
-            name: "delta, first run",
-            line: delta(&first),
-            beside: "dpkg-deb --fsys-tarfile of all, two processes",
-            floor: Line::shell(unpack).arg(release).arg(stable),
-            made: &[&first],
-        };
-        let [ours, theirs] = in_turns(&pair, disk, options, table)?;
-        report.at_most(
-            disk.name(),
-            "delta / unpacking all packages",
-            4.0,
-            Spread::of_ratio(&ours, &theirs),
-            "",
-        );
+        let floor = Line::shell(unpack).arg(release).arg(stable);
+        let pair = Pair { line: delta(&first), floor, made: &[&first] };
+        let [ours, theirs] = in_turns(&pair, disk, options)?;
+        let row = row("delta, first run", &ours, "unpacking all packages, two processes", &theirs);
+        report.row(row.times_floor(4.0));
     } else {
         report.skipped("delta, first run", "dpkg-deb is not installed");
     }
@@ -52,8 +41,6 @@ pub(super) fn run(disk: &Disk, options: &Options, report: &mut Report, table: &m
     for _ in 0..options.runs() {
         again.0.push(measure(disk, &delta(&second))?);
     }
-    let wall = again.wall();
-    table.row(["delta, second run".to_owned(), spread(wall)].into_iter().chain(vec![String::new(); 5]));
-    report.at_most(disk.name(), "delta, second run", 0.3, wall, " s");
+    report.row(Row::wall("delta, second run", &again).at_most(0.3, again.wall(), " s"));
     remove(&second)
 }

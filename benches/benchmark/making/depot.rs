@@ -12,14 +12,14 @@ use crate::growth::inputs_of;
 use crate::line::Line;
 use crate::measure::{Costs, measure};
 use crate::options::Options;
-use crate::report::Report;
-use crate::table::Table;
+use crate::report::{Report, Row};
+use crate::table::{grouped, seconds};
 
 /// The bytes of the one file of each patch.
 const SIZE: usize = 3000;
 
 /// Measures publishing beside the copying of the same patches.
-pub(super) fn run(disk: &Disk, options: &Options, report: &mut Report, table: &mut Table) -> Result<()> {
+pub(super) fn run(disk: &Disk, options: &Options, report: &mut Report) -> Result<()> {
     let scratch = inputs_of(disk, "published")?;
     let (many, few) = (options.pick(10_000, 50), options.pick(100, 5));
     let key = scratch.join("key");
@@ -42,9 +42,10 @@ pub(super) fn run(disk: &Disk, options: &Options, report: &mut Report, table: &m
         ours.0.push(measure(disk, &publish(&work))?);
         [&work, &copy].into_iter().try_for_each(|made| remove(made))?;
     }
-    row(table, "publish, 100 into 10,000", &ours, "cp -r, syncfs", &theirs);
-    let beside = ours.wall().median - theirs.wall().median;
-    report.at_most(disk.name(), "publish of 100 patches into 10,000, beside the copying", 3.0, beside, " s");
+    let name = format!("publish, {} patches into {}", grouped(few), grouped(many));
+    let beyond = ours.wall().median - theirs.wall().median;
+    report.row(row(&name, &ours, "cp -r and sync -f", &theirs));
+    report.row(Row::new(format!("{name}, beyond the copying"), seconds(beyond)).at_most(3.0, beyond, " s"));
     [&depot, &scratch].into_iter().try_for_each(|made| remove(made))
 }
 

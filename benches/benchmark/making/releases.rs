@@ -5,53 +5,44 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use super::{Pair, digests, in_turns, remove};
+use super::{Pair, digests, in_turns, remove, row};
 use crate::disk::Disk;
 use crate::growth::inputs_of;
 use crate::line::Line;
-use crate::measure::Spread;
 use crate::options::Options;
-use crate::report::Report;
+use crate::report::{Report, Row};
 use crate::slices::{BLOCK, Material};
-use crate::table::Table;
+use crate::table::{grouped, mebibytes, megabytes};
 
 /// One file of so many differs.
 const CHANGED: usize = 10;
 
 /// Measures both.
-pub(super) fn run(disk: &Disk, options: &Options, report: &mut Report, table: &mut Table) -> Result<()> {
+pub(super) fn run(disk: &Disk, options: &Options, report: &mut Report) -> Result<()> {
     let inputs = inputs_of(disk, "releases")?;
     let [old, new, large] = ["old", "new", "large"].map(|name| disk.at(name));
     let files = options.pick(20_000, 200);
     write_tree(&old, files, 0)?;
     write_tree(&new, files, 1)?;
     let out = disk.at("built");
-    let pair = Pair {
-        name: "build, two trees",
-        line: build(&old, &new, &out),
-        beside: "sha256sum of both, two processes",
-        floor: digests(&old, &new),
-        made: &[&out],
-    };
-    let [ours, theirs] = in_turns(&pair, disk, options, table)?;
-    let ratio = Spread::of_ratio(&ours, &theirs);
-    report.at_most(disk.name(), "build / sha256sum of both trees", 1.5, ratio, "");
-    let memory = ours.spread(|cost| cost.peak / f64::from(1 << 20));
-    report.at_most(disk.name(), "memory of build", 200.0, memory, " MiB");
+    let floor = digests(&old, &new);
+    let pair = Pair { line: build(&old, &new, &out), floor, made: &[&out] };
+    let [ours, theirs] = in_turns(&pair, disk, options)?;
+    let name = format!("build, two trees of {} files", grouped(files));
+    report.row(row(&name, &ours, "sha256sum of both", &theirs).times_floor(1.5));
+    let peak = ours.spread(|cost| cost.peak);
+    let memory = Row::new("memory of build", mebibytes(peak.median));
+    report.row(memory.at_most(200.0, peak.scaled(1.0 / f64::from(1 << 20)), " MiB"));
     [&old, &new].into_iter().try_for_each(|tree| remove(tree))?;
     fs::create_dir(&old)?;
     write_tree(&large, files / 4, 0)?;
     let patch = inputs.join("large.tar");
     build(&old, &large, &patch).words("--format tar").run()?;
-    let pair = Pair {
-        name: "lint, a patch of 100 MB",
-        line: Line::patchadm().arg("lint").arg(&patch),
-        beside: "sha256sum of it",
-        floor: Line::new("sha256sum").arg(&patch),
-        made: &[],
-    };
-    let [ours, theirs] = in_turns(&pair, disk, options, table)?;
-    report.at_most(disk.name(), "lint / sha256sum of the patch", 3.0, Spread::of_ratio(&ours, &theirs), "");
+    let floor = Line::new("sha256sum").arg(&patch);
+    let pair = Pair { line: Line::patchadm().arg("lint").arg(&patch), floor, made: &[] };
+    let [ours, theirs] = in_turns(&pair, disk, options)?;
+    let name = format!("lint, a patch of {}", megabytes(patch.metadata()?.len() as f64));
+    report.row(row(&name, &ours, "sha256sum of it", &theirs).times_floor(3.0));
     [&old, &large, &inputs].into_iter().try_for_each(|made| remove(made))
 }
 

@@ -11,19 +11,12 @@ use crate::disk::Disk;
 use crate::growth::inputs_of;
 use crate::inputs::Inputs;
 use crate::line::Line;
-use crate::measure::{Costs, Spread, measure};
+use crate::measure::{Costs, measure};
 use crate::options::Options;
 use crate::report::Report;
-use crate::table::Table;
 
 /// Measures both in turns, as a directory and as one file.
-pub(super) fn run(
-    disk: &Disk,
-    inputs: &Inputs,
-    options: &Options,
-    report: &mut Report,
-    table: &mut Table,
-) -> Result<()> {
+pub(super) fn run(disk: &Disk, inputs: &Inputs, options: &Options, report: &mut Report) -> Result<()> {
     let scratch = inputs_of(disk, "signed")?;
     let key = scratch.join("key");
     Line::patchadm().words("keygen --no-password -o").arg(&key).run()?;
@@ -41,9 +34,8 @@ pub(super) fn run(
         [("a directory", &inputs.patch, &directory), ("a tar archive", &packed, &packed)]
     {
         let [ours, theirs] = in_turns(disk, &root, [plain, signed], options)?;
-        row(table, &format!("add, {name}, signed"), &ours, "the same unsigned", &theirs);
-        let ratio = Spread::of_ratio(&ours, &theirs);
-        report.at_most(disk.name(), &format!("add of a signed patch / unsigned, {name}"), 1.15, ratio, "");
+        let row = row(&format!("add, {name}, signed"), &ours, "the same unsigned", &theirs);
+        report.row(row.times_floor(1.15));
     }
     [&root, &scratch].into_iter().try_for_each(|made| remove(made))
 }

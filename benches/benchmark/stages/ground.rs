@@ -1,4 +1,4 @@
-//! A root with the tree of a set, its stage with the change of the set, and a copy of the root for rsync.
+//! A root with the tree, its stage with the change of the patch, and a copy of the root for rsync.
 
 use std::fs::{self, File, FileTimes};
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use crate::workload::{NEW, Version};
 /// The tree that is staged, relative to the root.
 const STAGED: &str = "opt/acme";
 
-pub(super) struct Ground<'a> {
+pub(crate) struct Ground<'a> {
     disk: &'a Disk,
     inputs: &'a Inputs,
     root: PathBuf,
@@ -27,7 +27,7 @@ pub(super) struct Ground<'a> {
 }
 
 impl<'a> Ground<'a> {
-    pub(super) fn new(disk: &'a Disk, inputs: &'a Inputs) -> Result<Self> {
+    pub(crate) fn new(disk: &'a Disk, inputs: &'a Inputs) -> Result<Self> {
         let [root, stage, copy] = ["live", "stage", "rsync"].map(|name| disk.at(name));
         for root in [&root, &copy] {
             fresh(root)?;
@@ -37,27 +37,20 @@ impl<'a> Ground<'a> {
         Ok(Self { disk, inputs, root, stage, copy })
     }
 
-    pub(super) fn disk(&self) -> &Disk {
-        self.disk
-    }
-
-    pub(super) fn inputs(&self) -> &Inputs {
+    pub(crate) fn inputs(&self) -> &Inputs {
         self.inputs
     }
 
-    pub(super) fn root(&self) -> &Path {
+    pub(crate) fn root(&self) -> &Path {
         &self.root
     }
 
     /// What a copy and a stage cost, in turns; the last stage stays.
-    pub(super) fn copied_and_staged(&self, runs: usize) -> Result<[Costs; 2]> {
+    pub(crate) fn copied_and_staged(&self, runs: usize) -> Result<[Costs; 2]> {
         let mut costs: [Costs; 2] = Default::default();
         let copy = self.disk.at("copy");
         let both = "cp -a \"$0\" \"$1\" && sync -f \"$1\"";
-        let lines = [
-            Line::shell(both).arg(self.root.join(STAGED)).arg(&copy),
-            self.patchadm("stage new").arg(&self.stage).arg("--path").arg(STAGED),
-        ];
+        let lines = [Line::shell(both).arg(self.root.join(STAGED)).arg(&copy), self.stage()];
         for round in 0..runs {
             for (line, costs) in lines.iter().zip(&mut costs) {
                 costs.0.push(measure(self.disk, line)?);
@@ -70,8 +63,13 @@ impl<'a> Ground<'a> {
         Ok(costs)
     }
 
-    /// Makes the change of the set in the stage.
-    pub(super) fn change(&self) -> Result<()> {
+    /// The command that makes the stage.
+    pub(crate) fn stage(&self) -> Line {
+        self.patchadm("stage new").arg(&self.stage).arg("--path").arg(STAGED)
+    }
+
+    /// Makes the change of the patch in the stage.
+    pub(crate) fn change(&self) -> Result<()> {
         for file in self.inputs.workload.delivered() {
             let path = self.stage.join(&file.path);
             if path.exists() {
@@ -90,21 +88,21 @@ impl<'a> Ground<'a> {
     }
 
     /// The command that promotes.
-    pub(super) fn promotion(&self, options: &str) -> Line {
+    pub(crate) fn promotion(&self, options: &str) -> Line {
         self.patchadm("stage promote").arg(&self.stage).words(options)
     }
 
-    pub(super) fn promote(&self, options: &str) -> Result<Cost> {
+    pub(crate) fn promote(&self, options: &str) -> Result<Cost> {
         measure(self.disk, &self.promotion(options))
     }
 
     /// Takes the newest promotion back.
-    pub(super) fn back_out(&self, options: &str) -> Result<Cost> {
+    pub(crate) fn back_out(&self, options: &str) -> Result<Cost> {
         measure(self.disk, &self.patchadm("undo").words(&options.replace("-or-stop", "")))
     }
 
     /// Brings the copy to the state of the stage and, unmeasured, back.
-    pub(super) fn rsync(&self) -> Result<Cost> {
+    pub(crate) fn rsync(&self) -> Result<Cost> {
         let passes = "rsync -a \"$0\" \"$1\" && rsync -a --delete \"$0\" \"$1\" && sync -f \"$1\"";
         let into = self.copy.join("opt");
         let cost = measure(self.disk, &Line::shell(passes).arg(self.stage.join(STAGED)).arg(&into))?;
@@ -113,7 +111,7 @@ impl<'a> Ground<'a> {
     }
 
     /// Gives all files of the stage another time.
-    pub(super) fn touch(&self, round: usize) -> Result<()> {
+    pub(crate) fn touch(&self, round: usize) -> Result<()> {
         let moment = SystemTime::UNIX_EPOCH + Duration::from_secs(NEW + 1 + round as u64);
         let times = FileTimes::new().set_modified(moment);
         for (file, _) in self.inputs.workload.tree(Version::New) {
@@ -122,15 +120,15 @@ impl<'a> Ground<'a> {
         Ok(())
     }
 
-    pub(super) fn assert_new(&self, after: &str) -> Result<()> {
+    pub(crate) fn assert_new(&self, after: &str) -> Result<()> {
         Tree::of(&self.root)?.assert_same(self.inputs.expected(Version::New), after)
     }
 
-    pub(super) fn assert_old(&self, after: &str) -> Result<()> {
+    pub(crate) fn assert_old(&self, after: &str) -> Result<()> {
         Tree::of(&self.root)?.assert_same(self.inputs.expected(Version::Old), after)
     }
 
-    pub(super) fn clear(&self) -> Result<()> {
+    pub(crate) fn clear(&self) -> Result<()> {
         clear(&[&self.root, &self.stage, &self.copy])
     }
 

@@ -15,7 +15,7 @@ use super::ground::Ground;
 const WATCHED: usize = 16;
 
 /// Seconds between the first and the last changed file that another process sees change. The promotion is taken back.
-pub(super) fn seen(ground: &Ground<'_>, exchange: bool) -> Result<f64> {
+pub(crate) fn seen(ground: &Ground<'_>, exchange: bool) -> Result<f64> {
     let replaced = ground.inputs().workload.replaced.iter();
     let files = replaced.map(|&number| ground.root().join(&ground.inputs().workload.files[number].path));
     let all: Vec<PathBuf> = files.collect();

@@ -1,5 +1,5 @@
 //! SHA-256 of bytes, of a stream, and of parts in parallel with their receiver. With the feature `http`, ring computes
-//! it (with processor extensions); without it, or with `plain-digests`, the crate `sha2`.
+//! it (with processor extensions); without it, the crate `sha2`.
 
 use std::io;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
@@ -7,7 +7,7 @@ use std::thread::{self, JoinHandle};
 
 pub use implementation::Sha256;
 
-#[cfg(all(feature = "http", not(feature = "plain-digests")))]
+#[cfg(feature = "http")]
 mod implementation {
     use ring::digest::{Context, SHA256};
 
@@ -36,7 +36,7 @@ mod implementation {
     }
 }
 
-#[cfg(not(all(feature = "http", not(feature = "plain-digests"))))]
+#[cfg(not(feature = "http"))]
 mod implementation {
     use sha2::Digest as _;
 

@@ -5,15 +5,15 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
+use super::{clear, inputs_of, write_patch};
 use crate::delivery::{PACKAGE, write_base};
 use crate::disk::Disk;
-use crate::growth::{Lines, clear, inputs_of, write_patch};
 use crate::inputs::fresh;
 use crate::line::Line;
 use crate::measure::{Costs, Spread, measure};
 use crate::options::Options;
-use crate::report::Report;
-use crate::table::{Table, grouped, known, mebibytes, seconds, spread, whole};
+use crate::report::{Report, Row};
+use crate::table::{grouped, mebibytes};
 use crate::workload::File;
 
 /// Files of each of the patches.
@@ -22,13 +22,12 @@ const FILES: usize = 10;
 /// The memory that the backout of 1,000 patches may take, in MiB.
 const MEMORY: f64 = 150.0;
 
-/// How much more 200 patches may cost than one, and how much more than theirs the ratio of 1,000 may be.
+/// How many times as much as one patch 200 may cost, and how many times theirs the ratio of 1,000 may be.
 const MORE: f64 = 1.5;
 const GROWTH: f64 = 1.2;
 
 pub(super) fn run(disk: &Disk, options: &Options, report: &mut Report) -> Result<()> {
-    report.heading(&format!("Patches of {FILES} files in one command, {}", disk.name()));
-    let counts = options.pick(&[1, 10, 50, 200, 1000][..], &[1, 2]);
+    let counts = options.pick(&[1, 10, 200, 1_000][..], &[1, 2]);
     let most = counts.last().copied().unwrap_or_default();
     let inputs = inputs_of(disk, "growth")?;
     let files = files(most * FILES);
@@ -40,21 +39,6 @@ pub(super) fn run(disk: &Disk, options: &Options, report: &mut Report) -> Result
         .map(|(number, files)| Patch::write(&inputs, 600_000 + number, files))
         .collect::<Result<_>>()?;
 
-    let columns = [
-        "patches",
-        "work",
-        "in one command",
-        "CPU",
-        "flushes",
-        "peak",
-        "one patch",
-        "CPU",
-        "flushes",
-        "peak",
-        "ratio",
-    ];
-    let mut table = Table::new(&columns);
-    let mut lines = Lines::new();
     let mut of_200 = [f64::NAN; 2];
     for &count in counts {
         let one = Patch::write(&inputs, 700_000 + count, &files[..count * FILES])?;
@@ -66,47 +50,43 @@ pub(super) fn run(disk: &Disk, options: &Options, report: &mut Report) -> Result
             }
         }
         let [many, one] = costs;
-        let backouts = &many.backout;
-        for (work, many, one) in
-            [("apply", &many.application, &one.application), ("back out", &many.backout, &one.backout)]
-        {
-            table.row(row(count, work, many, one));
+        let pairs = [("add", &many.application, &one.application), ("remove", &many.backout, &one.backout)];
+        for ((step, many, one), of_200) in pairs.into_iter().zip(&mut of_200) {
+            let ratio = Spread::of_ratio(many, one);
+            let patches =
+                if count == 1 { "1 patch".to_owned() } else { format!("{} patches", grouped(count)) };
+            let row = Row::beside(format!("{step} of {patches} of {FILES} files"), many, one);
+            let limit = match count {
+                200 => {
+                    *of_200 = ratio.median;
+                    Some(MORE)
+                }
+                1_000 => Some(GROWTH * *of_200),
+                _ => None,
+            };
+            report.row(match limit {
+                Some(limit) => row.times_floor((limit * 100.0).round() / 100.0),
+                None => row,
+            });
         }
-        let walls = [&many.application, &one.application, &many.backout, &one.backout].map(Costs::wall);
-        lines.add(count, walls);
-        let ratios = [
-            Spread::of_ratio(&many.application, &one.application),
-            Spread::of_ratio(&many.backout, &one.backout),
-        ];
-        if count == 1000 {
-            let peak = backouts.spread(|cost| cost.peak / f64::from(1 << 20));
-            report.at_most(disk.name(), "memory of the backout of 1,000 patches", MEMORY, peak, " MiB");
-        }
-        for ((ratio, work), of_200) in ratios.into_iter().zip(["", "backout of "]).zip(&mut of_200) {
-            if count == 200 {
-                *of_200 = ratio.median;
-                let work = format!("{work}200 patches in one command / one patch");
-                report.at_most(disk.name(), &work, MORE, ratio, "");
-            } else if count == 1000 {
-                let work = format!("{work}1,000 patches, that ratio / that of 200");
-                report.at_most(disk.name(), &work, GROWTH, ratio.scaled(1.0 / *of_200), "");
-            }
+        if count == 1_000 {
+            let peak = many.backout.spread(|cost| cost.peak);
+            let row = Row::new("memory of remove of 1,000 patches", mebibytes(peak.median));
+            report.row(row.at_most(MEMORY, peak.scaled(1.0 / f64::from(1 << 20)), " MiB"));
         }
     }
-    report.table(&table);
-    let plot = ["growth-patches", "Patches of ten files in one command", "patches"];
-    lines.draw(report, disk, plot, ["apply", "apply one patch", "back out", "back out one patch"]);
+    report.say("The floor of many patches is one patch with the same files.");
     clear(&[&template, &inputs])
 }
 
 /// A patch that was written.
-struct Patch {
-    id: String,
-    path: PathBuf,
+pub(crate) struct Patch {
+    pub(crate) id: String,
+    pub(crate) path: PathBuf,
 }
 
 impl Patch {
-    fn write(inputs: &Path, base: usize, files: &[File]) -> Result<Self> {
+    pub(crate) fn write(inputs: &Path, base: usize, files: &[File]) -> Result<Self> {
         let id = format!("{base}-01");
         let path = write_patch(inputs, &id, PACKAGE, files)?;
         Ok(Self { id, path })
@@ -134,30 +114,14 @@ impl Both {
     }
 }
 
-fn row(count: usize, work: &str, many: &Costs, one: &Costs) -> Vec<String> {
-    let figures = |costs: &Costs| {
-        let cpu = costs.spread(|cost| cost.cpu).median;
-        let peak = costs.spread(|cost| cost.peak).median;
-        [
-            spread(costs.wall()),
-            seconds(cpu),
-            known(costs.counted(|cost| cost.flushes), whole),
-            mebibytes(peak),
-        ]
-    };
-    let ratio = format!("{:.2}", Spread::of_ratio(many, one).median);
-    let cells = [grouped(count), work.to_owned()].into_iter().chain(figures(many)).chain(figures(one));
-    cells.chain([ratio]).collect()
-}
-
 /// The files that are patched.
-fn files(count: usize) -> Vec<File> {
+pub(crate) fn files(count: usize) -> Vec<File> {
     let path = |number: usize| format!("opt/split/d{:03}/f{number:04}", number / 100);
     (0..count).map(|number| File::new(path(number), 20_000, 6_000_000 + number as u64)).collect()
 }
 
 /// Installs them below a new root.
-fn install(inputs: &Path, files: &[File], root: &Path) -> Result<()> {
+pub(crate) fn install(inputs: &Path, files: &[File], root: &Path) -> Result<()> {
     let base = inputs.join("base");
     write_base(&base, files)?;
     fresh(root)?;

@@ -1,4 +1,4 @@
-//! The set `trees`: two releases of something real, each in a directory.
+//! Two releases of something real, each in a directory.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,8 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, ensure};
 
 use crate::reader::list;
-use crate::system::is_plain;
-use crate::workload::{Donor, File, Workload};
+use crate::workload::{File, ReleasedFile, Workload};
 
 /// The patch from one release to the other: it delivers what differs and what is new, and deletes what is gone. What is
 /// no regular file, or has a name that some package format cannot hold, is left out.
@@ -22,19 +21,21 @@ pub(crate) fn workload(old: &Path, new: &Path) -> Result<Workload> {
         match new.remove(&name) {
             None => {
                 workload.deleted.push(number);
-                workload.files.push(File::released(path, [Some(donor(&before)?), None]));
+                workload.files.push(File::released(path, [Some(released(&before)?), None]));
             }
             Some(after) if fs::read(&before)? == fs::read(&after)? => {
-                workload.files.push(File::released(path, [Some(donor(&before)?), None]));
+                workload.files.push(File::released(path, [Some(released(&before)?), None]));
             }
             Some(after) => {
                 workload.replaced.push(number);
-                workload.files.push(File::released(path, [Some(donor(&before)?), Some(donor(&after)?)]));
+                workload
+                    .files
+                    .push(File::released(path, [Some(released(&before)?), Some(released(&after)?)]));
             }
         }
     }
     for (name, after) in new {
-        workload.added.push(File::released(format!("opt/acme/{name}"), [None, Some(donor(&after)?)]));
+        workload.added.push(File::released(format!("opt/acme/{name}"), [None, Some(released(&after)?)]));
     }
     ensure!(!workload.files.is_empty(), "the old release has no files");
     ensure!(!workload.replaced.is_empty(), "the two releases have no file in common that differs");
@@ -52,7 +53,14 @@ fn files(directory: &Path) -> Result<BTreeMap<String, PathBuf>> {
     Ok(paths.into_iter().filter_map(named).collect())
 }
 
-fn donor(path: &Path) -> Result<Donor> {
+fn released(path: &Path) -> Result<ReleasedFile> {
     let size = fs::metadata(path)?.len() as usize;
-    Ok(Donor { path: path.canonicalize()?, size })
+    Ok(ReleasedFile { path: path.canonicalize()?, size })
+}
+
+/// Tells whether a path needs no quotes anywhere: letters, digits and a few signs, and not too long.
+fn is_plain(path: &Path) -> bool {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._+-@,:~".contains(byte);
+    let bytes = path.as_os_str().as_encoded_bytes();
+    bytes.len() < 200 && bytes.iter().all(plain)
 }

@@ -11,9 +11,9 @@ use crate::line::Line;
 use crate::measure::{Costs, measure};
 use crate::options::Options;
 use crate::random::Random;
-use crate::report::Report;
+use crate::report::{Report, Row};
 use crate::synthetic::{self, Records};
-use crate::table::{Table, grouped, mebibytes, seconds, spread};
+use crate::table::{grouped, mebibytes};
 
 /// What each command may take at most, in seconds, and in bytes of memory.
 const INDEX: f64 = 10.0;
@@ -23,12 +23,6 @@ const MEMORY: f64 = 300.0;
 pub(super) fn run(disk: &Disk, options: &Options, report: &mut Report) -> Result<()> {
     let extent = options.pick(Extent { bases: 200, revisions: 50 }, Extent { bases: 4, revisions: 5 });
     let (patches, packages) = (extent.patches(), extent.packages());
-    report.heading(&format!(
-        "A depot of {} patches for {} packages, {}",
-        grouped(patches),
-        grouped(packages),
-        disk.name()
-    ));
     let scratch = inputs_of(disk, "offered")?;
     let (depot, root) = (scratch.join("depot"), disk.at("root"));
     offered::write(&depot, extent)?;
@@ -47,11 +41,10 @@ pub(super) fn run(disk: &Disk, options: &Options, report: &mut Report) -> Result
             is_first: false,
         },
     ];
-    let mut table = Table::new(&["command", "wall (least–most)", "CPU", "peak memory"]);
+    let of = format!("a depot of {} patches", grouped(patches));
     for work in works {
-        work.measure(&depot, disk, (options, report), &mut table)?;
+        work.measure(&of, &depot, disk, (options, report))?;
     }
-    report.table(&table);
     clear(&[&scratch, &root])
 }
 
@@ -68,10 +61,10 @@ struct Work {
 impl Work {
     fn measure(
         &self,
+        of: &str,
         depot: &Path,
         disk: &Disk,
         (options, report): (&Options, &mut Report),
-        table: &mut Table,
     ) -> Result<()> {
         let mut costs = Costs::default();
         for _ in 0..options.runs() {
@@ -81,16 +74,11 @@ impl Work {
             }
             costs.0.push(measure(disk, &self.line)?);
         }
+        let work = format!("{}, {of}", self.name);
+        report.row(Row::wall(&work, &costs).at_most(self.limit, costs.wall(), " s"));
         let peak = costs.spread(|cost| cost.peak);
-        table.row([
-            self.name.to_owned(),
-            spread(costs.wall()),
-            seconds(costs.spread(|cost| cost.cpu).median),
-            mebibytes(peak.median),
-        ]);
-        report.at_most(disk.name(), self.name, self.limit, costs.wall(), " s");
-        let memory = peak.scaled(1.0 / f64::from(1 << 20));
-        report.at_most(disk.name(), &format!("memory of {}", self.name), MEMORY, memory, " MiB");
+        let row = Row::new(format!("memory of {work}"), mebibytes(peak.median));
+        report.row(row.at_most(MEMORY, peak.scaled(1.0 / f64::from(1 << 20)), " MiB"));
         Ok(())
     }
 }
