@@ -118,3 +118,108 @@ fn the_scripts_of_the_checks_have_nothing_to_warn_of() {
         }
     }
 }
+
+/// A repository with one suite, which uses one helper and two of three crates.
+fn small_repository() -> TempDir {
+    let root = TempDir::new().unwrap();
+    let command = fs::read_to_string(checkout(".ci/reliability")).unwrap();
+    let files = [
+        ("Cargo.toml", "[dependencies]\npatchadm-core.workspace = true\n\n[dev-dependencies]\n"),
+        ("Cargo.lock", ""),
+        ("crates/core/Cargo.toml", "[dependencies]\npatchadm-svr4.workspace = true\n"),
+        ("crates/core/src/tests.rs", ""),
+        ("crates/svr4/Cargo.toml", ""),
+        ("crates/svr4/src/lib.rs", ""),
+        ("crates/svr4/README.md", ""),
+        ("crates/pages/Cargo.toml", ""),
+        ("crates/pages/src/lib.rs", ""),
+        ("programs/make/Cargo.toml", ""),
+        ("fuzz/Cargo.toml", ""),
+        ("src/main.rs", ""),
+        ("docs/page.md", ""),
+        ("man/patchadm.8", ""),
+        ("testdata/signatures/key", ""),
+        ("testdata/other/key", ""),
+        ("tests/tests.rs", "mod edited;\nmod reliability;\nmod signed;\n"),
+        ("tests/reliability.rs", "mod crash;\nmod flips;\n"),
+        ("tests/reliability/crash.rs", ""),
+        ("tests/reliability/flips.rs", "use crate::{\n    signed::{KEY},\n};\n"),
+        ("tests/signed.rs", "const KEY: &str = \"testdata/signatures/key\";\n"),
+        ("tests/edited.rs", ""),
+        (".ci/reliability", command.as_str()),
+    ];
+    for (path, text) in files {
+        let path = root.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    root
+}
+
+#[test]
+fn a_suite_is_stale_when_what_it_uses_changes_and_not_when_a_page_or_another_suite_does() {
+    let git = |root: &Path, args: &[&str]| {
+        let mut command = Command::new("git");
+        command.args(["-c", "user.name=a", "-c", "user.email=a@example.com"]).args(args);
+        command.current_dir(root).output()
+    };
+    let root = small_repository();
+    let root = root.path();
+    let Ok(made) = git(root, &["init", "-q"]) else {
+        return crate::skipped("a_suite_is_stale…: git is not installed");
+    };
+    assert!(made.status.success(), "{made:?}");
+    let listed = || {
+        for args in [&["add", "-A"][..], &["commit", "-q", "--allow-empty", "-m", "change"][..]] {
+            let output = git(root, args).unwrap();
+            assert!(output.status.success(), "{output:?}");
+        }
+        let output =
+            Command::new("bash").args([".ci/reliability", "--list", "flips"]).current_dir(root).output();
+        let output = output.unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let first = listed();
+    assert!(first.starts_with("reliability::flips") && first.contains("never played"), "{first}");
+    let digest = first.trim_end().rsplit(' ').next().unwrap();
+    let result = format!("{digest}\tabcdef123456\t2026-11-24\t125\treliability::flips::a\tflips: 1 bytes\n");
+    fs::write(root.join("docs/reliability.tsv"), result).unwrap();
+    let state = || listed().split_whitespace().nth(1).unwrap().to_owned();
+    let change = |path: &str, more: &str| {
+        let text = fs::read_to_string(root.join(path)).unwrap();
+        fs::write(root.join(path), text + more).unwrap();
+    };
+    assert_eq!(state(), "current");
+    for other in [
+        "docs/page.md",
+        "man/patchadm.8",
+        "crates/svr4/README.md",
+        "crates/core/src/tests.rs",
+        "crates/pages/src/lib.rs",
+        "tests/edited.rs",
+        "tests/reliability/crash.rs",
+        "testdata/other/key",
+    ] {
+        change(other, "changed\n");
+        assert_eq!(state(), "current", "{other}");
+    }
+    change("tests/tests.rs", "mod another;\n");
+    assert_eq!(state(), "current", "another module of tests");
+    for used in [
+        "Cargo.toml",
+        "Cargo.lock",
+        "src/main.rs",
+        "crates/svr4/src/lib.rs",
+        "tests/tests.rs",
+        "tests/reliability/flips.rs",
+        "tests/signed.rs",
+        "testdata/signatures/key",
+    ] {
+        let before = fs::read(root.join(used)).unwrap();
+        change(used, "static CHANGED: u8 = 1;\n");
+        assert_eq!(state(), "stale", "{used}");
+        fs::write(root.join(used), before).unwrap();
+    }
+    assert_eq!(state(), "current", "as it was");
+}

@@ -7,8 +7,8 @@
 //! Of the stories that are broken, `PATCHADM_STORIES=promot` plays those whose names have that in them, and
 //! `PATCHADM_STORIES='old files,repack'` those that have one of both. So it is with the kinds of records in lies.
 //! Of random stories with numbers, `PATCHADM_RANDOM_STORIES=400-900` plays these, as it does with the planner's own.
-//! What was played is told by [`figures`]: a line on standard error, and a file in `target/reliability/` from which `table`
-//! makes the table of docs/reliability.md. `.ci/reliability` plays everything and has it made.
+//! What was played is told by [`figures`]: a line on standard error. `.ci/reliability` plays everything and keeps these lines
+//! in docs/reliability.tsv, from which `table` makes the table of docs/reliability.md.
 
 /// How a command that met an error ends, and how it should.
 mod attempt;
@@ -85,9 +85,7 @@ mod table;
 /// Runs on trial.
 mod trials;
 
-use std::fs;
 use std::io::Write as _;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Whether everything is to be played, not a sample.
@@ -100,19 +98,13 @@ pub(crate) fn sample_or_whole<T>(sample: T, whole: T) -> T {
     if is_whole() { whole } else { sample }
 }
 
-/// A part of the items for a test that shares them with others; everything in the whole suite.
+/// A part of the items for a test that shares them with others.
 pub(crate) fn part_of<T>(
     items: impl Iterator<Item = T>,
     part: usize,
     parts: usize,
 ) -> impl Iterator<Item = T> {
-    let (first, step) = sample_or_whole((part, parts), (0, 1));
-    items.skip(first).step_by(step)
-}
-
-/// Whether a part has nothing to do: the figures of the whole suite are those of one test, the first.
-pub(crate) fn is_all_in_first(part: usize) -> bool {
-    is_whole() && part > 0
+    items.skip(part).step_by(parts)
 }
 
 /// The first and the last number of random stories that are asked for: `PATCHADM_RANDOM_STORIES=400-900`.
@@ -149,14 +141,11 @@ impl Sampled {
 }
 
 /// Tells what a test has played: `crash`, `[("crash points", 4096), ("third states", 0)]`. A test that finds something
-/// wrong fails instead of telling it, so a count of failures is told as the zero that it is.
+/// wrong fails instead of telling it, so a count of failures is told as the zero that it is. What several tests tell about
+/// the same is added up.
 pub(crate) fn figures(about: &str, counts: &[(&str, u64)]) {
     let how = if is_whole() { "whole" } else { "sample" };
     let told: Vec<String> = counts.iter().map(|(what, count)| format!("{count} {what}")).collect();
-    let line = format!("reliability ({how}): {about}: {}\n", told.join(", "));
-    // Nothing depends on either.
-    let _ = std::io::stderr().write_all(line.as_bytes());
-    let place = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/target/reliability"));
-    let _ = fs::create_dir_all(&place)
-        .and_then(|()| fs::write(place.join(format!("{about}-{how}")), table::figures_file(&line, counts)));
+    // Nothing depends on it but the table, which says what it lacks.
+    let _ = writeln!(std::io::stderr(), "reliability ({how}): {about}: {}", told.join("; "));
 }

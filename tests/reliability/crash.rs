@@ -17,7 +17,7 @@ use crate::reliability::promotions::PROMOTED;
 use crate::reliability::stories::{
     Command, ELSEWHERE, EXCHANGED, MENDED, SCRIPTED, STORIES, Story, Trial, is_asked_for,
 };
-use crate::reliability::{figures, is_all_in_first, part_of, sample_or_whole};
+use crate::reliability::{figures, part_of, sample_or_whole};
 
 /// A door that counts.
 fn counting() -> (Door, Arc<AtomicUsize>) {
@@ -161,9 +161,6 @@ in_parts!(killed_before_any_change_a_command_is_done_or_not_done_after_recovery,
 
 /// Kills each story of a part before its changes.
 fn kill_at_changes(part: usize, parts: usize) {
-    if is_all_in_first(part) {
-        return;
-    }
     let (mut tried, known) = (0, AtomicUsize::new(0));
     let told = STORIES.iter().chain(&SCRIPTED).chain(&MENDED).chain(&ELSEWHERE).chain(&EXCHANGED);
     for story in part_of(told.chain(&PROMOTED), part, parts).map(|told| told()).filter(is_asked_for) {
@@ -183,9 +180,6 @@ in_parts!(recovery_may_be_killed_before_any_of_its_changes, kill_recoveries, 4);
 
 /// Kills the recovery of each story of a part before its changes.
 fn kill_recoveries(part: usize, parts: usize) {
-    if is_all_in_first(part) {
-        return;
-    }
     let tried = AtomicUsize::new(0);
     let stories = ELSEWHERE.iter().chain(&EXCHANGED).chain(&PROMOTED).chain(&STORIES).chain(&SCRIPTED);
     let stories = part_of(stories.step_by(sample_or_whole(4, 1)), part, parts);

@@ -25,7 +25,7 @@ use crate::reliability::stories::{
     Command, ELSEWHERE, OUTSIDE, STORIES, Story, Told, Trial, backout, is_asked_for,
     middle_backout_elsewhere, old_files_brought_back, old_files_kept, package_removed, two_patches,
 };
-use crate::reliability::{figures, is_all_in_first, is_whole, part_of, sample_or_whole};
+use crate::reliability::{figures, is_whole, part_of, sample_or_whole};
 use crate::scenario::Scenario;
 
 const ERRORS: [Errno; 6] = [Errno::NOSPC, Errno::IO, Errno::DQUOT, Errno::ROFS, Errno::MFILE, Errno::INTR];
@@ -218,9 +218,6 @@ in_parts!(an_error_at_any_change_ends_with_the_code_of_its_moment_and_leaves_no_
 
 /// Lets changes of each story of a part fail.
 fn inject(part: usize, parts: usize) {
-    if is_all_in_first(part) {
-        return;
-    }
     let (tried, codes, wrong) = (AtomicU64::new(0), Mutex::new(BTreeSet::new()), Mutex::new(Vec::new()));
     let all = STORIES.iter().chain(&ELSEWHERE).chain(&PROMOTED);
     let stories: Vec<Told> = if is_whole() { all.copied().collect() } else { SAMPLED.to_vec() };

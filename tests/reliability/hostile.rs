@@ -26,7 +26,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use self::bench::Bench;
 use self::case::{Case, MEMORY, Then, bounded};
 use crate::everyman;
-use crate::reliability::{figures, is_all_in_first, is_whole};
+use crate::reliability::{figures, is_whole, part_of, sample_or_whole};
 use crate::sandbox::Sandbox;
 use crate::scenario::{Scenario, is_root};
 
@@ -41,10 +41,9 @@ const STRIDE: usize = 9;
 fn chosen(table: Vec<Case>, part: usize, parts: usize) -> Vec<Case> {
     let is_root = is_root();
     let possible = table.into_iter().filter(|case| is_root || !case.privileged);
-    if is_whole() {
-        return possible.collect();
-    }
-    possible.filter(|case| !case.giant).step_by(STRIDE).skip(part).step_by(parts).collect()
+    let stride = sample_or_whole(STRIDE, 1);
+    let played = possible.filter(|case| is_whole() || !case.giant).step_by(stride);
+    part_of(played, part, parts).collect()
 }
 
 /// Plays cases on as many processors as there are; what is wrong with which.
@@ -118,9 +117,6 @@ fn box_of(stage: &Scenario) -> Option<Command> {
 in_parts!(every_hostile_case_is_refused_or_handled_exactly, play_in_a_box, 2);
 
 fn play_in_a_box(part: usize, parts: usize) {
-    if is_all_in_first(part) {
-        return;
-    }
     if std::env::var_os(INSIDE).is_some() {
         return inside(part, parts);
     }

@@ -34,7 +34,7 @@ use self::records::{Field, Form, Record, Told};
 use self::roots::State;
 use crate::reliability::hostile_roots::can_trace;
 use crate::reliability::stories::is_name_asked_for;
-use crate::reliability::{figures, is_all_in_first, is_whole, sample_or_whole};
+use crate::reliability::{figures, is_whole, sample_or_whole};
 use crate::sandbox::Sandbox;
 use crate::scenario::{Scenario, is_root};
 
@@ -257,8 +257,8 @@ fn shown(told: &[Told]) -> String {
     told.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
-/// Plays this thread's share of the cases.
-fn share(own: usize, threads: usize) -> Player {
+/// Plays a part of the cases.
+fn share(part: usize, parts: usize) -> Player {
     let mut player = Player { arena: Arena::new(), tallies: BTreeMap::new(), wrong: Vec::new() };
     let (step, step_of_plots) = sample_or_whole((211, 8), (1, 4));
     let (mut places, mut turn) = (BTreeSet::new(), 0);
@@ -268,7 +268,7 @@ fn share(own: usize, threads: usize) -> Player {
             continue;
         }
         turn += 1;
-        if turn % threads != own {
+        if turn % parts != part {
             continue;
         }
         let has_truth = case.field.record.form != Form::Unbound;
@@ -286,27 +286,14 @@ fn share(own: usize, threads: usize) -> Player {
     player
 }
 
-/// What plays in the box, a part of a sample; it cannot write to the checkout, so it only says what it has played.
+/// What plays in the box, a part; it cannot write to the checkout, so it only says what it has played.
 #[allow(clippy::print_stdout)] // to the test outside the box
 fn play(part: usize, parts: usize) {
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    // Each thread makes its roots: the tests of a sample have one of them each.
-    let (first, count, threads) = sample_or_whole((part, 1, parts), (0, processors, processors));
-    let players: Vec<Player> = std::thread::scope(|scope| {
-        let workers: Vec<_> =
-            (first..first + count).map(|own| scope.spawn(move || share(own, threads))).collect();
-        workers.into_iter().map(|worker| worker.join().unwrap()).collect()
-    });
-    let mut tallies: BTreeMap<&str, [u64; 5]> = BTreeMap::new();
-    for (kind, tally) in players.iter().flat_map(|player| &player.tallies) {
-        let sum = tallies.entry(kind).or_default();
+    let Player { tallies, wrong, .. } = share(part, parts);
+    for (kind, tally) in tallies {
         let counts = [tally.played, tally.refused, tally.exact, tally.traced, tally.true_values];
-        sum.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
-    }
-    for (kind, counts) in tallies {
         println!("played: {kind}: {}", counts.map(|count| count.to_string()).join(" "));
     }
-    let wrong: Vec<String> = players.iter().flat_map(|player| player.wrong.clone()).collect();
     assert!(wrong.is_empty(), "{} lies work:\n{}", wrong.len(), wrong.join("\n"));
 }
 
@@ -334,9 +321,6 @@ in_parts!(no_lie_in_a_record_leads_out_of_its_root, tell_lies, 6);
 
 /// Tells a part of the lies, in a box.
 fn tell_lies(part: usize, parts: usize) {
-    if is_all_in_first(part) {
-        return;
-    }
     if std::env::var_os(INSIDE).is_some() {
         return play(part, parts);
     }
@@ -347,7 +331,7 @@ fn tell_lies(part: usize, parts: usize) {
         let counts = line.rsplit_once(": ").unwrap().1.split(' ').map(|word| word.parse::<u64>().unwrap());
         sum.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
     }
-    let least = sample_or_whole(80 / parts as u64, 2000);
+    let least = sample_or_whole(80, 2000) / parts as u64;
     assert!(sum[0] >= least || !is_name_asked_for(""), "{sum:?}");
     let others = sum[0] - sum[1] - sum[2];
     let counts = [

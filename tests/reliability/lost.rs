@@ -20,7 +20,7 @@ use crate::reliability::power_cuts::stories::is_rename_of_stage;
 use crate::reliability::promotions::PROMOTED;
 use crate::reliability::stored::revision;
 use crate::reliability::stories::{Command, ELSEWHERE, EXCHANGED, STORIES, Story, Trial, is_asked_for};
-use crate::reliability::{figures, is_all_in_first, part_of, sample_or_whole};
+use crate::reliability::{figures, part_of, sample_or_whole};
 use crate::tree::{Tree, assert_same};
 
 /// Up to so many changes every set is tried.
@@ -178,9 +178,6 @@ in_parts!(a_power_cut_leaves_a_command_done_or_not_done_after_recovery, cut_comm
 
 /// Cuts the power in each story of a part.
 fn cut_commands(part: usize, parts: usize) {
-    if is_all_in_first(part) {
-        return;
-    }
     let mut tried = 0;
     let told = STORIES.iter().chain(&ELSEWHERE).chain(&EXCHANGED).chain(&PROMOTED);
     let told = part_of(told.step_by(sample_or_whole(3, 1)), part, parts);
@@ -214,9 +211,6 @@ in_parts!(a_power_cut_during_recovery_leaves_a_command_done_or_not_done_after_th
 
 /// Cuts the power in recoveries of each story of a part.
 fn cut_recoveries(part: usize, parts: usize) {
-    if is_all_in_first(part) {
-        return;
-    }
     let mut tried = 0;
     let told = STORIES.iter().chain(&ELSEWHERE).chain(&PROMOTED);
     let told = part_of(told.step_by(sample_or_whole(4, 1)), part, parts);

@@ -27,7 +27,7 @@ use crate::reliability::hostile_roots::{can_trace, killed_at_rename};
 use crate::reliability::killed::Dice;
 use crate::reliability::stories::Command::BackOut;
 use crate::reliability::stories::{Story, Trial};
-use crate::reliability::{figures, is_all_in_first, part_of, sample_or_whole};
+use crate::reliability::{figures, part_of, sample_or_whole};
 use crate::scenario::Scenario;
 use crate::tree::Tree;
 
@@ -331,9 +331,6 @@ impl Races {
 in_parts!(nothing_outside_is_touched_while_somebody_exchanges_what_is_inside, exchange_what_is_inside, 2);
 
 fn exchange_what_is_inside(part: usize, parts: usize) {
-    if is_all_in_first(part) {
-        return;
-    }
     let mut races = Races::new(0x7ace + part as u64);
     let can_kill = can_trace();
     if !can_kill {

@@ -17,7 +17,7 @@ use crate::reliability::crash::{Legal, in_parallel, spread};
 use crate::reliability::promotions::{PROMOTED, STAGE};
 use crate::reliability::stored::STORED;
 use crate::reliability::stories::{Command, STORIES, Story, Trial, is_asked_for, next_export};
-use crate::reliability::{figures, is_all_in_first, is_whole, part_of, sample_or_whole};
+use crate::reliability::{figures, is_whole, part_of, sample_or_whole};
 use crate::scenario::NOW;
 
 /// The calls that change something or make it durable.
@@ -201,10 +201,10 @@ in_parts!(
     6
 );
 
-/// Kills each story of a part at its calls; two parts of a sample share the calls of a story.
+/// Kills each story of a part at its calls; two parts share the calls of a story.
 fn kill_at_calls(part: usize, parts: usize) {
     let name = "killed_from_outside_at_any_system_call_a_command_is_done_or_not_done_after_recovery";
-    if is_all_in_first(part) || !has_strace(name) {
+    if !has_strace(name) {
         return;
     }
     let scratch = tempfile::tempdir().unwrap();
@@ -213,6 +213,7 @@ fn kill_at_calls(part: usize, parts: usize) {
     // One apply that keeps old files, one backout, one that hands them on, and one that makes an archive of them.
     let stored = STORED.iter().filter(|_| is_whole()).map(|told| told());
     let stored = stored.filter(|story| PLAYED.contains(&story.name));
+    let stored = part_of(stored, part / 2, parts / 2);
     let stories = STORIES[..4].iter().step_by(sample_or_whole(3, 1)).chain(promotions);
     let stories = part_of(stories, part / 2, parts / 2).map(|told| told());
     for story in stories.chain(stored).filter(is_asked_for) {

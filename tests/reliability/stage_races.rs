@@ -17,7 +17,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use super::canary::Canary;
 use super::stories::with_caller;
-use super::{figures, is_all_in_first, sample_or_whole};
+use super::{figures, sample_or_whole};
 use crate::everyman::NOBODY;
 use crate::scenario::{Scenario, is_root};
 use crate::stage_enter::StagedRoot;
@@ -68,9 +68,6 @@ in_parts!(root_refreshes_the_stage_that_it_has_judged_while_somebody_exchanges_t
 
 /// Plays a part of the refreshes.
 fn refresh(part: usize, parts: usize) {
-    if is_all_in_first(part) {
-        return;
-    }
     if !is_root() {
         return crate::skipped("root_refreshes_the_stage…: another user is needed");
     }
@@ -82,7 +79,7 @@ fn refresh(part: usize, parts: usize) {
     give(&live.beside("open/other"), NOBODY);
     let theirs = |live: &Scenario| Tree::of(&live.beside("open/other"), &[]);
     let (before, mut canary) = (theirs(&live), Canary::watch(&outside));
-    let (trials, mut swaps, mut refreshed) = (sample_or_whole(60 / parts as u64, 1500), 0, 0);
+    let (trials, mut swaps, mut refreshed) = (sample_or_whole(60, 1500) / parts as u64, 0, 0);
     for number in 0..trials {
         live.file("/usr/pkg/bin/tool", format!("tool {number}\n"));
         live.mode("/usr/pkg/bin/tool", 0o755);

@@ -5,7 +5,6 @@
 
 use std::fmt::Debug;
 use std::ops::Range;
-use std::path::Path;
 
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -48,21 +47,11 @@ pub(super) fn play_stories<S: Debug>(
     (!is_asked).then_some(played.end)
 }
 
-/// Reports what a suite counted, as the suites of tests/reliability.rs do: a line on standard error, and a
-/// file in `target/reliability` for the table of docs/reliability.md.
+/// Reports what a suite counted, as the suites of tests/reliability.rs do.
 pub(super) fn figures(about: &str, counts: &[(&str, u64)]) {
     let how = if is_whole() { "whole" } else { "sample" };
     let told: Vec<String> = counts.iter().map(|(what, count)| format!("{count} {what}")).collect();
-    let commit = std::env::var("PATCHADM_COMMIT").unwrap_or_else(|_| "unknown".to_owned());
-    let day = chrono::DateTime::<chrono::Utc>::from(std::time::SystemTime::now()).format("%Y-%m-%d");
-    let line = format!("reliability ({how}): {about}: {}", told.join(", "));
-    eprintln!("{line}");
-    let mut text = format!("{line}\ncommit {commit}\nday {day}\n");
-    text.extend(counts.iter().map(|(what, count)| format!("{count}\t{what}\n")));
-    let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/reliability");
-    // Nothing depends on it but the table, which says what it lacks.
-    let _ = std::fs::create_dir_all(&place)
-        .and_then(|()| std::fs::write(place.join(format!("{about}-{how}")), text));
+    eprintln!("reliability ({how}): {about}: {}", told.join("; "));
 }
 
 #[test]
