@@ -64,11 +64,11 @@ const DIGESTS: [(StockScript, &str, &str); 17] = [
     (StockScript::Preinstall, "0.1.0", "fd75a4d6896f0b52db913500a6ac8c52cf3cb3f0f35413618b6d6b1da499b8ab"),
     (StockScript::ClassAction, "0.1.0", "ffc617a92e8382e88047f71352d851c222dfb7a8904024e39df912a51bb5bcb2"),
     (StockScript::Postinstall, "0.1.0", "02ca9e7720d5df298f0b1e0c53cadc7d5b6544f98720a981ab2d930c0a029a7d"),
-    (StockScript::Checkinstall, "0.1.0", "4fc60a33f6191b84d3d21e9747ddd979890383f750cfbf2e12bce08757f7e0e7"),
-    (StockScript::Preinstall, "0.1.0", "2564498c50a9447757a73fd9df60358898c63b7e07fbed2d6d6dd2a709f4950a"),
+    (StockScript::Checkinstall, "1.0.0", "4fc60a33f6191b84d3d21e9747ddd979890383f750cfbf2e12bce08757f7e0e7"),
+    (StockScript::Preinstall, "1.0.0", "2564498c50a9447757a73fd9df60358898c63b7e07fbed2d6d6dd2a709f4950a"),
     (
         StockScript::PatchCheckinstall,
-        "0.1.0",
+        "1.0.0",
         "524e05ab64c98c0c48e25aaa694f8669c7585f8115615bbb9521ed51d90e4299",
     ),
 ];
