@@ -15,7 +15,7 @@ impl Inventory {
     pub(crate) fn of(machine: &str) -> Self {
         Self(json!({
             "schema": "patchadm/1", "command": "list", "root": "/", "exit_code": 0, "classic_code": 0, "cause": "ok",
-            "machine": machine, "at": "2026-11-20T07:00:00Z", "version": "0.1.0",
+            "machine": machine, "at": "2026-11-20T07:00:00Z", "version": "1.0.0",
             "patches": [], "unfinished": null,
             "packages": [{"package": "ACMEweb", "name": "web", "version": "1", "arch": "all", "manager": null}],
         }))

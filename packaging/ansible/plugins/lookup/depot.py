@@ -4,7 +4,7 @@
 DOCUMENTATION = r'''
 name: depot
 short_description: List the patches of a depot
-version_added: 0.1.0
+version_added: 1.0.0
 author:
   - The authors of patchadm (@patchadm)
 description:

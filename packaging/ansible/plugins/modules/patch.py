@@ -5,7 +5,7 @@
 DOCUMENTATION = r'''
 module: patch
 short_description: Apply or remove patches, delete their undo data, or confirm a trial
-version_added: 0.1.0
+version_added: 1.0.0
 description:
   - Applies patches with patchadm, completely or not at all, or removes them cleanly.
   - A patch that is applied, superseded by a later revision or obsoleted by another patch counts as present.

@@ -5,7 +5,7 @@
 DOCUMENTATION = r'''
 module: patch_info
 short_description: Show which patches are applied, lost, missing or on trial
-version_added: 0.1.0
+version_added: 1.0.0
 description:
   - Reads the records of a root, and changes nothing.
   - With I(id), returns whether the root is missing these patches, or which applied patch has their changes.

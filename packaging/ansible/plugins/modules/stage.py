@@ -5,7 +5,7 @@
 DOCUMENTATION = r'''
 module: stage
 short_description: Create, refresh, promote or delete a stage, or remove its promotions
-version_added: 0.1.0
+version_added: 1.0.0
 description:
   - A stage is a copy of directories of a root. Software is built in it while the root stays in use.
   - Its contents are promoted as a patch, which is planned, recorded and removed like any other patch.
