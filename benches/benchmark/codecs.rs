@@ -156,7 +156,7 @@ pub(crate) fn run(codec: &str, input: &Path) -> Result<()> {
             Ok(())
         }
         "datastream-read" => {
-            let mut reader = datastream::DatastreamReader::open(buffered(input)?)?;
+            let mut reader = datastream::DatastreamReader::new(buffered(input)?)?;
             while reader.next_part()?.is_some() {
                 while reader.next_member()?.is_some() {
                     pass(&mut reader, sink()?)?;
