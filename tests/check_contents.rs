@@ -353,7 +353,7 @@ fn archives_of_two_packages_or_two_patches_that_changed_places_are_found() {
 fn without(path: &Path, part: &str) {
     let mut plain = Vec::new();
     MultiGzDecoder::new(fs::File::open(path).unwrap()).read_to_end(&mut plain).unwrap();
-    let mut reader = DatastreamReader::open(&plain[..]).unwrap();
+    let mut reader = DatastreamReader::new(&plain[..]).unwrap();
     let writer = DatastreamWriter::new(Vec::new(), reader.packages(), 0).unwrap();
     reader.next_part().unwrap().unwrap();
     let mut writer = writer.begin_part(CpioFormat::Newc).unwrap();

@@ -23,7 +23,7 @@ type Members = BTreeMap<String, (u32, u64, Option<Vec<u8>>)>;
 
 /// The packages of a stream, and the members of each of their parts.
 pub(crate) fn read_stream(bytes: &[u8]) -> (Vec<datastream::DatastreamPackage>, Vec<Members>) {
-    let mut reader = DatastreamReader::open(bytes).unwrap();
+    let mut reader = DatastreamReader::new(bytes).unwrap();
     let mut parts = Vec::new();
     while reader.next_part().unwrap().is_some() {
         let mut members = Members::new();

@@ -112,9 +112,9 @@ impl Taken {
     fn of(archive: &[u8]) -> Self {
         let mut bytes = Vec::new();
         MultiGzDecoder::new(archive).read_to_end(&mut bytes).unwrap();
-        let mut reader = DatastreamReader::open(&bytes[..]).unwrap();
+        let mut reader = DatastreamReader::new(&bytes[..]).unwrap();
         let packages = reader.packages().to_vec();
-        let time = reader.times().first().map_or(0, |[time, _]| *time);
+        let time = reader.times().first().map_or(0, |times| times.pkginfo);
         let mut members = Vec::new();
         while reader.next_part().unwrap().is_some() {
             while let Some(member) = reader.next_member().unwrap() {

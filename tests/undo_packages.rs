@@ -50,7 +50,7 @@ type Members = BTreeMap<String, Vec<u8>>;
 fn read(archive: &Path) -> (Streamed, Members) {
     let mut bytes = Vec::new();
     flate2::read::MultiGzDecoder::new(fs::File::open(archive).unwrap()).read_to_end(&mut bytes).unwrap();
-    let mut stream = DatastreamReader::open(Cursor::new(bytes)).unwrap();
+    let mut stream = DatastreamReader::new(Cursor::new(bytes)).unwrap();
     let package = stream.packages()[0].clone();
     let mut members = Members::new();
     while stream.next_part().unwrap().is_some() {

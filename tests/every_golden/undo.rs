@@ -38,7 +38,7 @@ pub(super) fn unpacked(file: &Path) -> Vec<u8> {
 /// What is in the stream of a directory, if there is one.
 pub(super) fn stream(seen: &mut Seen, name: &str, directory: &Path, places: &dyn Fn(&str) -> String) {
     let Some(bytes) = decompressed(directory) else { return };
-    let mut reader = DatastreamReader::open(&*bytes).unwrap();
+    let mut reader = DatastreamReader::new(&*bytes).unwrap();
     let packages: Vec<String> = reader.packages().iter().map(|one| one.inst.to_string()).collect();
     seen.insert(format!("undo {name} packages"), packages.join(" "));
     while let Some(part) = reader.next_part().unwrap() {

@@ -90,7 +90,7 @@ impl<'s> ScriptDriver<'s> {
     }
 
     fn installed(&self) -> Params {
-        params::read(&fs::read(self.records(PACKAGE).join("pkginfo")).unwrap()).unwrap()
+        params::parse(&fs::read(self.records(PACKAGE).join("pkginfo")).unwrap()).unwrap()
     }
 
     /// A parameter of the installed package; empty where it is missing.
@@ -167,8 +167,8 @@ impl<'s> ScriptDriver<'s> {
         *self.count.borrow_mut() += 1;
         let file = self.stage.beside(&format!("response.{}", self.count.borrow()));
         fs::write(&file, response).unwrap();
-        let delivered = params::read(&fs::read(package.join("pkginfo")).unwrap()).unwrap();
-        let environment = self.environment(&delivered, &params::read(response.as_bytes()).unwrap());
+        let delivered = params::parse(&fs::read(package.join("pkginfo")).unwrap()).unwrap();
+        let environment = self.environment(&delivered, &params::parse(response.as_bytes()).unwrap());
         let mut run = self.run(&package.join("install/checkinstall"), &[&file], &environment, "");
         let after = fs::read_to_string(file).unwrap();
         after.strip_prefix(response).unwrap().clone_into(&mut run.added);
@@ -240,8 +240,8 @@ impl<'s> ScriptDriver<'s> {
         if checked.code != 0 {
             return checked;
         }
-        let delivered = params::read(&fs::read(package.join("pkginfo")).unwrap()).unwrap();
-        let answers = params::read(format!("{response}\n{}", checked.added).as_bytes()).unwrap();
+        let delivered = params::parse(&fs::read(package.join("pkginfo")).unwrap()).unwrap();
+        let answers = params::parse(format!("{response}\n{}", checked.added).as_bytes()).unwrap();
         let environment = self.environment(&delivered, &answers);
         self.record_first(package);
         let kept = self.records(PACKAGE).join("install");
@@ -365,6 +365,6 @@ impl<'s> ScriptDriver<'s> {
         {
             file.set(name, value);
         }
-        fs::write(path, file.to_bytes()).unwrap();
+        fs::write(path, file.write()).unwrap();
     }
 }

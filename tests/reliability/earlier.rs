@@ -127,7 +127,7 @@ fn assert_same_text(found: &[u8], expected: &[u8]) {
 fn manifests_of(archive: &[u8]) -> Vec<Vec<u8>> {
     let mut stream = Vec::new();
     container::open_container(archive).unwrap().reader.read_to_end(&mut stream).unwrap();
-    let mut reader = datastream::DatastreamReader::open(&stream[..]).unwrap();
+    let mut reader = datastream::DatastreamReader::new(&stream[..]).unwrap();
     let mut manifests = Vec::new();
     while reader.next_part().unwrap().is_some() {
         while let Some(member) = reader.next_member().unwrap() {

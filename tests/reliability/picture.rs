@@ -227,7 +227,7 @@ fn log(root: &Path, text: &str) -> String {
 fn archive(path: &Path) -> String {
     let bytes = fs::read(path).unwrap();
     let read = || -> Result<String, Box<dyn std::error::Error>> {
-        let mut stream = datastream::DatastreamReader::open(container::open_container(&bytes[..])?.reader)?;
+        let mut stream = datastream::DatastreamReader::new(container::open_container(&bytes[..])?.reader)?;
         let mut text = String::new();
         while stream.next_part()?.is_some() {
             while let Some(member) = stream.next_member()? {
@@ -265,7 +265,7 @@ fn stored(root: &Path, path: &Path) -> String {
 fn stored_files(path: &Path) -> Vec<(String, PathBuf)> {
     let bytes = fs::read(path).unwrap();
     let read = || -> Result<Option<UndoManifest>, Box<dyn std::error::Error>> {
-        let mut stream = datastream::DatastreamReader::open(container::open_container(&bytes[..])?.reader)?;
+        let mut stream = datastream::DatastreamReader::new(container::open_container(&bytes[..])?.reader)?;
         while stream.next_part()?.is_some() {
             while let Some(member) = stream.next_member()? {
                 let is_manifest = member.path.as_bytes() == format!("install/{MANIFEST}").as_bytes();

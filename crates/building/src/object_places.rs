@@ -128,8 +128,7 @@ impl Delivery {
         let of_links: usize = links.iter().map(|(_, target)| target.len() + PATH_BYTES).sum();
         let name = package.params.text("PKG").into_owned();
         let depend = package.install.get("depend").map(|text| Depend::parse(text)).unwrap_or_default();
-        let needs =
-            depend.dependencies.into_iter().filter(|need| need.binding == DependencyKind::Prerequisite);
+        let needs = depend.dependencies.into_iter().filter(|need| need.kind == DependencyKind::Prerequisite);
         Self {
             owner: name.clone(),
             held: held_with_directories(&paths).saturating_add(of_links),

@@ -104,7 +104,7 @@ impl UnboundArchive {
 
 pub fn stream<'a>(bytes: impl Read + 'a) -> Result<ArchiveStream<'a>, DatastreamError> {
     let opened = patchadm_container::open_container(bytes)?;
-    DatastreamReader::open(BufReader::with_capacity(1 << 16, opened.reader))
+    DatastreamReader::new(BufReader::with_capacity(1 << 16, opened.reader))
 }
 
 pub fn read_manifest(member: &mut impl Read) -> Result<UndoManifest, UnreadContent> {

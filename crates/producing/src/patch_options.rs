@@ -14,8 +14,7 @@ use patchadm_inputs::policy::Policy;
 use patchadm_inputs::program_run::{ProgramLimits, output_of};
 use patchadm_making::build::{BuildRequest, ListChoices, PairNaming, PatchForm, PatchLists, ReadmeText};
 use patchadm_releases::CompareOptions;
-use patchadm_svr4::format::fields;
-use patchadm_svr4::package::{ObjectPath, Word};
+use patchadm_svr4::package::{ObjectPath, Word, is_class};
 use patchadm_svr4::patch::{FixList, PatchId, PatchList, Requirements};
 
 /// Forms with one file, by their words.
@@ -195,7 +194,7 @@ impl PatchOptions {
         for path in &self.class_scripts {
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             let class = name.strip_prefix("i.").map(str::as_bytes);
-            if class.is_none_or(|class| fields::class(class).is_err()) {
+            if class.is_none_or(|class| !is_class(class)) {
                 return Err(wrong(&format!("{} is not called i.CLASS", path.display()), usage));
             }
             scripts.insert(name.to_owned(), read(path)?);
@@ -254,7 +253,9 @@ fn owner(text: &str, usage: &'static str) -> Result<(Word, Word), Stop> {
 
 fn class_of_glob(text: &str) -> Result<(PathGlob, Word), String> {
     let (glob, class) = text.rsplit_once('=').ok_or("it has no `=`")?;
-    let class = fields::class(class.as_bytes()).map_err(|_| "the text after `=` is not a class")?;
+    if !is_class(class.as_bytes()) {
+        return Err("the text after `=` is not a class".to_owned());
+    }
     Ok((PathGlob::parse(glob).map_err(|error| error.to_string())?, class.into()))
 }
 

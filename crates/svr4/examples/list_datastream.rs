@@ -26,10 +26,10 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// Writes the packages and members of `stream` to `out`.
 pub(crate) fn list(stream: impl Read, out: &mut impl Write) -> Result<(), Box<dyn Error>> {
-    let mut reader = DatastreamReader::open(stream)?;
+    let mut reader = DatastreamReader::new(stream)?;
     let packages = reader.packages().to_vec();
     for package in &packages {
-        let pkginfo = params::read(&package.pkginfo)?;
+        let pkginfo = params::parse(&package.pkginfo)?;
         writeln!(out, "{}: {}, version {}", package.inst, pkginfo.text("NAME"), pkginfo.text("VERSION"))?;
     }
     while let Some(part) = reader.next_part()? {

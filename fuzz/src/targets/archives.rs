@@ -64,7 +64,7 @@ pub fn cpio(input: &[u8]) {
 type Parts = Vec<(usize, u32, PackagePath, CpioHeader, Vec<u8>)>;
 
 fn read_stream(input: &[u8]) -> Option<(Vec<DatastreamPackage>, Parts)> {
-    let mut reader = datastream::DatastreamReader::open(input).ok()?;
+    let mut reader = datastream::DatastreamReader::new(input).ok()?;
     let mut parts = Parts::new();
     while let Some(part) = reader.next_part().ok()? {
         while let Some(member) = reader.next_member().ok()? {

@@ -7,13 +7,12 @@ use patchadm_inputs::format::objects_file::ObjectsFile;
 use patchadm_svr4::format::contents;
 use patchadm_svr4::format::contents::ContentsRecord;
 use patchadm_svr4::format::depend::Depend;
+use patchadm_svr4::format::patchdiag::Patchdiag;
 use patchadm_svr4::format::pkglog::{MARKER, Pkglog};
 use patchadm_svr4::format::pkgmap::Pkgmap;
 use patchadm_svr4::format::registration::Registration;
 use patchadm_svr4::format::remote::RemoteArchive;
-use patchadm_svr4::format::{
-    deletes, obsoleted_by, package_list, patch_order, patchdiag, prototype, showrev, space,
-};
+use patchadm_svr4::format::{deletes, obsoleted_by, package_list, patch_order, prototype, showrev, space};
 use patchadm_svr4::package::{Accounts, ContentsLine, PkgInst, escape};
 
 pub fn pkgmap(input: &[u8]) {
@@ -74,7 +73,7 @@ pub fn prototype(input: &[u8]) {
         let mut item = line.item;
         if let prototype::PrototypeItem::Entry(entry) = &mut item {
             // What stood behind the last field is not kept.
-            entry.has_more = false;
+            entry.has_extra_fields = false;
         }
         assert_eq!(again.item, item, "{shown}");
     }
@@ -92,7 +91,7 @@ pub fn depend(input: &[u8]) {
     let depend = Depend::parse(input);
     let lines = input.split(|&byte| byte == b'\n').count();
     let versions: usize = depend.dependencies.iter().map(|one| one.versions.len()).sum();
-    assert!(depend.dependencies.len() + versions + depend.passed_over.len() <= lines);
+    assert!(depend.dependencies.len() + versions + depend.skipped.len() <= lines);
 }
 
 pub fn space(input: &[u8]) {
@@ -130,13 +129,13 @@ pub fn patch_order(input: &[u8]) {
 }
 
 pub fn patchdiag(input: &[u8]) {
-    let Ok(file) = patchdiag::parse(input) else { return };
-    let written = patchdiag::write(&file);
-    let again = patchdiag::parse(&written).expect("what was written can be read");
+    let Ok(file) = Patchdiag::parse(input) else { return };
+    let written = file.write();
+    let again = Patchdiag::parse(&written).expect("what was written can be read");
     assert_eq!(again.as_of, file.as_of);
     assert_eq!(again.lines.len(), file.lines.len());
     assert!(file.lines.iter().all(|line| again.lines.contains(line)), "{}", written.escape_ascii());
-    assert_eq!(patchdiag::write(&again), written);
+    assert_eq!(again.write(), written);
 }
 
 pub fn listings(input: &[u8]) {

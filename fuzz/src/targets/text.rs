@@ -25,7 +25,7 @@ fn is_writable(params: &Params) -> bool {
 
 pub fn pkginfo(input: &[u8]) {
     let Ok(file) = ParamFile::parse(input) else { return };
-    assert_eq!(file.to_bytes(), input, "what was not changed is written as it was");
+    assert_eq!(file.write(), input, "what was not changed is written as it was");
     let params = file.params();
     assert!(params.iter().count() <= MOST_PARAMETERS.min(input.len()));
     if is_writable(&params) {
@@ -45,7 +45,7 @@ pub fn params(input: &[u8]) {
         return;
     }
     file.set("PATCHLIST", value);
-    let after = ParamFile::parse(&file.to_bytes()).expect("a changed file can be read").params();
+    let after = ParamFile::parse(&file.write()).expect("a changed file can be read").params();
     assert_eq!(after.get("PATCHLIST"), Some(value));
     let others = |params: &Params| {
         let others = params.iter().filter(|(name, _)| *name != "PATCHLIST");
@@ -53,7 +53,7 @@ pub fn params(input: &[u8]) {
     };
     assert_eq!(others(&after), others(&before));
     file.remove("PATCHLIST");
-    let removed = ParamFile::parse(&file.to_bytes()).expect("a file with less can be read").params();
+    let removed = ParamFile::parse(&file.write()).expect("a file with less can be read").params();
     assert_eq!(removed.get("PATCHLIST"), None);
 }
 

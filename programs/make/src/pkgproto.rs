@@ -14,7 +14,7 @@ use patchadm_cli::reply::json::as_texts;
 use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
 use patchadm_cli::surroundings::Output;
 use patchadm_making::make::describe::{DescribeOperand, DescribeRequest, describe};
-use patchadm_svr4::format::prototype::is_class;
+use patchadm_svr4::package::is_class;
 
 const USAGE: &str = "pkgproto [-i] [-c class] [path1[=path2]...]";
 

@@ -372,7 +372,7 @@ fn must_speak_for_itself(params: &Params, identity: &PackedIdentity) -> Result<(
 
 fn parameters(package: &Dir) -> Result<Params, StepError> {
     let text = package.read_regular(b"pkginfo", LARGEST_PKGINFO)?.unwrap_or_default();
-    patchadm_svr4::format::params::read(&text).map_err(|error| wrong(format!("pkginfo: {error}")))
+    patchadm_svr4::format::params::parse(&text).map_err(|error| wrong(format!("pkginfo: {error}")))
 }
 
 fn translate(

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use patchadm_rootfs::Timestamp;
-use patchadm_svr4::format::lines::LONGEST_LINE;
+use patchadm_svr4::format::LONGEST_LINE;
 use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::package::control::truncated;
 

@@ -3,15 +3,15 @@
 //! without newline was never acknowledged and does not count.
 
 use std::collections::BTreeSet;
+use std::str::FromStr;
 
 use super::escaped::{hex, unhex};
 use patchadm_rootfs::{Digest, Inode, Timestamp};
 use patchadm_svr4::package::rule::holds;
-use patchadm_svr4::package::{Ftype, Mode, NOBODYS_NUMBER, ObjectPath, PkgInst, escape, unescape};
+use patchadm_svr4::package::{Ftype, Mode, NO_ACCOUNT, ObjectPath, PkgInst, escape, unescape};
 
-use patchadm_svr4::format::FieldError;
-use patchadm_svr4::format::fields::{self, Fields};
 use patchadm_svr4::format::registration::Registration;
+use patchadm_svr4::format::{FieldError, Fields};
 
 /// In bytes.
 pub const LARGEST: u64 = 256 << 20;
@@ -77,7 +77,7 @@ impl InstallfRequests {
         lines.pop();
         let entries = lines.iter().enumerate().map(|(index, line)| {
             let wrong = |field| InstallfQueueError { line: index + 1, field };
-            let entry = entry(&mut Fields::of(line)).ok_or(wrong(None))?;
+            let entry = entry(&mut Fields::new(line)).ok_or(wrong(None))?;
             check(&entry).map_err(|field| wrong(Some(field))).map(|()| entry)
         });
         entries.collect::<Result<_, _>>().map(Self)
@@ -194,8 +194,8 @@ fn check(entry: &InstallfEntry) -> Result<(), &'static str> {
 fn check_owner(uid: u32, gid: u32, time: Option<Timestamp>) -> Result<(), &'static str> {
     let is_moment = time.is_none_or(|time| time.nanoseconds < 1_000_000_000);
     [
-        (holds("queue.changed.owner", uid != NOBODYS_NUMBER), "the owner"),
-        (holds("queue.changed.group", gid != NOBODYS_NUMBER), "the group"),
+        (holds("queue.changed.owner", uid != NO_ACCOUNT), "the owner"),
+        (holds("queue.changed.group", gid != NO_ACCOUNT), "the group"),
         (holds("queue.changed.born", is_moment), "the time"),
     ]
     .into_iter()
@@ -211,14 +211,15 @@ fn path(fields: &mut Fields<'_>) -> Option<ObjectPath> {
 }
 
 fn class(fields: &mut Fields<'_>) -> Result<Option<String>, FieldError> {
-    match fields.next() {
-        Some(b"?") => Ok(None),
-        word => fields::class(word.unwrap_or_default()).map(|class| Some(class.to_owned())),
+    if fields.clone().next() == Some(&b"?"[..]) {
+        fields.next();
+        return Ok(None);
     }
+    fields.class().map(|class| Some(class.to_owned()))
 }
 
-fn number(field: &[u8]) -> Option<u32> {
-    fields::number(field, u32::MAX.into()).and_then(|number| u32::try_from(number).ok())
+fn number<N: FromStr>(field: &[u8]) -> Option<N> {
+    std::str::from_utf8(field).ok().filter(|_| field.iter().all(u8::is_ascii_digit))?.parse().ok()
 }
 
 fn moment(field: &[u8]) -> Option<Timestamp> {
@@ -226,7 +227,7 @@ fn moment(field: &[u8]) -> Option<Timestamp> {
 }
 
 fn inode(fields: &mut Fields<'_>) -> Option<Inode> {
-    let number = fields::number(fields.next()?, u64::MAX)?;
+    let number = number(fields.next()?)?;
     let born = match fields.next()? {
         b"?" => None,
         born => Some(moment(born)?),

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::io::{self, Read, Seek, SeekFrom};
 
-use patchadm_svr4::format::lines::LONGEST_LINE;
+use patchadm_svr4::format::LONGEST_LINE;
 
 const WINDOW: usize = 4096;
 

@@ -19,7 +19,7 @@ use patchadm_planning::analyze::{
 use patchadm_planning::plan::clock::Now;
 use patchadm_rootfs::{Dir, Root, RootError};
 use patchadm_svr4::format::package_list::PackageListError;
-use patchadm_svr4::format::patchdiag::PatchdiagError;
+use patchadm_svr4::format::patchdiag::{Patchdiag, PatchdiagError};
 use patchadm_svr4::format::showrev::ShowrevError;
 use patchadm_svr4::format::{package_list, patchdiag, showrev};
 use patchadm_svr4::package::Mode;
@@ -88,7 +88,7 @@ pub fn read_cross_reference(path: &Path) -> Result<CrossReference, AnalysisError
 }
 
 pub fn parse_cross_reference(path: &Path, text: &[u8]) -> Result<CrossReference, AnalysisError> {
-    let file = patchdiag::parse(text)
+    let file = Patchdiag::parse(text)
         .map_err(|reason| AnalysisError::CrossReference { path: path.to_owned(), reason })?;
     Ok(from_patchdiag(&file))
 }

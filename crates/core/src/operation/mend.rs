@@ -447,7 +447,7 @@ impl LostPkginfo<'_> {
 }
 
 fn found_by(old: &OldRecords) -> Option<Params> {
-    params::read(&old.get(&b"pkginfo"[..])?.bytes).ok().filter(|params| !params.is_empty())
+    params::parse(&old.get(&b"pkginfo"[..])?.bytes).ok().filter(|params| !params.is_empty())
 }
 
 const MOST_TOLD: usize = 20;

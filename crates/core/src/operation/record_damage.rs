@@ -473,7 +473,7 @@ impl SpooledCopy {
             return None;
         }
         let params = match pkginfo {
-            Some(file) => params::read(&file.bytes).ok()?,
+            Some(file) => params::parse(&file.bytes).ok()?,
             None => self.params.clone(),
         };
         Some(Self { params, pkgmap: pkgmap.map_or_else(|| self.pkgmap.clone(), |file| file.bytes.to_vec()) })
@@ -489,7 +489,7 @@ impl SpooledCopy {
     }
 
     fn parse(pkginfo: &[u8], pkgmap: Vec<u8>) -> Option<Self> {
-        let params = params::read(pkginfo).ok().filter(|params| !params.is_empty())?;
+        let params = params::parse(pkginfo).ok().filter(|params| !params.is_empty())?;
         Some(Self { params, pkgmap })
     }
 }

@@ -103,9 +103,9 @@ pub(super) fn parse_leniently(
 ) -> Result<Params, DatabaseError> {
     let root = view.root();
     let damaged = |reason: &str| Err(RecordDamage::of_pkginfo(root, package, reason).into());
-    let params = params::read(text).map_err(|error| RecordDamage::of_params(root, package, &error))?;
-    if let Some(fault) = params::fault(text, &params) {
-        return damaged(&fault);
+    let params = params::parse(text).map_err(|error| RecordDamage::of_params(root, package, &error))?;
+    if let Err(error) = params::check(text, &params) {
+        return damaged(&error.to_string());
     }
     if params.is_empty() {
         return damaged("it holds no parameters");

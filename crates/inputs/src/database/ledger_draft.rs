@@ -291,7 +291,7 @@ fn params_after(view: &RecordView<'_>, plan: &Plan, package: &PkgInst) -> Result
         match record {
             RecordChange::RemoveTree(path) if *path == directory => return Ok(None),
             RecordChange::Write { path, bytes, .. } if *path == pkginfo => {
-                let read = params::read(bytes).map_err(|error| Cause::Internal(error.to_string()))?;
+                let read = params::parse(bytes).map_err(|error| Cause::Internal(error.to_string()))?;
                 return Ok(Some(read));
             }
             _ => {}

@@ -12,7 +12,7 @@ use super::contents::open;
 use super::{DatabaseError, RecordView};
 use patchadm_rootfs::{Interrupt, side_by_side};
 use patchadm_svr4::format::contents::{ContentsError, is_comment};
-use patchadm_svr4::format::lines::{LONGEST_LINE, numbered};
+use patchadm_svr4::format::{LONGEST_LINE, numbered_lines};
 use patchadm_svr4::package::{ContentsLine, ObjectPath};
 
 /// The bytes that a thread takes at a time: many, so that most objects lie in the directory of the previous one; few
@@ -127,7 +127,7 @@ struct Worked<R> {
 impl<R> Worked<R> {
     fn of(text: &[u8], work: &mut impl FnMut(ContentsLine) -> Option<R>) -> Option<Self> {
         let (mut made, mut first, mut last) = (Vec::new(), None, None::<ContentsLine>);
-        for line in numbered(text) {
+        for line in numbered_lines(text) {
             let (_, raw) = line.ok()?;
             if is_comment(raw) {
                 continue;

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use patchadm_changeset::format::manifest::decode;
-use patchadm_svr4::format::lines::LONGEST_LINE;
+use patchadm_svr4::format::LONGEST_LINE;
 use patchadm_svr4::package::{ObjectPath, rule};
 use patchadm_svr4::patch::FixId;
 

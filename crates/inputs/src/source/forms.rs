@@ -225,11 +225,10 @@ pub(super) fn walk_stream<E: From<SourceError>>(
     fail: &dyn Fn(SourceProblem) -> SourceError,
 ) -> Result<(), E> {
     let broken = |error| fail(SourceProblem::of_datastream(error));
-    let mut reader = DatastreamReader::open(BufReader::with_capacity(BUFFER, input)).map_err(broken)?;
+    let mut reader = DatastreamReader::new(BufReader::with_capacity(BUFFER, input)).map_err(broken)?;
     for (package, times) in reader.packages().iter().zip(reader.times()) {
-        let [pkginfo, pkgmap] = *times;
         for (name, data, mtime) in
-            [("pkginfo", &package.pkginfo, pkginfo), ("pkgmap", &package.pkgmap, pkgmap)]
+            [("pkginfo", &package.pkginfo, times.pkginfo), ("pkgmap", &package.pkgmap, times.pkgmap)]
         {
             let path = inside(package, name.as_bytes()).map_err(fail)?;
             let (size, stamp) = (data.len() as u64, MemberStamp { mtime, ..MemberStamp::UNKNOWN });

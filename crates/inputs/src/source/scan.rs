@@ -352,9 +352,7 @@ impl Scan {
         }
         let params =
             ParamFile::parse(&pkginfo_bytes).map_err(|error| corrupt("pkginfo", error.to_string()))?.params();
-        if let Some(fault) = params::fault(&pkginfo_bytes, &params) {
-            return Err(corrupt("pkginfo", fault));
-        }
+        params::check(&pkginfo_bytes, &params).map_err(|error| corrupt("pkginfo", error.to_string()))?;
         check_name(&params).map_err(|reason| corrupt("pkginfo", reason))?;
         let known = inside(&at, "pkgmap").and_then(|path| self.pkgmaps.remove(&path));
         let pkgmap = known.map_or_else(|| Pkgmap::parse(&pkgmap_bytes), Ok).map_err(|error| match error {

@@ -14,10 +14,10 @@ use patchadm_inputs::native::FIXED_IN;
 use patchadm_inputs::patch_scripts;
 use patchadm_releases::{Device, FileContent, LinkGroup, ObjectOwner, ReleaseObjectKind, Upkeep};
 use patchadm_svr4::format::pkgmap::{Pkgmap, PkgmapEntry, member_name};
-use patchadm_svr4::format::{deletes, fields, params};
+use patchadm_svr4::format::{deletes, params};
 use patchadm_svr4::package::{
     ContentInfo, Ftype, Mode, Object, ObjectAttributes, ObjectPath, PackagePath, Params, PathError, PkgInst,
-    Word, checksum,
+    Word, checksum, is_class,
 };
 use patchadm_svr4::patch::{FIXES, is_fix_record};
 
@@ -328,7 +328,10 @@ fn account(owner: &ObjectOwner) -> Result<Option<Word>, String> {
 fn class_of<'a>(pkg: &PkgInst, delivered: &'a DeliveredObject) -> Result<&'a str, SparseError> {
     let class = delivered.object.class.as_str();
     let class = if class.is_empty() { NO_CLASS } else { class };
-    fields::class(class.as_bytes()).map_err(|_| SparseError::Class {
+    if is_class(class.as_bytes()) {
+        return Ok(class);
+    }
+    Err(SparseError::Class {
         pkg: pkg.clone(),
         path: delivered.object.path.clone(),
         class: class.escape_debug().to_string(),

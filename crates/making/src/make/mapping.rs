@@ -132,7 +132,7 @@ impl Mapping<'_> {
         if is_odd(path.as_bytes()) || target.is_some_and(is_odd) {
             watch.warn(MakeWarning::Escaped { line, path: path.to_string() });
         }
-        if entry.has_more {
+        if entry.has_extra_fields {
             watch.warn(MakeWarning::Extra { line, path: path.to_string() });
         }
         if let Some(part) = entry.part.filter(|part| *part > 1) {
@@ -163,7 +163,7 @@ impl Mapping<'_> {
             owner: self.resolved(local, &given.owner, account)?.map(Into::into),
             group: self.resolved(local, &given.group, account)?.map(Into::into),
         };
-        if given.lack() {
+        if given.is_incomplete() {
             let mode = attributes.mode.map(|mode| format!("{:04o}", mode.bits()));
             let words = [mode.as_deref(), attributes.owner.as_deref(), attributes.group.as_deref()];
             let words = words.map(|word| word.unwrap_or("?")).join(" ");

@@ -231,7 +231,6 @@ fn date(day: NaiveDate) -> Option<PatchdiagDate> {
 mod tests {
     use chrono::{DateTime, NaiveDate};
     use patchadm_inputs::depot::{DepotPackage, object_path};
-    use patchadm_svr4::format::patchdiag;
 
     use super::{from_depot, from_patchdiag, *};
     use crate::analyze::CrossReference;
@@ -294,7 +293,7 @@ mod tests {
         let releases = BTreeMap::from([(PatchId::new("100001-01").unwrap(), "5.10".to_owned())]);
         let made = to_patchdiag(&depot(), &releases);
         assert_eq!(made.left_out, 1);
-        let text = String::from_utf8(patchdiag::write(&made.file)).unwrap();
+        let text = String::from_utf8(made.file.write()).unwrap();
         let pkgs = "i386;|ACMEweb:2.0,REV=1;|";
         assert_eq!(
             text.lines().collect::<Vec<_>>(),
@@ -312,7 +311,7 @@ mod tests {
     #[test]
     fn there_and_back_nothing_is_lost_that_the_format_has() {
         let made = to_patchdiag(&depot(), &BTreeMap::new()).file;
-        assert_eq!(patchdiag::parse(&patchdiag::write(&made)).unwrap(), made);
+        assert_eq!(Patchdiag::parse(&made.write()).unwrap(), made);
         let current = |all: &CrossReference| -> Vec<String> {
             let of = |base| all.base(base).and_then(|known| known.current()).unwrap().id.to_string();
             ["100001", "100002", "100003"].map(of).into()

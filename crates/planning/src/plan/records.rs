@@ -64,7 +64,7 @@ pub(super) fn files(
     let written = |name: String, bytes: Vec<u8>| NewRecord { name, bytes, mtime: None };
     let pkginfo = params::write(new);
     // Recorded parameters must be readable for the backout, and lists of ids grow with every patch.
-    params::read(&pkginfo).map_err(|error| Reason::BadPkginfo {
+    params::parse(&pkginfo).map_err(|error| Reason::BadPkginfo {
         package: package.to_string(),
         reason: format!("with the new records in it, {error}"),
     })?;

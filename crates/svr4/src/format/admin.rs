@@ -108,6 +108,7 @@ pub struct Admin {
 /// A value that admin(4) does not define.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("admin parameter {name}: <{value}> is not one of {allowed}")]
+#[non_exhaustive]
 pub struct AdminError {
     /// The parameter's name.
     pub name: &'static str,

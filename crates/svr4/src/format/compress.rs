@@ -41,6 +41,7 @@ const GROUP: u32 = 8;
 
 /// The reason a `.Z` stream cannot be read or written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum CompressError {
     /// Data that does not start with [`MAGIC`].
     #[error("not in compressed (.Z) format")]

@@ -32,6 +32,7 @@ use super::lines::{LineRead, LineTooLong, read_line};
 
 /// The reason a database cannot be read or merged.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ContentsError {
     /// A line that does not describe an object.
     #[error("line {line}: {error}")]
@@ -41,7 +42,7 @@ pub enum ContentsError {
         /// The fault in the line's fields.
         error: FieldError,
     },
-    /// A line longer than [`LONGEST_LINE`](super::lines::LONGEST_LINE).
+    /// A line longer than [`LONGEST_LINE`](super::LONGEST_LINE).
     #[error(transparent)]
     LineTooLong(#[from] LineTooLong),
     /// A line that sorts before the one above it. The output written so far is useless.
@@ -71,7 +72,7 @@ impl ContentsLine {
     }
 
     fn parse_strictly(line: &[u8]) -> Result<Self, FieldError> {
-        let mut fields = Fields::of(line);
+        let mut fields = Fields::new(line);
         let (path, target) = fields.path_and_target()?;
         let volume = match fields.take_number() {
             Some(digits) => Some(

@@ -126,6 +126,7 @@ impl CpioHeader {
 
 /// The reason an archive cannot be read or written.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum CpioError {
     /// An unknown magic number at the start of a header.
     #[error("no cpio header at byte {offset} (magic is <{found}>)")]
@@ -137,7 +138,7 @@ pub enum CpioError {
     },
     /// A header in another format than the first one.
     #[error("the form of the archive changes at byte {offset}")]
-    FormChanged {
+    FormatChanged {
         /// The offset of the header in the archive, in bytes.
         offset: u64,
     },
@@ -315,7 +316,7 @@ impl<R: Read> CpioReader<R> {
             _ => return Err(CpioError::Magic { offset, found: bytes.escape_ascii().to_string() }),
         };
         if *self.magic.get_or_insert(magic) != magic {
-            return Err(CpioError::FormChanged { offset });
+            return Err(CpioError::FormatChanged { offset });
         }
         Ok(magic)
     }
@@ -471,14 +472,14 @@ const ODC_SHORT_MAX: u32 = 0o777_777;
 pub struct CpioWriter<W> {
     out: W,
     position: u64,
-    form: CpioFormat,
+    format: CpioFormat,
     last_ino: u32,
 }
 
 impl<W: Write> CpioWriter<W> {
     /// Creates a writer of an archive that starts at the current position of `out`.
-    pub fn new(out: W, form: CpioFormat) -> Self {
-        Self { out, position: 0, form, last_ino: 0 }
+    pub fn new(out: W, format: CpioFormat) -> Self {
+        Self { out, position: 0, format, last_ino: 0 }
     }
 
     /// Writes a member. `data` must have exactly the announced length. A file called `TRAILER!!!` is refused, because
@@ -519,13 +520,13 @@ impl<W: Write> CpioWriter<W> {
     }
 
     fn next_ino(&mut self) -> u32 {
-        let last = if self.form == CpioFormat::Odc { ODC_SHORT_MAX } else { u32::MAX };
+        let last = if self.format == CpioFormat::Odc { ODC_SHORT_MAX } else { u32::MAX };
         self.last_ino = if self.last_ino >= last { 1 } else { self.last_ino + 1 };
         self.last_ino
     }
 
     fn head(&mut self, header: &CpioHeader, ino: u32) -> Result<(), CpioError> {
-        let head = match self.form {
+        let head = match self.format {
             CpioFormat::Newc => newc_head(header, ino)?,
             CpioFormat::Odc => odc_head(header, ino)?,
         };
@@ -536,7 +537,7 @@ impl<W: Write> CpioWriter<W> {
     }
 
     fn pad(&mut self) -> Result<(), CpioError> {
-        if self.form == CpioFormat::Odc {
+        if self.format == CpioFormat::Odc {
             return Ok(());
         }
         self.zeros(self.position.next_multiple_of(4) - self.position)
@@ -676,7 +677,7 @@ mod reader_tests {
         let mut bytes = archive(CpioFormat::Newc);
         let second = (1..bytes.len()).find(|&at| bytes[at..].starts_with(b"070701")).unwrap();
         bytes[second + 5] = b'2';
-        assert!(matches!(names_and_data(&bytes), Err(CpioError::FormChanged { .. })));
+        assert!(matches!(names_and_data(&bytes), Err(CpioError::FormatChanged { .. })));
     }
 
     #[test]

@@ -39,8 +39,18 @@ pub struct DatastreamPackage {
     pub pkgmap: Vec<u8>,
 }
 
+/// The modification times of a package's files in the table of contents, in seconds since 1970.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DatastreamTimes {
+    /// The time of the pkginfo file.
+    pub pkginfo: i64,
+    /// The time of the pkgmap file.
+    pub pkgmap: i64,
+}
+
 /// The reason a datastream cannot be read or written.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum DatastreamError {
     /// Data that does not start with [`MAGIC`].
     #[error("not a package datastream")]
@@ -135,7 +145,7 @@ const LONGEST_HEADER: usize = 1 << 20;
 pub struct DatastreamReader<R> {
     archive: cpio::CpioReader<R>,
     packages: Vec<DatastreamPackage>,
-    times: Vec<[i64; 2]>,
+    times: Vec<DatastreamTimes>,
     signature: Option<Vec<u8>>,
     part: Option<DatastreamPart>,
     last: Option<Vec<u8>>,
@@ -161,10 +171,10 @@ pub struct DatastreamMember {
 
 impl<R: Read> DatastreamReader<R> {
     /// Creates a reader, which reads the header text and the first archive at once.
-    pub fn open(mut input: R) -> Result<Self, DatastreamError> {
+    pub fn new(mut input: R) -> Result<Self, DatastreamError> {
         let packages = header(&mut input)?;
         let archive = cpio::CpioReader::new(input);
-        let times = vec![[0; 2]; packages.len()];
+        let times = vec![DatastreamTimes::default(); packages.len()];
         let mut reader = Self { archive, packages, times, signature: None, part: None, last: None };
         reader.read_package_files()?;
         Ok(reader)
@@ -175,8 +185,8 @@ impl<R: Read> DatastreamReader<R> {
         &self.packages
     }
 
-    /// Returns the modification times of the pkginfo and the pkgmap of each package, in seconds since 1970.
-    pub fn times(&self) -> &[[i64; 2]] {
+    /// Returns the modification times of each package's pkginfo and pkgmap, in the order of [`packages`](Self::packages).
+    pub fn times(&self) -> &[DatastreamTimes] {
         &self.times
     }
 
@@ -266,8 +276,7 @@ impl<R: Read> DatastreamReader<R> {
             let (Some(package), Some(is_found)) = (self.packages.get(at), found.get_mut(at)) else {
                 continue;
             };
-            let which = usize::from(file == "pkgmap");
-            let is_found = &mut is_found[which];
+            let is_found = &mut is_found[usize::from(file == "pkgmap")];
             let refused =
                 |reason| Err(DatastreamError::PackageFile { package: package.inst.clone(), file, reason });
             if !header.is_file() {
@@ -281,7 +290,8 @@ impl<R: Read> DatastreamReader<R> {
             }
             room -= header.size;
             if let Some(times) = self.times.get_mut(at) {
-                times[which] = i64::try_from(header.mtime).unwrap_or(i64::MAX);
+                let time = if file == "pkginfo" { &mut times.pkginfo } else { &mut times.pkgmap };
+                *time = i64::try_from(header.mtime).unwrap_or(i64::MAX);
             }
             let data = self.data()?;
             if let Some(package) = self.packages.get_mut(at) {
@@ -412,14 +422,15 @@ pub struct PartWriter<W> {
 impl<W: Write> DatastreamWriter<W> {
     /// Writes the header and the first archive at once. `mtime` is the time of its files, in seconds since 1970.
     pub fn new(out: W, packages: &[DatastreamPackage], mtime: i64) -> Result<Self, DatastreamError> {
-        Self::with_times(out, packages, &vec![[mtime; 2]; packages.len()])
+        let times = DatastreamTimes { pkginfo: mtime, pkgmap: mtime };
+        Self::with_times(out, packages, &vec![times; packages.len()])
     }
 
     /// Creates a writer like [`new`](Self::new), with times of each package's pkginfo and pkgmap.
     pub fn with_times(
         mut out: W,
         packages: &[DatastreamPackage],
-        times: &[[i64; 2]],
+        times: &[DatastreamTimes],
     ) -> Result<Self, DatastreamError> {
         let mut text = MAGIC.to_vec();
         for DatastreamPackage { inst, parts, max_blocks, .. } in packages {
@@ -431,9 +442,9 @@ impl<W: Write> DatastreamWriter<W> {
         out.write_all(&text)?;
 
         let mut archive = cpio::CpioWriter::new(out, CpioFormat::Newc);
-        for (package, [pkginfo, pkgmap]) in packages.iter().zip(times) {
+        for (package, times) in packages.iter().zip(times) {
             for (file, data, mtime) in
-                [("pkginfo", &package.pkginfo, *pkginfo), ("pkgmap", &package.pkgmap, *pkgmap)]
+                [("pkginfo", &package.pkginfo, times.pkginfo), ("pkgmap", &package.pkgmap, times.pkgmap)]
             {
                 let name = format!("{}/{file}", package.inst);
                 let header = CpioHeader::file(name.as_bytes(), 0o644, mtime, data.len() as u64);
@@ -446,12 +457,12 @@ impl<W: Write> DatastreamWriter<W> {
     }
 
     /// Starts the next part, in the order of packages. [`CpioFormat::for_size`] gives its format.
-    pub fn begin_part(self, form: CpioFormat) -> Result<PartWriter<W>, DatastreamError> {
+    pub fn begin_part(self, format: CpioFormat) -> Result<PartWriter<W>, DatastreamError> {
         let Self { out, parts, written } = self;
         if written >= parts.len() {
             return Err(DatastreamError::Parts { announced: parts.len(), written: written + 1 });
         }
-        Ok(PartWriter { archive: cpio::CpioWriter::new(out, form), parts, written: written + 1 })
+        Ok(PartWriter { archive: cpio::CpioWriter::new(out, format), parts, written: written + 1 })
     }
 
     /// Ends the stream and returns the output, not flushed. A missing part is an error.
@@ -530,7 +541,7 @@ mod tests {
     type Whole = (Vec<DatastreamPackage>, Vec<(DatastreamPart, Members)>);
 
     fn read_all(bytes: &[u8]) -> Result<Whole, DatastreamError> {
-        let mut reader = DatastreamReader::open(bytes)?;
+        let mut reader = DatastreamReader::new(bytes)?;
         let mut parts = Vec::new();
         while let Some(part) = reader.next_part()? {
             let mut members = Vec::new();

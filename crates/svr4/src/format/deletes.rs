@@ -5,11 +5,12 @@
 use crate::package::{PackagePath, PathError, escape, unescape};
 
 use super::fields::is_blank;
-use super::lines::{LineTooLong, numbered};
+use super::lines::{LineTooLong, numbered_lines};
 use super::pkgmap::MOST_ENTRIES;
 
 /// The reason a `deletes` file cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum DeletesError {
     /// A line that is not a valid path of a package.
     #[error("line {line}: {error}")]
@@ -19,7 +20,7 @@ pub enum DeletesError {
         /// The fault in the path.
         error: PathError,
     },
-    /// A line longer than [`LONGEST_LINE`](super::lines::LONGEST_LINE).
+    /// A line longer than [`LONGEST_LINE`](super::LONGEST_LINE).
     #[error(transparent)]
     LineTooLong(#[from] LineTooLong),
     /// More paths than a package may have objects.
@@ -31,7 +32,7 @@ pub enum DeletesError {
 pub fn parse(text: &[u8]) -> Result<Vec<PackagePath>, DeletesError> {
     let mut paths = Vec::new();
     let mut seen = std::collections::HashSet::new();
-    for line in numbered(text) {
+    for line in numbered_lines(text) {
         let (line, content) = line?;
         let content = trim(content);
         if content.is_empty() {

@@ -8,7 +8,7 @@
 //! Indented lines restrict the package above to versions, optionally after an architecture. A `#` starts a comment. Any
 //! other line is skipped, as by the classic reader, and reported.
 
-use super::lines::{LineTooLong, numbered};
+use super::lines::{LineTooLong, numbered_lines};
 
 const MOST: usize = 100_000;
 
@@ -36,7 +36,7 @@ pub struct PackageVersion {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dependency {
     /// The kind of the dependency.
-    pub binding: DependencyKind,
+    pub kind: DependencyKind,
     /// The abbreviation of the other package.
     pub package: String,
     /// The versions that satisfy the dependency; empty if any version does.
@@ -45,6 +45,7 @@ pub struct Dependency {
 
 /// The reason a line is skipped.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum DependError {
     /// An unknown type.
     #[error("line {line}: unknown type `{found}`: it must be P, I or R")]
@@ -55,20 +56,32 @@ pub enum DependError {
         found: String,
     },
     /// A type without a package.
-    #[error("line {0}: no package is named")]
-    NoPackage(u64),
+    #[error("line {line}: no package is named")]
+    NoPackage {
+        /// The line number, counted from 1.
+        line: u64,
+    },
     /// A version without a dependency above it.
-    #[error("line {0}: a version without a package above it")]
-    NoDependency(u64),
+    #[error("line {line}: a version without a package above it")]
+    NoDependency {
+        /// The line number, counted from 1.
+        line: u64,
+    },
     /// An architecture without a closing parenthesis.
-    #[error("line {0}: `(` without `)`")]
-    Parenthesis(u64),
-    /// A line longer than [`LONGEST_LINE`](super::lines::LONGEST_LINE).
+    #[error("line {line}: `(` without `)`")]
+    Parenthesis {
+        /// The line number, counted from 1.
+        line: u64,
+    },
+    /// A line longer than [`LONGEST_LINE`](super::LONGEST_LINE).
     #[error(transparent)]
     LineTooLong(#[from] LineTooLong),
     /// More dependencies than are read.
-    #[error("line {0}: more than {MOST} dependencies")]
-    TooMany(u64),
+    #[error("line {line}: more than {MOST} dependencies")]
+    TooMany {
+        /// The number of the line that passed the limit.
+        line: u64,
+    },
 }
 
 /// The content of a `depend` file.
@@ -77,19 +90,19 @@ pub struct Depend {
     /// The dependencies, in the order of the file.
     pub dependencies: Vec<Dependency>,
     /// The faults of the lines that were skipped.
-    pub passed_over: Vec<DependError>,
+    pub skipped: Vec<DependError>,
 }
 
 impl Depend {
     /// Parses a file. Reading stops at a line that is too long and at the limit of dependencies.
     pub fn parse(text: &[u8]) -> Self {
         let mut found = Self::default();
-        for line in numbered(text) {
+        for line in numbered_lines(text) {
             let read = line.map_err(DependError::from).and_then(|(number, line)| found.line(number, line));
             let Err(error) = read else { continue };
-            let is_last = matches!(error, DependError::LineTooLong(_) | DependError::TooMany(_));
-            found.passed_over.push(error);
-            if is_last || found.passed_over.len() == MOST {
+            let is_last = matches!(error, DependError::LineTooLong(_) | DependError::TooMany { .. });
+            found.skipped.push(error);
+            if is_last || found.skipped.len() == MOST {
                 break;
             }
         }
@@ -102,13 +115,13 @@ impl Depend {
             return Ok(());
         }
         if line.starts_with([' ', '\t']) {
-            let version = version(line.trim()).ok_or(DependError::Parenthesis(number))?;
-            let last = self.dependencies.last_mut().ok_or(DependError::NoDependency(number))?;
+            let version = version(line.trim()).ok_or(DependError::Parenthesis { line: number })?;
+            let last = self.dependencies.last_mut().ok_or(DependError::NoDependency { line: number })?;
             last.versions.push(version);
             return Ok(());
         }
         let mut words = line.split_whitespace();
-        let binding = match words.next() {
+        let kind = match words.next() {
             Some("P") => DependencyKind::Prerequisite,
             Some("I") => DependencyKind::Incompatible,
             Some("R") => DependencyKind::Reverse,
@@ -117,11 +130,11 @@ impl Depend {
                 return Err(DependError::Type { line: number, found });
             }
         };
-        let package = words.next().ok_or(DependError::NoPackage(number))?.to_owned();
+        let package = words.next().ok_or(DependError::NoPackage { line: number })?.to_owned();
         if self.dependencies.len() == MOST {
-            return Err(DependError::TooMany(number));
+            return Err(DependError::TooMany { line: number });
         }
-        self.dependencies.push(Dependency { binding, package, versions: Vec::new() });
+        self.dependencies.push(Dependency { kind, package, versions: Vec::new() });
         Ok(())
     }
 }
@@ -144,8 +157,8 @@ mod tests {
         let found = Depend::parse(text);
         let version =
             |arch: &str, version: &str| PackageVersion { arch: arch.into(), version: version.into() };
-        let dependency = |binding, package: &str, versions: &[PackageVersion]| Dependency {
-            binding,
+        let dependency = |kind, package: &str, versions: &[PackageVersion]| Dependency {
+            kind,
             package: package.to_owned(),
             versions: versions.to_vec(),
         };
@@ -158,13 +171,13 @@ mod tests {
             dependency(DependencyKind::Incompatible, "ACMEold", &[]),
             dependency(DependencyKind::Reverse, "ACMEgui", &[]),
         ];
-        assert_eq!(found, Depend { dependencies: expected.to_vec(), passed_over: Vec::new() });
+        assert_eq!(found, Depend { dependencies: expected.to_vec(), skipped: Vec::new() });
     }
 
     #[test]
-    fn a_line_that_says_nothing_is_passed_over_with_its_number() {
+    fn a_line_that_says_nothing_is_skipped_with_its_number() {
         let found = Depend::parse(b" (i386)1\np ACMEa A\nP\nP ACMEb B\n\t(i386 1.0\nnonsense");
-        let said: Vec<String> = found.passed_over.iter().map(ToString::to_string).collect();
+        let said: Vec<String> = found.skipped.iter().map(ToString::to_string).collect();
         let expected = [
             "line 1: a version without a package above it",
             "line 2: unknown type `p`: it must be P, I or R",
@@ -179,10 +192,10 @@ mod tests {
     #[test]
     fn no_line_and_no_number_of_lines_is_too_much() {
         let long = [b"P ".to_vec(), vec![b'x'; super::super::lines::LONGEST_LINE]].concat();
-        assert_eq!(Depend::parse(&long).passed_over, [LineTooLong { line: 1 }.into()]);
+        assert_eq!(Depend::parse(&long).skipped, [LineTooLong { line: 1 }.into()]);
         let many = Depend::parse(&b"P A\n".repeat(MOST + 5));
         let after_the_last = u64::try_from(MOST).unwrap() + 1;
-        assert_eq!((many.dependencies.len(), many.passed_over.len()), (MOST, 1));
-        assert_eq!(many.passed_over, [DependError::TooMany(after_the_last)]);
+        assert_eq!((many.dependencies.len(), many.skipped.len()), (MOST, 1));
+        assert_eq!(many.skipped, [DependError::TooMany { line: after_the_last }]);
     }
 }

@@ -5,17 +5,18 @@ use std::fmt::Display;
 use std::io::Write as _;
 
 use crate::package::{
-    ContentInfo, Ftype, Mode, NOBODYS_NUMBER, Object, ObjectAttributes, PathError, Word, rule, unescape,
-    unescaped, write_escaped,
+    ContentInfo, Ftype, Mode, NO_ACCOUNT, Object, ObjectAttributes, PathError, Word, is_class, rule,
+    unescape, unescaped, write_escaped,
 };
 
-/// Class, owner or group, in bytes. pkgmap(4) documents 12 and 14; every implementation accepts 64.
+/// Owner or group, in bytes. pkgmap(4) documents 14; every implementation accepts 64.
 const LONGEST_WORD: usize = 64;
 /// In bytes (`PATH_MAX` - 1).
 const LONGEST_TARGET: usize = 4095;
 
 /// The fault in a field of a pkgmap or `contents` line. Messages are those of the SVR4 tools if they have one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum FieldError {
     /// A part (volume) that is not a number or not a part of the package.
     #[error("bad volume number")]
@@ -58,7 +59,7 @@ pub enum FieldError {
     Group,
     /// The owner or group 2^32-1, which tells system calls to leave it unchanged.
     #[error("owner or group 4294967295 is not valid")]
-    NoNumber,
+    ReservedNumber,
     /// A group longer than 64 bytes.
     #[error("group string is too long.")]
     GroupLength,
@@ -74,20 +75,20 @@ pub enum FieldError {
 }
 
 /// A path and the target of a link, unescaped.
-pub type PathAndTarget<'a> = (Cow<'a, [u8]>, Option<Vec<u8>>);
+pub(crate) type PathAndTarget<'a> = (Cow<'a, [u8]>, Option<Vec<u8>>);
 
-/// The fields of one line, from left to right.
+/// The blank-separated fields of one line, from left to right.
 #[derive(Clone, Debug)]
 pub struct Fields<'a>(&'a [u8]);
 
 impl<'a> Fields<'a> {
     /// Returns the fields of a line.
-    pub fn of(line: &'a [u8]) -> Self {
+    pub fn new(line: &'a [u8]) -> Self {
         Self(line)
     }
 
     /// Returns the next field without consuming it.
-    pub fn peek(&self) -> Option<&'a [u8]> {
+    pub(crate) fn peek(&self) -> Option<&'a [u8]> {
         self.clone().next()
     }
 
@@ -105,7 +106,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Reads the class of an object.
+    /// Consumes the class.
     pub fn class(&mut self) -> Result<&'a str, FieldError> {
         class(self.next().unwrap_or_default())
     }
@@ -121,7 +122,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Consumes the device numbers, attributes and content that an object of this type has.
-    pub fn details(&mut self, object: &mut Object) -> Result<(), FieldError> {
+    pub(crate) fn details(&mut self, object: &mut Object) -> Result<(), FieldError> {
         if object.ftype.is_link() {
             return Ok(());
         }
@@ -136,12 +137,12 @@ impl<'a> Fields<'a> {
     }
 
     /// Consumes major and minor number.
-    pub fn device(&mut self) -> Result<(Option<u32>, Option<u32>), FieldError> {
+    pub(crate) fn device(&mut self) -> Result<(Option<u32>, Option<u32>), FieldError> {
         Ok((self.device_number()?, self.device_number()?))
     }
 
     /// Consumes mode, owner and group.
-    pub fn attributes(&mut self) -> Result<ObjectAttributes, FieldError> {
+    pub(crate) fn attributes(&mut self) -> Result<ObjectAttributes, FieldError> {
         Ok(ObjectAttributes {
             mode: self.mode()?,
             owner: name(self.next(), FieldError::Owner, FieldError::OwnerLength)?,
@@ -150,7 +151,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Consumes size, checksum and modification time.
-    pub fn content(&mut self) -> Result<ContentInfo, FieldError> {
+    pub(crate) fn content(&mut self) -> Result<ContentInfo, FieldError> {
         let mut next = |most| known(self.next(), |digits| number(digits, most), FieldError::Content);
         Ok(ContentInfo {
             size: next(u64::MAX)?,
@@ -169,7 +170,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Reads the permission bits; `None` for `?`.
-    pub fn mode(&mut self) -> Result<Option<Mode>, FieldError> {
+    pub(crate) fn mode(&mut self) -> Result<Option<Mode>, FieldError> {
         match self.next() {
             Some(b"?") => Ok(None),
             Some(digits) if !digits.is_empty() && digits.iter().all(|d| (b'0'..=b'7').contains(d)) => {
@@ -200,16 +201,12 @@ pub(crate) fn is_blank(byte: u8) -> bool {
     byte == b' ' || byte == b'\t'
 }
 
-/// Checks a class name. Names of scripts (`i.<class>`) contain it, so a `/` in it could lead elsewhere.
-pub fn class(field: &[u8]) -> Result<&str, FieldError> {
-    let fits = (1..=LONGEST_WORD).contains(&field.len())
-        && field.iter().all(|byte| byte.is_ascii_alphanumeric() || b"_-.+".contains(byte));
-    let class = std::str::from_utf8(field).ok().filter(|_| fits);
-    class.ok_or(FieldError::Class)
+pub(crate) fn class(field: &[u8]) -> Result<&str, FieldError> {
+    std::str::from_utf8(field).ok().filter(|_| is_class(field)).ok_or(FieldError::Class)
 }
 
 /// Checks a link's target against its type.
-pub fn target(ftype: Ftype, target: Option<Vec<u8>>) -> Result<Option<Vec<u8>>, FieldError> {
+pub(crate) fn target(ftype: Ftype, target: Option<Vec<u8>>) -> Result<Option<Vec<u8>>, FieldError> {
     let fits = target
         .as_ref()
         .is_none_or(|target| (1..=LONGEST_TARGET).contains(&target.len()) && !target.contains(&0));
@@ -217,7 +214,7 @@ pub fn target(ftype: Ftype, target: Option<Vec<u8>>) -> Result<Option<Vec<u8>>, 
 }
 
 /// Parses a decimal number of digits only, at most `most`.
-pub fn number(digits: &[u8], most: u64) -> Option<u64> {
+pub(crate) fn number(digits: &[u8], most: u64) -> Option<u64> {
     if digits.is_empty() {
         return None;
     }
@@ -240,7 +237,7 @@ fn known<T>(
 }
 
 /// Parses an owner or group: `?`, or a name. A `$VARIABLE` of the installation is kept as it is.
-pub fn name(
+pub(crate) fn name(
     field: Option<&[u8]>,
     error: FieldError,
     too_long: FieldError,
@@ -257,9 +254,9 @@ pub fn name(
             || !name.chars().any(|c| c.is_control() || c.is_whitespace())
     };
     let means_none = field.first().is_some_and(u8::is_ascii_digit)
-        && number(field, u64::MAX).is_some_and(|number| number == u64::from(NOBODYS_NUMBER));
+        && number(field, u64::MAX).is_some_and(|number| number == u64::from(NO_ACCOUNT));
     if !rule::holds("contents.owner", !means_none) {
-        return Err(FieldError::NoNumber);
+        return Err(FieldError::ReservedNumber);
     }
     let printable = std::str::from_utf8(field).ok().filter(is_printable);
     printable.map(|name| Some(name.into())).ok_or(error)
@@ -336,7 +333,7 @@ mod tests {
         let mut written = Vec::new();
         write_content(&mut written, ContentInfo { size: Some(1), cksum: Some(2), mtime: Some(-1) });
         assert_eq!(written, b" 1 2 ?");
-        let content = Fields::of(&written).content().unwrap();
+        let content = Fields::new(&written).content().unwrap();
         assert_eq!(content, ContentInfo { size: Some(1), cksum: Some(2), mtime: None });
     }
 
@@ -350,7 +347,7 @@ mod tests {
 
     #[test]
     fn fields_stand_between_any_blanks() {
-        let fields: Vec<_> = Fields::of(b" \ta\t\tb c ").collect();
+        let fields: Vec<_> = Fields::new(b" \ta\t\tb c ").collect();
         assert_eq!(fields, [b"a", b"b", b"c"]);
     }
 }

@@ -10,7 +10,7 @@
 //! | output of other tools about a machine | [`package_list`] (`pkginfo -x`, `-l`), [`showrev`] (`showrev -p`) |
 //! | the cross-reference of all patches | [`patchdiag`] (`patchdiag.xref`) |
 //! | answers to questions | [`admin`], [`response`] |
-//! | shared by these | [`lines`], [`fields`] |
+//! | shared by these | [`Fields`], [`numbered_lines`] |
 //!
 //! Every reader has a limit, and errors name the line or member at fault.
 
@@ -21,8 +21,8 @@ pub mod cpio;
 pub mod datastream;
 pub mod deletes;
 pub mod depend;
-pub mod fields;
-pub mod lines;
+mod fields;
+mod lines;
 pub mod obsoleted_by;
 pub mod package_list;
 pub mod params;
@@ -43,4 +43,5 @@ pub mod response;
 pub mod showrev;
 pub mod space;
 
-pub use fields::FieldError;
+pub use fields::{FieldError, Fields};
+pub use lines::{LONGEST_LINE, LineTooLong, numbered_lines};

@@ -2,13 +2,14 @@
 
 use std::collections::HashSet;
 
-use super::lines::{LineTooLong, numbered};
+use super::lines::{LineTooLong, numbered_lines};
 
 const MOST_IDS: usize = 10_000;
 const LONGEST_ID: usize = 64;
 
 /// The reason an `obsoleted_by` file cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ObsoletedByError {
     /// A line that is not a printable word of at most 64 bytes.
     #[error("line {line}: not a patch id")]
@@ -16,7 +17,7 @@ pub enum ObsoletedByError {
         /// The line number, counted from 1.
         line: u64,
     },
-    /// A line longer than [`LONGEST_LINE`](super::lines::LONGEST_LINE).
+    /// A line longer than [`LONGEST_LINE`](super::LONGEST_LINE).
     #[error(transparent)]
     LineTooLong(#[from] LineTooLong),
     /// More than 10,000 ids.
@@ -27,7 +28,7 @@ pub enum ObsoletedByError {
 /// Parses the ids in order, dropping repeated ones: Sun's scripts append without checking.
 pub fn parse(text: &[u8]) -> Result<Vec<String>, ObsoletedByError> {
     let (mut ids, mut known) = (Vec::new(), HashSet::new());
-    for line in numbered(text) {
+    for line in numbered_lines(text) {
         let (line, content) = line?;
         let id = content.trim_ascii();
         if id.is_empty() {

@@ -1,6 +1,6 @@
 //! The packages of another machine: `pkginfo -x` with two lines for each, or `pkginfo -l` with blocks of `WORD: VALUE`.
 
-use super::lines::{LineTooLong, numbered};
+use super::lines::{LineTooLong, numbered_lines};
 
 /// The largest output that is read, in bytes: 64 MiB.
 pub const LARGEST_LISTING: usize = 64 << 20;
@@ -18,11 +18,12 @@ pub struct PackageListLine {
 
 /// The reason a listing cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum PackageListError {
     /// More than [`LARGEST_LISTING`] bytes.
     #[error("the listing is larger than {LARGEST_LISTING} bytes")]
     TooLarge,
-    /// A line longer than [`LONGEST_LINE`](super::lines::LONGEST_LINE).
+    /// A line longer than [`LONGEST_LINE`](super::LONGEST_LINE).
     #[error(transparent)]
     LineTooLong(#[from] LineTooLong),
     /// A second line of a package without the first.
@@ -47,7 +48,7 @@ pub fn parse(text: &[u8]) -> Result<Vec<PackageListLine>, PackageListError> {
         return Err(PackageListError::TooLarge);
     }
     let mut listing = Listing::default();
-    for line in numbered(text) {
+    for line in numbered_lines(text) {
         let (number, raw) = line?;
         listing.line = number;
         let text = String::from_utf8_lossy(raw);

@@ -12,11 +12,11 @@
 //! use patchadm_svr4::format::params::{self, ParamFile, ParamsError};
 //!
 //! let text = b"# the shop\nPKG=ACMEshop\nNAME=\"A shop\"\n";
-//! assert_eq!(params::read(text)?.text("NAME"), "A shop");
+//! assert_eq!(params::parse(text)?.text("NAME"), "A shop");
 //!
 //! let mut file = ParamFile::parse(text)?;
 //! file.set("VERSION", b"1.0");
-//! assert_eq!(file.to_bytes(), b"# the shop\nPKG=ACMEshop\nNAME=\"A shop\"\nVERSION=1.0\n");
+//! assert_eq!(file.write(), b"# the shop\nPKG=ACMEshop\nNAME=\"A shop\"\nVERSION=1.0\n");
 //! # Ok::<(), ParamsError>(())
 //! ```
 
@@ -24,7 +24,7 @@ use std::borrow::Cow;
 
 use crate::package::Params;
 
-use super::lines::{LONGEST_LINE, LineTooLong, numbered};
+use super::lines::{LONGEST_LINE, LineTooLong, numbered_lines};
 
 /// The size of the largest parameter file, in bytes: 16 MiB.
 pub const LARGEST_FILE: usize = 16 << 20;
@@ -35,6 +35,7 @@ pub const LONGEST_NAME: usize = 127;
 
 /// The reason a parameter file cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ParamsError {
     /// A file larger than [`LARGEST_FILE`].
     #[error("parameter file of {size} bytes is larger than {LARGEST_FILE} bytes")]
@@ -56,6 +57,15 @@ pub enum ParamsError {
     UnclosedQuote {
         /// The number of the entry's first line, counted from 1.
         line: u64,
+        /// The parameter's name, escaped.
+        name: String,
+    },
+    /// A NUL byte, refused by [`check`] only.
+    #[error("it holds NUL bytes")]
+    Nul,
+    /// A name that is not printable ASCII, refused by [`check`] only.
+    #[error("<{name}> is not a valid parameter name")]
+    Name {
         /// The parameter's name, escaped.
         name: String,
     },
@@ -94,7 +104,7 @@ impl ParamFile {
     }
 
     /// Returns the text of the file, with the changes made since it was read.
-    pub fn to_bytes(&self) -> Vec<u8> {
+    pub fn write(&self) -> Vec<u8> {
         self.entries.iter().flat_map(|entry| entry.raw.iter().copied()).collect()
     }
 
@@ -137,8 +147,8 @@ impl ParamLine {
     }
 }
 
-/// Reads parameters like [`ParamFile::params`], at less cost, from a file that is not written back.
-pub fn read(text: &[u8]) -> Result<Params, ParamsError> {
+/// Parses parameters like [`ParamFile::params`], at less cost, from a file that is not written back.
+pub fn parse(text: &[u8]) -> Result<Params, ParamsError> {
     let mut params = Params::of_text(text);
     entries(text, |_, param| {
         if let Some((name, value)) = param {
@@ -154,7 +164,7 @@ fn entries(text: &[u8], mut take: impl FnMut(&[u8], Option<Param<'_>>)) -> Resul
         return Err(ParamsError::TooLarge { size: text.len() });
     }
     if text.len() > LONGEST_LINE {
-        for line in numbered(text) {
+        for line in numbered_lines(text) {
             line?;
         }
     }
@@ -257,14 +267,16 @@ fn is_space(byte: u8) -> bool {
     byte.is_ascii_whitespace() || byte == 0x0b
 }
 
-/// Returns why some readers would misunderstand such a pkginfo: a value ends at a NUL, and a name is printable ASCII.
-pub fn fault(text: &[u8], params: &Params) -> Option<String> {
+/// Refuses a pkginfo that some readers would misunderstand: a value ends at a NUL, and a name is printable ASCII.
+pub fn check(text: &[u8], params: &Params) -> Result<(), ParamsError> {
     if text.contains(&0) {
-        return Some("it holds NUL bytes".to_owned());
+        return Err(ParamsError::Nul);
     }
     let is_name = |name: &str| name.bytes().all(|byte| byte.is_ascii_graphic());
-    let (other, _) = params.iter().find(|(name, _)| !is_name(name))?;
-    Some(format!("<{}> is not a valid parameter name", other.escape_debug()))
+    match params.iter().find(|(name, _)| !is_name(name)) {
+        Some((name, _)) => Err(ParamsError::Name { name: name.escape_debug().to_string() }),
+        None => Ok(()),
+    }
 }
 
 /// Removes all white space from a value, as readers do for ARCH and CATEGORY.

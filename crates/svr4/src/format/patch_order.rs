@@ -4,7 +4,7 @@
 
 use std::collections::HashSet;
 
-use super::lines::{LineTooLong, numbered};
+use super::lines::{LineTooLong, numbered_lines};
 
 /// The largest number of words in a list.
 pub const MOST_WORDS: usize = 100_000;
@@ -15,6 +15,7 @@ const NAME: &[u8] = b"NAME:";
 
 /// The reason a list of patches cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum PatchOrderError {
     /// A line that is not one printable word of at most 255 bytes.
     #[error("line {line}: not one word")]
@@ -22,7 +23,7 @@ pub enum PatchOrderError {
         /// The line number, counted from 1.
         line: u64,
     },
-    /// A line longer than [`LONGEST_LINE`](super::lines::LONGEST_LINE).
+    /// A line longer than [`LONGEST_LINE`](super::LONGEST_LINE).
     #[error(transparent)]
     LineTooLong(#[from] LineTooLong),
     /// More than [`MOST_WORDS`].
@@ -33,7 +34,7 @@ pub enum PatchOrderError {
 /// Parses the words in order, dropping repeated ones.
 pub fn parse(text: &[u8]) -> Result<Vec<String>, PatchOrderError> {
     let (mut words, mut seen) = (Vec::new(), HashSet::new());
-    for line in numbered(text) {
+    for line in numbered_lines(text) {
         let (line, content) = line?;
         let word = content.trim_ascii();
         if word.is_empty() || word.starts_with(b"#") {

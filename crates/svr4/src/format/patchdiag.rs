@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use crate::format::lines::{LONGEST_LINE, numbered};
+use crate::format::lines::{LONGEST_LINE, LineTooLong, numbered_lines};
 use crate::patch::PatchId;
 
 const HEADER: (&[u8], &str) = (b"## PATCHDIAG TOOL CROSS-REFERENCE FILE AS OF ", " ##");
@@ -18,45 +18,47 @@ pub struct Patchdiag {
     pub lines: Vec<PatchdiagLine>,
 }
 
-/// Parses a file.
-pub fn parse(text: &[u8]) -> Result<Patchdiag, PatchdiagError> {
-    if text.len() > LARGEST_FILE {
-        return Err(PatchdiagError::TooLarge);
-    }
-    let (mut lines, mut as_of, mut has_header) = (Vec::new(), None, false);
-    for line in numbered(text) {
-        let (number, raw) = line.map_err(|long| PatchdiagError::LineTooLong { line: long.line })?;
-        let raw = raw.strip_suffix(b"\r").unwrap_or(raw);
-        if is_about_patch(raw) {
-            if lines.len() == MOST_LINES {
-                return Err(PatchdiagError::TooMany);
-            }
-            lines.push((raw, PatchdiagLine::parse(raw, number)?));
-        } else if let Some(rest) = raw.strip_prefix(HEADER.0) {
-            has_header = true;
-            let date = std::str::from_utf8(rest).unwrap_or_default();
-            as_of = as_of.or_else(|| PatchdiagDate::parse(date.trim_end_matches('#').trim()));
+impl Patchdiag {
+    /// Parses a file.
+    pub fn parse(text: &[u8]) -> Result<Self, PatchdiagError> {
+        if text.len() > LARGEST_FILE {
+            return Err(PatchdiagError::TooLarge);
         }
+        let (mut lines, mut as_of, mut has_header) = (Vec::new(), None, false);
+        for line in numbered_lines(text) {
+            let (number, raw) = line?;
+            let raw = raw.strip_suffix(b"\r").unwrap_or(raw);
+            if is_about_patch(raw) {
+                if lines.len() == MOST_LINES {
+                    return Err(PatchdiagError::TooMany);
+                }
+                lines.push((raw, PatchdiagLine::parse(raw, number)?));
+            } else if let Some(rest) = raw.strip_prefix(HEADER.0) {
+                has_header = true;
+                let date = std::str::from_utf8(rest).unwrap_or_default();
+                as_of = as_of.or_else(|| PatchdiagDate::parse(date.trim_end_matches('#').trim()));
+            }
+        }
+        if lines.is_empty() && !has_header {
+            return Err(PatchdiagError::NotPatchdiag);
+        }
+        lines.sort_by_key(|(raw, _)| *raw);
+        Ok(Self { as_of, lines: lines.into_iter().map(|(_, line)| line).collect() })
     }
-    if lines.is_empty() && !has_header {
-        return Err(PatchdiagError::NotOne);
-    }
-    lines.sort_by_key(|(raw, _)| *raw);
-    Ok(Patchdiag { as_of, lines: lines.into_iter().map(|(_, line)| line).collect() })
-}
 
-/// Formats the header and the lines in byte order. Synopses are cut to the length of a readable line.
-pub fn write(file: &Patchdiag) -> Vec<u8> {
-    let mut lines: Vec<Vec<u8>> = file.lines.iter().map(PatchdiagLine::write).collect();
-    lines.sort();
-    let date = file.as_of.map(|date| date.to_string()).unwrap_or_default();
-    let mut text = [HEADER.0, date.as_bytes(), HEADER.1.as_bytes(), b"\n"].concat();
-    for mut line in lines {
-        line.truncate(LONGEST_LINE);
-        text.append(&mut line);
-        text.push(b'\n');
+    /// Formats the header and the lines in byte order. Synopses are cut to the length of a readable line.
+    pub fn write(&self) -> Vec<u8> {
+        let mut lines: Vec<Vec<u8>> = self.lines.iter().map(PatchdiagLine::write).collect();
+        lines.sort();
+        let date = self.as_of.map(|date| date.to_string()).unwrap_or_default();
+        let mut text = [HEADER.0, date.as_bytes(), HEADER.1.as_bytes(), b"\n"].concat();
+        for mut line in lines {
+            line.truncate(LONGEST_LINE);
+            text.append(&mut line);
+            text.push(b'\n');
+        }
+        text
     }
-    text
 }
 
 const BASE_DIGITS: usize = 6;
@@ -309,6 +311,7 @@ const FIELDS: usize = 11;
 
 /// The reason a cross-reference file cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum PatchdiagError {
     /// More than [`LARGEST_FILE`] bytes.
     #[error("the file is larger than {LARGEST_FILE} bytes")]
@@ -318,13 +321,10 @@ pub enum PatchdiagError {
     TooMany,
     /// Neither a header nor a line about a patch.
     #[error("it has neither the header of a cross-reference file nor a line about a patch")]
-    NotOne,
+    NotPatchdiag,
     /// A line longer than [`LONGEST_LINE`].
-    #[error("line {line} is longer than {LONGEST_LINE} bytes")]
-    LineTooLong {
-        /// The line number, counted from 1.
-        line: u64,
-    },
+    #[error(transparent)]
+    LineTooLong(#[from] LineTooLong),
     /// A line with fewer than eleven fields.
     #[error("line {line} has {fields} fields, not {FIELDS}")]
     Fields {
@@ -355,17 +355,17 @@ mod tests {
 
     #[test]
     fn a_file_comes_back_as_it_was() {
-        let file = parse(FILE).unwrap();
+        let file = Patchdiag::parse(FILE).unwrap();
         assert_eq!(file.as_of, Some(PatchdiagDate { year: 2011, month: 2, day: 10 }));
         assert_eq!(file.lines.len(), 2);
         assert_eq!(file.lines[1].synopsis, b"SunOS 5.10: a|b", "the last field may contain anything");
-        assert_eq!(write(&file), FILE);
+        assert_eq!(file.write(), FILE);
     }
 
     #[test]
     fn lines_come_in_the_order_of_their_bytes_and_with_any_line_ends() {
         let text = b"<PRE>\r\n200000|02|||||  ||||two\r\n\r\n# note\r\n200000|01|||||  ||||one\r\n</PRE>\r\n";
-        let file = parse(text).unwrap();
+        let file = Patchdiag::parse(text).unwrap();
         let ids: Vec<String> = file.lines.iter().map(|line| line.id.to_string()).collect();
         assert_eq!(ids, ["200000-01", "200000-02"]);
         assert_eq!(file.lines[1].synopsis, b"two");
@@ -376,15 +376,18 @@ mod tests {
     fn a_page_that_is_no_such_file_is_refused() {
         for text in [&b""[..], b"<!DOCTYPE html>\n<html><body>404 Not Found</body></html>\n", b"# nothing\n"]
         {
-            assert_eq!(parse(text), Err(PatchdiagError::NotOne));
+            assert_eq!(Patchdiag::parse(text), Err(PatchdiagError::NotPatchdiag));
         }
-        assert_eq!(parse(b"## PATCHDIAG TOOL CROSS-REFERENCE FILE AS OF Feb/10/11 ##\n").unwrap().lines, []);
+        assert_eq!(
+            Patchdiag::parse(b"## PATCHDIAG TOOL CROSS-REFERENCE FILE AS OF Feb/10/11 ##\n").unwrap().lines,
+            []
+        );
     }
 
     #[test]
     fn a_line_without_all_fields_is_named() {
         let text = b"#\n100393|01|Sep/02/94| | |O|  |Unbundled||OBSOLETED by 100394\n";
-        let error = parse(text).unwrap_err();
+        let error = Patchdiag::parse(text).unwrap_err();
         assert_eq!(error, PatchdiagError::Fields { line: 2, fields: 10 });
         assert_eq!(error.to_string(), "line 2 has 10 fields, not 11");
     }

@@ -42,12 +42,16 @@ pub struct Pkglog {
     pub unfinished: u64,
 }
 
-/// The reason why a log cannot be read.
+/// The reason a log cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum PkglogError {
     /// A line that is no change.
-    #[error("line {0}: it begins with none of + = - and #")]
-    Kind(u64),
+    #[error("line {line}: it begins with none of + = - and #")]
+    Kind {
+        /// The line number, counted from 1.
+        line: u64,
+    },
     /// A change that does not describe an object.
     #[error("line {line}: {error}")]
     Line {
@@ -57,8 +61,11 @@ pub enum PkglogError {
         error: FieldError,
     },
     /// A line longer than [`LONGEST_LINE`].
-    #[error("line {0}: it is longer than {LONGEST_LINE} bytes")]
-    TooLong(u64),
+    #[error("line {line}: it is longer than {LONGEST_LINE} bytes")]
+    TooLong {
+        /// The line number, counted from 1.
+        line: u64,
+    },
 }
 
 impl Pkglog {
@@ -103,7 +110,7 @@ type Edit = (ObjectPath, Option<Box<ContentsLine>>);
 
 fn edit(line: &[u8], number: u64) -> Result<Option<Edit>, PkglogError> {
     if line.len() > LONGEST_LINE {
-        return Err(PkglogError::TooLong(number));
+        return Err(PkglogError::TooLong { line: number });
     }
     let faulty = |error| PkglogError::Line { line: number, error };
     match line.split_first() {
@@ -116,7 +123,7 @@ fn edit(line: &[u8], number: u64) -> Result<Option<Edit>, PkglogError> {
             let path = ObjectPath::new(&unescape(rest)).map_err(|error| faulty(error.into()))?;
             Ok(Some((path, None)))
         }
-        Some(_) => Err(PkglogError::Kind(number)),
+        Some(_) => Err(PkglogError::Kind { line: number }),
     }
 }
 
@@ -162,7 +169,7 @@ mod tests {
         assert!(said("-a\n###Marker\n").unwrap_err().starts_with("line 1: "));
         assert_eq!(said("-/a\nrubbish behind the marker").unwrap(), " (29)");
         let (log, fault) = Pkglog::parse_readable(b"-/a\nrubbish\n-/b\n###Marker\n");
-        assert_eq!((log.edits.len(), fault), (2, Some(PkglogError::Kind(2))));
+        assert_eq!((log.edits.len(), fault), (2, Some(PkglogError::Kind { line: 2 })));
         let long = format!("+/{}\n###Marker\n", "a".repeat(LONGEST_LINE));
         assert!(said(&long).unwrap_err().starts_with("line 1: it is longer than "));
     }

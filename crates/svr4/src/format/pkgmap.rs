@@ -18,7 +18,7 @@ use crate::package::{Ftype, Object, PackagePath, is_room_for};
 
 use super::FieldError;
 use super::fields::{self, Fields};
-use super::lines::{LineTooLong, numbered};
+use super::lines::{LineTooLong, numbered_lines};
 
 /// The largest number of entries in a pkgmap.
 pub const MOST_ENTRIES: usize = 8_000_000;
@@ -52,6 +52,7 @@ pub struct PkgmapEntry {
 
 /// The reason a pkgmap cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum PkgmapError {
     /// A first line other than `: parts blocks [compressed blocks]`.
     #[error("line 1: not the `: <parts> <blocks>` line that begins a pkgmap")]
@@ -80,7 +81,7 @@ pub enum PkgmapError {
     /// Not enough memory for this number of entries.
     #[error("not enough memory for {0} entries")]
     NoRoom(usize),
-    /// A line longer than [`LONGEST_LINE`](super::lines::LONGEST_LINE).
+    /// A line longer than [`LONGEST_LINE`](super::LONGEST_LINE).
     #[error(transparent)]
     LineTooLong(#[from] LineTooLong),
 }
@@ -88,7 +89,7 @@ pub enum PkgmapError {
 impl Pkgmap {
     /// Parses a whole pkgmap.
     pub fn parse(text: &[u8]) -> Result<Self, PkgmapError> {
-        let (_, first) = numbered(text).next().ok_or(PkgmapError::FirstLine)??;
+        let (_, first) = numbered_lines(text).next().ok_or(PkgmapError::FirstLine)??;
         let mut map = parse_first_line(first).ok_or(PkgmapError::FirstLine)?;
         // Counted first, so that an endless list costs nothing.
         let (mut count, mut room) = (0, 0);
@@ -135,7 +136,7 @@ impl Pkgmap {
 
 impl PkgmapEntry {
     fn parse(line: &[u8], parts: u32) -> Result<Self, FieldError> {
-        let mut fields = Fields::of(line);
+        let mut fields = Fields::new(line);
         let part = match fields.take_number() {
             // A part that is missing or 0 is the first one.
             Some(digits) => fields::number(digits, u64::from(parts))
@@ -196,7 +197,7 @@ impl PkgmapEntry {
 }
 
 fn entry_lines(text: &[u8]) -> impl Iterator<Item = Result<(u64, &[u8]), LineTooLong>> {
-    numbered(text).skip(1).filter(|line| !line.as_ref().is_ok_and(|(_, content)| is_comment(content)))
+    numbered_lines(text).skip(1).filter(|line| !line.as_ref().is_ok_and(|(_, content)| is_comment(content)))
 }
 
 fn is_comment(line: &[u8]) -> bool {
@@ -204,7 +205,7 @@ fn is_comment(line: &[u8]) -> bool {
 }
 
 fn parse_first_line(line: &[u8]) -> Option<Pkgmap> {
-    let mut fields = Fields::of(line.strip_prefix(b":")?);
+    let mut fields = Fields::new(line.strip_prefix(b":")?);
     let parts = u32::try_from(fields::number(fields.next()?, u64::MAX)?).ok()?.max(1);
     let max_blocks = fields::number(fields.next()?, u64::MAX)?;
     let compressed_blocks = match fields.next() {

@@ -1,14 +1,14 @@
 //! prototype(4): the recipe of a package, one line per object, with commands between them.
 //!
 //! Nothing is looked up or expanded. Extra fields at the end of a line are ignored and reported
-//! ([`PrototypeEntry::has_more`]), because real files have modes after symbolic links.
+//! ([`PrototypeEntry::has_extra_fields`]), because real files have modes after symbolic links.
 
 #[cfg(test)]
 mod tests;
 
 use crate::format::FieldError;
+use crate::format::LONGEST_LINE;
 use crate::format::fields::{self, Fields};
-use crate::format::lines::LONGEST_LINE;
 use crate::package::{ContentInfo, Ftype, Mode, PackagePath, escape, unescape};
 
 const LONGEST_PATH: usize = 4095;
@@ -50,7 +50,7 @@ pub struct PrototypeEntry {
     /// Mode, owner and group; all missing for links and information files.
     pub attributes: PrototypeAttributes,
     /// True if the line has extra fields at its end.
-    pub has_more: bool,
+    pub has_extra_fields: bool,
 }
 
 /// Mode, owner and group as written.
@@ -101,6 +101,7 @@ pub enum PrototypeCommand {
 /// The reason a line cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {problem}")]
+#[non_exhaustive]
 pub struct PrototypeError {
     /// The line number, counted from 1.
     pub line: u64,
@@ -112,6 +113,7 @@ pub struct PrototypeError {
 
 /// The fault in a line of a prototype.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum PrototypeProblem {
     /// A fault in a field of an entry.
     #[error(transparent)]
@@ -141,7 +143,7 @@ pub enum PrototypeProblem {
 
 impl PrototypeAttributes {
     /// Returns true if mode, owner or group is missing.
-    pub fn lack(&self) -> bool {
+    pub fn is_incomplete(&self) -> bool {
         self.mode == AttributeSetting::Missing
             || self.owner == AttributeSetting::Missing
             || self.group == AttributeSetting::Missing
@@ -167,19 +169,14 @@ impl PrototypeEntry {
             right: None,
             device: None,
             attributes: PrototypeAttributes::default(),
-            has_more: false,
+            has_extra_fields: false,
         }
     }
 }
 
-/// Returns true if a word can be the class of an object: 1 to 64 letters, digits and `_ - . +`.
-pub fn is_class(word: &[u8]) -> bool {
-    fields::class(word).is_ok()
-}
-
 /// Parses the lines in order, skipping blank lines and comments (`#`, and `:` as in a pkgmap).
 pub fn lines(text: &[u8]) -> impl Iterator<Item = Result<PrototypeLine, PrototypeError>> {
-    crate::format::lines::numbered(text).filter_map(|line| match line {
+    crate::format::lines::numbered_lines(text).filter_map(|line| match line {
         Err(error) => {
             Some(Err(PrototypeError { line: error.line, pathname: None, problem: PrototypeProblem::TooLong }))
         }
@@ -218,7 +215,7 @@ fn parse_line(line: &[u8]) -> Result<Option<PrototypeItem>, ParseTrouble> {
 }
 
 fn entry(text: &[u8]) -> Result<PrototypeEntry, ParseTrouble> {
-    let mut fields = Fields::of(text);
+    let mut fields = Fields::new(text);
     let part = match fields.take_number() {
         Some(digits) => {
             let part = fields::number(digits, u64::from(u32::MAX)).and_then(|part| u32::try_from(part).ok());
@@ -233,7 +230,7 @@ fn entry(text: &[u8]) -> Result<PrototypeEntry, ParseTrouble> {
     let name = PackagePath::new(&path).map_err(|error| about(FieldError::from(error).into()))?;
     let mut entry = PrototypeEntry { part, ..PrototypeEntry::new(ftype, class, name) };
     rest(&mut entry, &mut fields, right).map_err(about)?;
-    entry.has_more = fields.peek().is_some();
+    entry.has_extra_fields = fields.peek().is_some();
     Ok(entry)
 }
 
@@ -305,7 +302,7 @@ fn variable_name(bytes: &[u8]) -> Option<String> {
 }
 
 fn command(text: &[u8]) -> Result<PrototypeCommand, PrototypeProblem> {
-    let mut words = Fields::of(text);
+    let mut words = Fields::new(text);
     let word = words.next().unwrap_or_default();
     match word {
         b"include" => {
@@ -320,7 +317,7 @@ fn command(text: &[u8]) -> Result<PrototypeCommand, PrototypeProblem> {
             directories(words).map(PrototypeCommand::SearchWhole).ok_or(PrototypeProblem::Argument("rsearch"))
         }
         b"default" => match attributes(&mut words) {
-            Ok(attributes) if !attributes.lack() && words.next().is_none() => {
+            Ok(attributes) if !attributes.is_incomplete() && words.next().is_none() => {
                 Ok(PrototypeCommand::Default(attributes))
             }
             _ => Err(PrototypeProblem::Default),

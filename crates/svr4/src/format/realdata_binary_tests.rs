@@ -46,7 +46,7 @@ fn with_extension(directory: &Path, extension: &str) -> Vec<PathBuf> {
 /// Returns the header text, then every archive, rewritten from the parsed data.
 fn rewritten(bytes: &[u8]) -> Vec<u8> {
     let archives =
-        DatastreamReader::open(bytes).unwrap().packages().iter().map(|p| p.parts as usize).sum::<usize>() + 1;
+        DatastreamReader::new(bytes).unwrap().packages().iter().map(|p| p.parts as usize).sum::<usize>() + 1;
     let (mut out, mut rest) = (bytes[..512].to_vec(), &bytes[512..]);
     for _ in 0..archives {
         let mut reader = cpio::CpioReader::new(rest);
@@ -97,7 +97,7 @@ fn real_streams_survive_our_own_writer_in_meaning() {
     streams.extend(with_extension(&shared.join("goldens/pkgs"), "ds"));
     for path in streams {
         let bytes = fs::read(&path).unwrap();
-        let mut reader = DatastreamReader::open(&bytes[..]).unwrap();
+        let mut reader = DatastreamReader::new(&bytes[..]).unwrap();
         let mut writer = DatastreamWriter::new(Vec::new(), reader.packages(), 0).unwrap();
         let mut members = Vec::new();
         while reader.next_part().unwrap().is_some() {
@@ -113,7 +113,7 @@ fn real_streams_survive_our_own_writer_in_meaning() {
             writer = part.finish().unwrap();
         }
         let again = writer.finish().unwrap();
-        let mut second = DatastreamReader::open(&again[..]).unwrap();
+        let mut second = DatastreamReader::new(&again[..]).unwrap();
         assert_eq!(second.packages(), reader.packages());
         let mut expected = members.into_iter();
         while second.next_part().unwrap().is_some() {
@@ -134,7 +134,7 @@ fn variants_of_streams_are_accepted_and_refused_as_the_classic_tools_do() {
     };
     let verdict = |path: &Path| -> Result<(), String> {
         let bytes = fs::read(path).unwrap();
-        let mut reader = DatastreamReader::open(&bytes[..]).map_err(|error| error.to_string())?;
+        let mut reader = DatastreamReader::new(&bytes[..]).map_err(|error| error.to_string())?;
         while reader.next_part().map_err(|error| error.to_string())?.is_some() {}
         Ok(())
     };

@@ -30,6 +30,7 @@ pub struct Registration {
 
 /// The reason a registration is refused. Messages are those of installf(1M) if it has one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum RegistrationError {
     /// A path that does not start with `/`.
     #[error("relative pathname <{0}> not permitted")]
@@ -83,19 +84,21 @@ impl Registration {
     }
 
     /// Parses operands: each word is a field, the first of them `path` or `path1=path2`.
-    pub fn from_words(words: &[Vec<u8>], class: Option<&str>) -> Result<Self, RegistrationError> {
-        let (first, rest) = words.split_first().map_or((&[][..], &[][..]), |(first, rest)| (first, rest));
+    pub fn from_words(words: &[impl AsRef<[u8]>], class: Option<&str>) -> Result<Self, RegistrationError> {
+        let mut words = words.iter().map(AsRef::as_ref);
+        let first = words.next().unwrap_or_default();
+        let rest: Vec<&[u8]> = words.collect();
         let (path, target) = match first.iter().position(|&byte| byte == b'=') {
             Some(at) => (&first[..at], Some(first[at + 1..].to_vec())),
             None => (first, None),
         };
         let line = rest.join(&b' ');
-        Self::read(path, target, Fields::of(&line), class)
+        Self::read(path, target, Fields::new(&line), class)
     }
 
     /// Parses a line, given without its newline.
     pub fn parse(line: &[u8], class: Option<&str>) -> Result<Self, RegistrationError> {
-        let mut fields = Fields::of(line);
+        let mut fields = Fields::new(line);
         let bad = |error| RegistrationError::Field { path: String::new(), error };
         let (path, target) = fields.path_and_target().map_err(bad)?;
         Self::read(&path, target, fields, class)

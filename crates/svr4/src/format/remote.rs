@@ -1,6 +1,6 @@
 //! The `remote` file of a save directory: a pointer in four lines to an undo archive stored elsewhere (`patchadd -B`).
 
-use super::lines::{LineTooLong, numbered};
+use super::lines::{LineTooLong, numbered_lines};
 
 const LARGEST_FILE: usize = 64 << 10;
 
@@ -36,11 +36,12 @@ pub struct RemoteArchive {
 
 /// The reason a pointer file cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum RemoteError {
     /// A file larger than 64 KiB.
     #[error("the file `remote` is larger than {LARGEST_FILE} bytes")]
     TooLarge,
-    /// A line longer than [`LONGEST_LINE`](super::lines::LONGEST_LINE).
+    /// A line longer than [`LONGEST_LINE`](super::LONGEST_LINE).
     #[error(transparent)]
     LineTooLong(#[from] LineTooLong),
     /// A TYPE, `FIND_AT` or STATE that is missing or has an unknown value.
@@ -66,7 +67,7 @@ impl RemoteArchive {
             return Err(RemoteError::TooLarge);
         }
         let (mut medium, mut find_at, mut state) = (None, None, None);
-        for line in numbered(text) {
+        for line in numbered_lines(text) {
             let (_, line) = line?;
             if let Some(value) = line.strip_prefix(b"TYPE=") {
                 medium.get_or_insert(value);

@@ -21,6 +21,7 @@ pub struct Response {
 /// A value that a shell and the engine would read differently.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the value of {name} cannot be written into a response file: {reason}")]
+#[non_exhaustive]
 pub struct UnwritableValue {
     /// The variable's name, escaped.
     pub name: String,

@@ -1,10 +1,8 @@
 //! The output of `showrev -p` and `patchadd -p`: a line `Patch: ID Obsoletes: … Requires: … Incompatibles: … Packages:
 //! …` for each applied patch. Other lines are skipped.
 
-use std::fmt;
-
-use super::lines::{LineTooLong, numbered};
-use crate::patch::{PatchId, PatchIdError, PatchList, Requirements};
+use super::lines::{LineTooLong, numbered_lines};
+use crate::patch::{PatchId, PatchIdError, PatchList, PatchListError, Requirements, RequirementsError};
 
 /// The largest output that is read, in bytes: 64 MiB.
 pub const LARGEST_LISTING: usize = 64 << 20;
@@ -28,30 +26,39 @@ pub struct ShowrevLine {
 
 /// The reason a listing cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ShowrevError {
     /// More than [`LARGEST_LISTING`] bytes.
     #[error("the listing is larger than {LARGEST_LISTING} bytes")]
     TooLarge,
-    /// A line longer than [`LONGEST_LINE`](super::lines::LONGEST_LINE).
+    /// A line longer than [`LONGEST_LINE`](super::LONGEST_LINE).
     #[error(transparent)]
     LineTooLong(#[from] LineTooLong),
     /// A line that names no patch.
-    #[error("line {line}: {reason}")]
+    #[error("line {line}: {error}")]
     Id {
         /// The line number, counted from 1.
         line: u64,
         /// The fault in the id.
-        reason: PatchIdError,
+        error: PatchIdError,
     },
-    /// A malformed list.
-    #[error("line {line}: the list after {word} is invalid: {reason}")]
+    /// A list that does not name patches.
+    #[error("line {line}: the list after {word} is invalid: {error}")]
     List {
         /// The line number, counted from 1.
         line: u64,
-        /// The word before the list.
+        /// The word before the list: `Obsoletes:` or `Incompatibles:`.
         word: &'static str,
         /// The fault in the list.
-        reason: String,
+        error: PatchListError,
+    },
+    /// A list that is not one of requirements.
+    #[error("line {line}: the list after Requires: is invalid: {error}")]
+    Requires {
+        /// The line number, counted from 1.
+        line: u64,
+        /// The fault in the list.
+        error: RequirementsError,
     },
 }
 
@@ -61,7 +68,7 @@ pub fn parse(text: &[u8]) -> Result<Vec<ShowrevLine>, ShowrevError> {
         return Err(ShowrevError::TooLarge);
     }
     let mut patches = Vec::new();
-    for numbered in numbered(text) {
+    for numbered in numbered_lines(text) {
         let (number, raw) = numbered?;
         let text = String::from_utf8_lossy(raw);
         if text.trim_start().starts_with(WORDS[0]) {
@@ -73,15 +80,15 @@ pub fn parse(text: &[u8]) -> Result<Vec<ShowrevLine>, ShowrevError> {
 
 fn parse_line(text: &str, line: u64) -> Result<ShowrevLine, ShowrevError> {
     let [id, obsoletes, requires, incompatibles, packages] = parts(text);
-    let wrong =
-        |word, reason: &dyn fmt::Display| ShowrevError::List { line, word, reason: reason.to_string() };
-    let list = |word, value| PatchList::parse(value, PatchId::SEPARATOR).map_err(|error| wrong(word, &error));
+    let list = |word, value| {
+        PatchList::parse(value, PatchId::SEPARATOR).map_err(|error| ShowrevError::List { line, word, error })
+    };
     let packages = packages.split([' ', '\t', ',']).filter(|name| !name.is_empty());
     Ok(ShowrevLine {
-        id: PatchId::new(id).map_err(|reason| ShowrevError::Id { line, reason })?,
+        id: PatchId::new(id).map_err(|error| ShowrevError::Id { line, error })?,
         obsoletes: list("Obsoletes:", obsoletes)?,
         requires: Requirements::parse(requires, PatchId::SEPARATOR)
-            .map_err(|error| wrong("Requires:", &error))?,
+            .map_err(|error| ShowrevError::Requires { line, error })?,
         incompatibles: list("Incompatibles:", incompatibles)?,
         packages: packages.map(str::to_owned).collect(),
     })

@@ -8,7 +8,7 @@
 
 use crate::package::{PackagePath, PathError, unescape};
 
-use super::lines::{LineTooLong, numbered};
+use super::lines::{LineTooLong, numbered_lines};
 
 const MOST: usize = 100_000;
 
@@ -27,10 +27,14 @@ pub struct SpaceRequest {
 
 /// The reason a `space` file cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum SpaceError {
     /// A line that is not a path and two numbers.
-    #[error("line {0}: it must have a path, a number of blocks and a number of files")]
-    Fields(u64),
+    #[error("line {line}: it must have a path, a number of blocks and a number of files")]
+    Fields {
+        /// The line number, counted from 1.
+        line: u64,
+    },
     /// An invalid path.
     #[error("line {line}: {error}")]
     Path {
@@ -39,7 +43,7 @@ pub enum SpaceError {
         /// The fault in the path.
         error: PathError,
     },
-    /// A line longer than [`LONGEST_LINE`](super::lines::LONGEST_LINE).
+    /// A line longer than [`LONGEST_LINE`](super::LONGEST_LINE).
     #[error(transparent)]
     LineTooLong(#[from] LineTooLong),
     /// More lines than are read.
@@ -50,7 +54,7 @@ pub enum SpaceError {
 /// Parses a file.
 pub fn parse(text: &[u8]) -> Result<Vec<SpaceRequest>, SpaceError> {
     let mut found = Vec::new();
-    for line in numbered(text) {
+    for line in numbered_lines(text) {
         let (number, line) = line?;
         let line = line.trim_ascii();
         if line.is_empty() || line.starts_with(b"#") {
@@ -66,10 +70,10 @@ pub fn parse(text: &[u8]) -> Result<Vec<SpaceRequest>, SpaceError> {
 
 fn extra(number: u64, line: &[u8]) -> Result<SpaceRequest, SpaceError> {
     let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
-    let mut word = || words.next().ok_or(SpaceError::Fields(number));
+    let mut word = || words.next().ok_or(SpaceError::Fields { line: number });
     let count = |word: &[u8]| {
         let digits = std::str::from_utf8(word).ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
-        digits.and_then(|digits| digits.parse::<u64>().ok()).ok_or(SpaceError::Fields(number))
+        digits.and_then(|digits| digits.parse::<u64>().ok()).ok_or(SpaceError::Fields { line: number })
     };
     let (path, blocks, inodes) = (word()?, count(word()?)?, count(word()?)?);
     let path = PackagePath::new(&unescape(path)).map_err(|error| SpaceError::Path { line: number, error })?;

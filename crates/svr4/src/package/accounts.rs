@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::{Word, rule};
 
 /// The owner or group that chown(2) takes as "leave it unchanged", and that no account can have.
-pub const NOBODYS_NUMBER: u32 = u32::MAX;
+pub const NO_ACCOUNT: u32 = u32::MAX;
 
 /// In bytes. pkgmap(4) documents 14; every implementation accepts 64.
 const LONGEST_OWNER: usize = 64;
@@ -114,7 +114,7 @@ fn is_recordable(name: &str) -> bool {
 }
 
 fn is_somebody(number: u32) -> bool {
-    rule::holds("accounts.number", number != NOBODYS_NUMBER)
+    rule::holds("accounts.number", number != NO_ACCOUNT)
 }
 
 #[cfg(test)]

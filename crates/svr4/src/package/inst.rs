@@ -1,6 +1,7 @@
 //! The name of an installed package.
 
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 /// The name of a package instance: the abbreviation (`PKG`), with a `.suffix` if several instances are installed.
@@ -13,7 +14,7 @@ use std::sync::Arc;
 ///
 /// let second = PkgInst::new("ACMEshop.2")?;
 /// assert_eq!(second.abbreviation(), "ACMEshop");
-/// assert!(PkgInst::new("../etc").is_err());
+/// assert!("../etc".parse::<PkgInst>().is_err());
 /// # Ok::<(), patchadm_svr4::package::PkgInstError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -22,6 +23,7 @@ pub struct PkgInst(Arc<str>);
 /// The reason a word is not the name of a package instance.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("<{name}> is not a package name: {reason}")]
+#[non_exhaustive]
 pub struct PkgInstError {
     /// The word, with unprintable bytes escaped.
     pub name: String,
@@ -58,6 +60,14 @@ impl PkgInst {
     /// Returns the abbreviation, the part before the first dot.
     pub fn abbreviation(&self) -> &str {
         self.0.split('.').next().unwrap_or(&self.0)
+    }
+}
+
+impl FromStr for PkgInst {
+    type Err = PkgInstError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::new(text)
     }
 }
 

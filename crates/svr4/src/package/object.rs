@@ -178,6 +178,15 @@ impl Object {
     }
 }
 
+const LONGEST_CLASS: usize = 64;
+
+/// Returns true if a word can be the class of an object: 1 to 64 letters, digits and `_ - . +` (pkgmap(4) documents 12).
+/// Names of scripts (`i.<class>`) contain it, so a `/` in it could lead elsewhere.
+pub fn is_class(word: &[u8]) -> bool {
+    (1..=LONGEST_CLASS).contains(&word.len())
+        && word.iter().all(|byte| byte.is_ascii_alphanumeric() || b"_-.+".contains(byte))
+}
+
 /// The mark before a package name in `contents` that reports unfinished work or a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum OwnerStatus {

@@ -15,6 +15,7 @@ const SHORT_PATH: usize = 256;
 /// The reason a path is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("path <{path}> {reason}")]
+#[non_exhaustive]
 pub struct PathError {
     /// The path, with unprintable bytes escaped, cut to a readable length.
     pub path: String,

@@ -12,6 +12,7 @@ const LONGEST_ACCOUNT: usize = 255;
 
 /// A variable of an object that has no value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum VariableError {
     /// The variable is the owner or group.
     #[error("${0} has no value")]

@@ -232,11 +232,6 @@ impl AppliedPatches {
     }
 
     /// Returns the records of each package.
-    pub fn into_packages(self) -> Vec<PatchRecords> {
-        self.packages
-    }
-
-    /// Returns the records of each package.
     pub fn packages(&self) -> &[PatchRecords] {
         &self.packages
     }
@@ -335,7 +330,7 @@ impl AppliedPatches {
         &'a self,
         incoming: &PatchId,
         packages: &[PkgInst],
-        is_restricted: &dyn Fn(&PatchId) -> bool,
+        is_restricted: impl Fn(&PatchId) -> bool,
     ) -> Option<(&'a PatchId, &'a PkgInst)> {
         if is_restricted(incoming) {
             return None;
@@ -677,7 +672,7 @@ pub(super) mod tests {
             };
             let name = package(name);
             if !packages.iter().any(|applied| applied.package == name) {
-                packages.push(PatchRecords::none(name.clone()));
+                packages.push(PatchRecords::new(name.clone()));
             }
             let applied = packages.iter_mut().find(|applied| applied.package == name).unwrap();
             assert!(applied.record_applied(&id(patch), installed), "{line}");
@@ -691,7 +686,7 @@ pub(super) mod tests {
 
     #[test]
     fn a_later_revision_supersedes_and_keeps_earlier_ones_out() {
-        let mut packages = root(&["SUNWcsr 105181-03"]).into_packages();
+        let mut packages = root(&["SUNWcsr 105181-03"]).packages;
         let csr = [package("SUNWcsr")];
         let at_03 = AppliedPatches::new(packages.clone());
         assert_eq!(at_03.standing(&id("105181-05"), &csr), PatchStanding::New);
@@ -754,7 +749,7 @@ pub(super) mod tests {
 
     #[test]
     fn an_obsoletion_that_no_record_explains_still_counts() {
-        let mut packages = root(&["P 100-01"]).into_packages();
+        let mut packages = root(&["P 100-01"]).packages;
         packages[0].obsoletes.count_up(&PatchList::parse("100-05", "-").unwrap());
         let root = AppliedPatches::new(packages);
         let expected = Obsoletion { entry: &id("100-05"), by: None };
@@ -776,7 +771,7 @@ pub(super) mod tests {
         );
         assert_eq!(ask("147441-27", &[csr]), None);
         assert_eq!(ask("IDR999999-01", std::slice::from_ref(&nfs)), None);
-        let mut packages = root.clone().into_packages();
+        let mut packages = root.clone().packages;
         packages[0].record_backed_out(&id("IDR148363-26"));
         let without = AppliedPatches::new(packages);
         assert_eq!(without.restricted(&id("147441-27"), &[nfs], &is_restricted), None);
@@ -816,7 +811,7 @@ pub(super) mod tests {
             counted in prop::collection::vec("[1-4]-[1-3]", 0..2),
             gone in prop::collection::vec("[1-3]-[1-3]", 0..4),
         ) {
-            let mut packages: Vec<PatchRecords> = ["A", "B", "C"].map(|name| PatchRecords::none(package(name))).into();
+            let mut packages: Vec<PatchRecords> = ["A", "B", "C"].map(|name| PatchRecords::new(package(name))).into();
             packages[0].obsoletes.count_up(&PatchList::parse(&counted.join(" "), "-").unwrap());
             let mut known = AppliedPatches::new(packages.clone());
             for (name, patch, obsoletes, requires) in applied {
@@ -884,7 +879,7 @@ mod provision_tests {
 
     #[test]
     fn a_patch_that_only_its_record_remembers_is_a_link_of_the_chain() {
-        let mut packages = root(&["P 20-02 obsoletes 10-05", "P 30-01 obsoletes 20-03"]).into_packages();
+        let mut packages = root(&["P 20-02 obsoletes 10-05", "P 30-01 obsoletes 20-03"]).packages;
         packages[0].list = PatchList::parse("30-01", "-").unwrap();
         assert_eq!(provider(&AppliedPatches::new(packages.clone()), "10-04").as_deref(), Some("30-01"));
         packages[0].list = PatchList::new();
@@ -919,7 +914,7 @@ mod provision_tests {
 
     #[test]
     fn a_long_chain_of_patches_takes_one_look_for_each() {
-        let mut packages = root(&["P 1-01"]).into_packages();
+        let mut packages = root(&["P 1-01"]).packages;
         for number in 2..30_000 {
             let requires = Requirements::parse(&format!("{}-01", number - 1), "-").unwrap();
             let info = InstalledInfo { requires, ..InstalledInfo::default() };
@@ -935,7 +930,7 @@ mod provision_tests {
 
     #[test]
     fn revisions_of_one_base_are_superseded_by_the_highest() {
-        let mut packages = root(&["P 1-01"]).into_packages();
+        let mut packages = root(&["P 1-01"]).packages;
         packages[0].list = (1..=50_000).map(|revision| id(&format!("1-{revision}"))).collect();
         let root = AppliedPatches::new(packages);
         assert_eq!(root.effective().count(), 1);
@@ -972,7 +967,7 @@ mod provision_tests {
 
     #[test]
     fn an_earlier_patch_of_the_same_run_provides_too() {
-        let mut packages: Vec<PatchRecords> = root(&["P 100-01"]).into_packages();
+        let mut packages: Vec<PatchRecords> = root(&["P 100-01"]).packages;
         packages[0].record_applied(&id("650-03"), InstalledInfo::default());
         assert!(AppliedPatches::new(packages).provides(&id("650-02")).is_some());
     }
@@ -1004,7 +999,7 @@ mod provision_tests {
                 })
                 .collect();
             let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
-            let mut packages = root(&lines).into_packages();
+            let mut packages = root(&lines).packages;
             for (package, patch, _, requires) in &applied {
                 let records = packages.iter_mut().find(|records| records.package.as_str() == package).unwrap();
                 if let Some(PatchInfo::Installed(info)) = records.infos.get_mut(&id(patch)) {

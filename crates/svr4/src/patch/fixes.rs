@@ -7,6 +7,7 @@ use crate::package::{Params, rule};
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
+use std::str::FromStr;
 
 /// The parameter of a delivered patch that names its fixes.
 pub const FIXES: &str = "PATCH_FIXES";
@@ -34,6 +35,7 @@ pub struct FixId(String);
 /// The reason a text is not the id of a fix.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("<{text}> is not the id of a fix: {reason}")]
+#[non_exhaustive]
 pub struct FixIdError {
     /// The text, escaped and cut to a readable length.
     pub text: String,
@@ -43,6 +45,7 @@ pub struct FixIdError {
 
 /// The reason a value is not a list of fixes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum FixListError {
     /// A word that is not the id of a fix.
     #[error(transparent)]
@@ -104,6 +107,14 @@ impl FixId {
         } else {
             None
         }
+    }
+}
+
+impl FromStr for FixId {
+    type Err = FixIdError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::new(text)
     }
 }
 
@@ -209,7 +220,7 @@ pub struct FixRecord {
 
 impl FixRecord {
     /// Reads the record of an applied patch from all its packages. `id` is spelled as in their lists.
-    pub fn of<'p>(id: &PatchId, packages: impl IntoIterator<Item = &'p Params>) -> Self {
+    pub fn from_params<'p>(id: &PatchId, packages: impl IntoIterator<Item = &'p Params>) -> Self {
         let (fixes, digest) = (format!("{RECORDED_FIXES}{id}"), format!("{RECORDED_DIGEST}{id}"));
         let mut found = Self::default();
         for params in packages {
@@ -322,11 +333,11 @@ mod tests {
         record("ACME-18", None).write(&id("2-01"), &mut other);
         record("", Some(&digest)).write(&id("3-01"), &mut other);
         assert_eq!(
-            FixRecord::of(&id("1-01"), [&one, &other]),
+            FixRecord::from_params(&id("1-01"), [&one, &other]),
             record("ACME-17 CVE-2026-1234", Some(&digest))
         );
-        assert_eq!(FixRecord::of(&id("2-01"), [&one, &other]), record("ACME-18", None));
-        assert_eq!(FixRecord::of(&id("3-01"), [&one, &other]), FixRecord::default());
+        assert_eq!(FixRecord::from_params(&id("2-01"), [&one, &other]), record("ACME-18", None));
+        assert_eq!(FixRecord::from_params(&id("3-01"), [&one, &other]), FixRecord::default());
         assert!(other.iter().all(|(name, _)| is_fix_record(name)) && !is_fix_record(FIXES));
     }
 
@@ -338,10 +349,10 @@ mod tests {
         ]
         .into_iter()
         .collect();
-        let found = FixRecord::of(&id("1-01"), [&params]);
+        let found = FixRecord::from_params(&id("1-01"), [&params]);
         assert_eq!((found.fixes.to_string().as_str(), found.sha256), ("ACME-17", None));
         let upper: Params = [("PATCH_SHA256_1-01", "0F".repeat(32))].into_iter().collect();
-        assert_eq!(FixRecord::of(&id("1-01"), [&upper]).sha256, None);
+        assert_eq!(FixRecord::from_params(&id("1-01"), [&upper]).sha256, None);
     }
 
     proptest! {

@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
+use std::str::FromStr;
 use std::sync::Arc;
 
 /// A patch id: base, separator, revision, as in `105181-05`, `IDR148363-26`, `ACME-web-3`.
@@ -36,6 +37,7 @@ pub struct PatchId {
 /// The reason a text is not a patch id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("<{text}> is not a patch id: {reason}")]
+#[non_exhaustive]
 pub struct PatchIdError {
     /// The text, escaped and cut to a readable length.
     pub text: String,
@@ -126,6 +128,14 @@ impl PatchId {
     /// Returns true if this revision contains `other`: the same patch at the same or a lower revision.
     pub fn contains(&self, other: &Self) -> bool {
         self.same_base(other) && self >= other
+    }
+}
+
+impl FromStr for PatchId {
+    type Err = PatchIdError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::new(text)
     }
 }
 

@@ -12,6 +12,7 @@ pub struct PatchList(Vec<PatchId>);
 
 /// The reason a value is not a list of patches.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum PatchListError {
     /// A word that is not a patch id.
     #[error(transparent)]
@@ -152,6 +153,7 @@ pub struct Requirements(Vec<Requirement>);
 
 /// The reason a value is not a list of requirements.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum RequirementsError {
     /// A word that is not a patch id.
     #[error(transparent)]
@@ -309,6 +311,7 @@ pub struct ObsoleteCounts(Vec<(PatchId, u32)>);
 
 /// The reason a value is not a list of obsoletion counts.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ObsoleteCountsError {
     /// A word other than a patch id, `@` and a count up to [`PatchList::LIMIT`].
     #[error("<{0}> is not a patch id with the count of patches that obsolete it")]

@@ -26,6 +26,7 @@ pub struct PatchMacros {
 
 /// The reason the patch macros of a package cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum PatchMacrosError {
     /// Two macros that name different ids.
     #[error("SUNW_PATCHID is {sunw} but Patch_label is {label}")]

@@ -29,6 +29,7 @@ pub struct PatchRecords {
 
 /// The reason the patch records of a package cannot be trusted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum PatchRecordsError {
     /// A PATCHLIST that is not a list of patches.
     #[error("package {package}: {LIST}: {source}")]
@@ -50,7 +51,7 @@ pub enum PatchRecordsError {
 
 impl PatchRecords {
     /// Creates the records of a package that was never patched.
-    pub fn none(package: PkgInst) -> Self {
+    pub fn new(package: PkgInst) -> Self {
         let (list, obsoletes, infos) = Default::default();
         Self { package, list, obsoletes, infos }
     }
@@ -349,7 +350,7 @@ mod tests {
 
     #[test]
     fn what_is_written_without_a_copy_is_what_a_copy_writes() {
-        let mut before = PatchRecords::none(package());
+        let mut before = PatchRecords::new(package());
         assert!(before.record_applied(&id("200-1"), obsoleting("100-01")));
         assert!(before.record_applied(&id("300-02"), obsoleting("")));
         assert!(before.record_backed_out(&id("300-02")));
@@ -366,7 +367,7 @@ mod tests {
 
     #[test]
     fn applying_again_counts_nothing_again() {
-        let mut applied = PatchRecords::none(package());
+        let mut applied = PatchRecords::new(package());
         assert!(applied.record_applied(&id("200-1"), obsoleting("100-01")));
         let before = applied.clone();
         assert!(!applied.record_applied(&id("200-01"), obsoleting("100-01 999-01")));
@@ -377,7 +378,7 @@ mod tests {
 
     #[test]
     fn a_patch_that_comes_back_overwrites_its_history_under_its_first_spelling() {
-        let mut applied = PatchRecords::none(package());
+        let mut applied = PatchRecords::new(package());
         applied.record_applied(&id("200-1"), obsoleting(""));
         applied.record_backed_out(&id("200-01"));
         applied.record_applied(&id("200-01"), obsoleting(""));
@@ -428,7 +429,7 @@ mod tests {
         fn counts_always_say_how_many_applied_patches_obsolete_an_id(
             steps in prop::collection::vec((any::<bool>(), "[1-3]-[1-2]", "([1-3]-0?[1-2] ){0,3}"), 0..30),
         ) {
-            let mut applied = PatchRecords::none(package());
+            let mut applied = PatchRecords::new(package());
             for (forward, patch, obsoletes) in steps {
                 if forward {
                     applied.record_applied(&id(&patch), obsoleting(&obsoletes));

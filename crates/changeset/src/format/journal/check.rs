@@ -16,7 +16,7 @@ use crate::format::run::{RUNS, Run};
 use crate::format::undo_files::StoredName;
 use patchadm_rootfs::{Inode, Timestamp, is_label};
 use patchadm_svr4::package::rule::holds;
-use patchadm_svr4::package::{NOBODYS_NUMBER, ObjectPath, PkgInst};
+use patchadm_svr4::package::{NO_ACCOUNT, ObjectPath, PkgInst};
 use patchadm_svr4::places;
 
 /// In characters: longer names are cut, because sectors are short.
@@ -298,8 +298,8 @@ pub fn noted_identity(noted: &Identity, of: String) -> Result<(), JournalError> 
 fn identity(identity: &Identity, its: &Record<'_>) -> Result<(), JournalError> {
     its.must("journal.identity.type", "file_type", FILE_TYPES.contains(identity.file_type))?;
     its.must("journal.identity.mode", "mode", identity.mode <= 0o7777)?;
-    its.must("journal.identity.uid", "uid", identity.uid != NOBODYS_NUMBER)?;
-    its.must("journal.identity.gid", "gid", identity.gid != NOBODYS_NUMBER)?;
+    its.must("journal.identity.uid", "uid", identity.uid != NO_ACCOUNT)?;
+    its.must("journal.identity.gid", "gid", identity.gid != NO_ACCOUNT)?;
     its.must("journal.identity.mtime", "mtime", is_time(&identity.mtime))?;
     its.must("journal.identity.inode", "inode", is_inode(&identity.inode))?;
     let is_digest = |noted: &NotedDigest| noted.digest().is_some();

@@ -60,7 +60,7 @@ fn extract(file: File, member: &[u8], op: &Op, stage: &Dir, name: &[u8]) -> Resu
     let old = op.old.as_ref().ok_or_else(|| broken("the journal does not say what it was".to_owned()))?;
     let opened = patchadm_container::open_container(BufReader::new(file))
         .map_err(|error| broken(error.to_string()))?;
-    let mut stream = datastream::DatastreamReader::open(BufReader::new(opened.reader))
+    let mut stream = datastream::DatastreamReader::new(BufReader::new(opened.reader))
         .map_err(|e| broken(e.to_string()))?;
     let (mut saved, mut made, manifest_name) = (None, None, format!("install/{MANIFEST}"));
     while stream.next_part().map_err(|error| broken(error.to_string()))?.is_some() {

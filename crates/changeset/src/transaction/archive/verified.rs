@@ -197,7 +197,7 @@ fn read_back(chunks: Chunks, format: UndoFormat) -> Result<Option<Digest>, Strin
 
 fn read_members<R: Read>(input: R) -> Result<R, String> {
     let mut buffer = vec![0; 1 << 16];
-    let mut stream = datastream::DatastreamReader::open(input).map_err(|error| error.to_string())?;
+    let mut stream = datastream::DatastreamReader::new(input).map_err(|error| error.to_string())?;
     while stream.next_part().map_err(|error| error.to_string())?.is_some() {
         while stream.next_member().map_err(|error| error.to_string())?.is_some() {
             drain(&mut stream, &mut buffer)?;

@@ -12,7 +12,7 @@ use crate::transaction::error::Cause;
 use crate::transaction::journal::{journal_file, run_notes};
 use crate::transaction::stage::domains::make_own_directory;
 use patchadm_rootfs::{Dir, Lock, Root, WritableFile};
-use patchadm_svr4::format::lines::LONGEST_LINE;
+use patchadm_svr4::format::LONGEST_LINE;
 use patchadm_svr4::package::{Mode, ObjectPath};
 use patchadm_svr4::places;
 

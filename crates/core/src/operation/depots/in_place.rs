@@ -31,7 +31,7 @@ use patchadm_inputs::source::{
 };
 use patchadm_planning::analyze::to_patchdiag;
 use patchadm_rootfs::{Dir, Interrupt, Lock, LockHolder, RootError, cores, random, side_by_side};
-use patchadm_svr4::format::{patchdiag, readme};
+use patchadm_svr4::format::readme;
 use patchadm_svr4::package::{Ftype, Mode, PackagePath};
 use patchadm_svr4::patch::{PatchId, PatchMacros};
 
@@ -603,7 +603,7 @@ fn put_xref(
 ) -> Result<usize, DepotError> {
     let made = to_patchdiag(index, releases);
     if is_new || top.look(XREF)?.is_none() {
-        write_new(top, XREF, &patchdiag::write(&made.file))?;
+        write_new(top, XREF, &made.file.write())?;
         top.sync()?;
     }
     Ok(made.left_out)

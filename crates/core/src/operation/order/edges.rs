@@ -252,7 +252,7 @@ fn edge(
     dependency: &Dependency,
     other: &DependingPackage,
 ) -> Option<NeedEdge> {
-    let (from, to, letter) = match dependency.binding {
+    let (from, to, letter) = match dependency.kind {
         DependencyKind::Prerequisite => (package, other, 'P'),
         DependencyKind::Reverse => (other, package, 'R'),
         DependencyKind::Incompatible => return None,

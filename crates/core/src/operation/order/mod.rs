@@ -239,7 +239,7 @@ fn patches_of(index: &DepotIndex) -> AppliedPatches {
         ..InstalledInfo::default()
     };
     let Ok(package) = PkgInst::new("depot") else { return AppliedPatches::new(Vec::new()) };
-    let mut records = PatchRecords::none(package);
+    let mut records = PatchRecords::new(package);
     for patch in index.patches() {
         if let Ok(id) = PatchId::new(&patch.id) {
             records.record_applied(&id, info(patch));

@@ -468,7 +468,7 @@ pub(super) fn saved_file(package: &PkgInst, patch: &str, file: &str) -> Result<O
 
 /// Adds lines about other patches from the saved pkginfo, which may be recorded nowhere else.
 fn with_patch_info(mut manifest: UndoManifest, records: &OldRecords) -> UndoManifest {
-    let saved = records.get(&b"pkginfo"[..]).and_then(|file| params::read(&file.bytes).ok());
+    let saved = records.get(&b"pkginfo"[..]).and_then(|file| params::parse(&file.bytes).ok());
     if let Some(saved) = saved {
         manifest.header.patch_info = info_of_others(&manifest, &saved);
     }

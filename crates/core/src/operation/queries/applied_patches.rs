@@ -436,7 +436,7 @@ mod tests {
         };
         for round in 0..400 {
             let mut packages: Vec<PatchRecords> = ["A", "B", "C", "D"]
-                .map(|name| PatchRecords::none(PkgInst::new(name).unwrap()))
+                .map(|name| PatchRecords::new(PkgInst::new(name).unwrap()))
                 .into_iter()
                 .take(1 + round % 4)
                 .collect();
@@ -456,7 +456,7 @@ mod tests {
 
     #[test]
     fn thousands_of_patches_of_one_package_are_ordered() {
-        let mut records = PatchRecords::none(PkgInst::new("A").unwrap());
+        let mut records = PatchRecords::new(PkgInst::new("A").unwrap());
         let ids = (0..40_000).map(|number| PatchId::new(&format!("{number}-01")).unwrap());
         records.list = ids.collect();
         for (at, id) in records.list.iter().enumerate() {

@@ -244,7 +244,7 @@ fn fixed_in(patch: &AppliedPatch, packages: &BTreeMap<PkgInst, Installed>) -> Op
 
 fn fixes(patch: &AppliedPatch, packages: &BTreeMap<PkgInst, Installed>) -> FixRecord {
     let installed = patch.packages.iter().filter_map(|package| packages.get(package));
-    FixRecord::of(&patch.id, installed.map(|installed| &installed.params))
+    FixRecord::from_params(&patch.id, installed.map(|installed| &installed.params))
 }
 
 fn undo_of(patch: &AppliedPatch, undo: &UndoOfPatches) -> Vec<PackageUndo> {

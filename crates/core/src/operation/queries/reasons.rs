@@ -229,7 +229,7 @@ pub fn fix_reasons(root: &Root, fix: &FixId) -> Result<FixReasons, Failure> {
         let (applied, params) = records(view, &separator)?;
         let brings = |id: &PatchId, packages: &[_]| {
             let params = packages.iter().filter_map(|package| params.get(package));
-            FixRecord::of(id, params).fixes.contains(fix.as_str())
+            FixRecord::from_params(id, params).fixes.contains(fix.as_str())
         };
         let patches = applied.iter().filter(|patch| brings(&patch.id, &patch.packages));
         let patches: Vec<PatchId> = patches.map(|patch| patch.id.clone()).collect();

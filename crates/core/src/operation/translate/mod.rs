@@ -29,7 +29,9 @@ use patchadm_rootfs::{
     never, random,
 };
 use patchadm_svr4::format::cpio::{CpioError, CpioFormat, CpioHeader};
-use patchadm_svr4::format::datastream::{DatastreamError, DatastreamPackage, DatastreamWriter, PartWriter};
+use patchadm_svr4::format::datastream::{
+    DatastreamError, DatastreamPackage, DatastreamTimes, DatastreamWriter, PartWriter,
+};
 use patchadm_svr4::format::params::{LARGEST_FILE, ParamFile};
 use patchadm_svr4::format::pkgmap;
 use patchadm_svr4::package::{Mode, ObjectPath, PackagePath, Params, PathError, PkgInst, PkgInstError};
@@ -363,7 +365,8 @@ impl PackageStream<'_, '_> {
         let (mut announced, mut times) = (Vec::new(), Vec::new());
         for (_, package) in translation.packages() {
             announced.push(announcement(package)?);
-            times.push(["pkginfo", "pkgmap"].map(|file| package.stamp(file).mtime));
+            let [pkginfo, pkgmap] = ["pkginfo", "pkgmap"].map(|file| package.stamp(file).mtime);
+            times.push(DatastreamTimes { pkginfo, pkgmap });
         }
         let mut names = HashSet::new();
         if let Some(twice) = announced.iter().find(|package| !names.insert(&package.inst)) {

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use patchadm_changeset::format::manifest::{FILES, ObjectRecord, RecordedState, UndoManifest, decode};
-use patchadm_svr4::package::{ContentsLine, NOBODYS_NUMBER, ObjectPath, PkgInst, rule};
+use patchadm_svr4::package::{ContentsLine, NO_ACCOUNT, ObjectPath, PkgInst, rule};
 use patchadm_svr4::patch::PatchId;
 use patchadm_svr4::places;
 
@@ -154,7 +154,7 @@ fn fault_of_state(state: &RecordedState) -> Option<&'static str> {
     if !rule::holds("manifest.mode", state.mode <= 0o7777) {
         return Some("`mode` has bits other than permission bits");
     }
-    if !rule::holds("manifest.owner", state.uid != NOBODYS_NUMBER && state.gid != NOBODYS_NUMBER) {
+    if !rule::holds("manifest.owner", state.uid != NO_ACCOUNT && state.gid != NO_ACCOUNT) {
         return Some("`uid` or `gid` is not valid");
     }
     if !rule::holds("manifest.mtime", state.mtime.nanoseconds < NANOSECONDS_OF_A_SECOND) {

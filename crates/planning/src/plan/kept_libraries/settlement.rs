@@ -291,7 +291,7 @@ impl KeptSettling<'_, '_> {
         let input = self.input;
         let records = input.archived_packages.get(archived);
         let bytes = records.and_then(|records| records.get(&b"pkginfo"[..])).map(|file| &file.bytes);
-        let mut params = bytes.and_then(|bytes| params::read(bytes).ok()).unwrap_or_default();
+        let mut params = bytes.and_then(|bytes| params::parse(bytes).ok()).unwrap_or_default();
         let by = |params: &Params| {
             [KEPT_FROM, "KEPT_BY", "VERSION", "KEPT_PATCHES"].map(|name| params.text(name).into_owned())
         };

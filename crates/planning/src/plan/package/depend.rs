@@ -17,7 +17,7 @@ pub(super) fn unmet_at_installation(
     let instances = instances(inventory);
     for dependency in &depend.dependencies {
         let there = installed(dependency, &instances, true);
-        match dependency.binding {
+        match dependency.kind {
             DependencyKind::Prerequisite if there.is_none() => {
                 found.push(format!(
                     "it needs package {}, which is not completely installed",
@@ -50,14 +50,14 @@ pub(super) fn needed_by(package: &PkgInst, inventory: &Inventory) -> Vec<String>
     let is_replaced = |one: &PkgInst| one != package && one.abbreviation() == package.abbreviation();
     let replaced = inventory.packages.keys().any(is_replaced);
     for (other, installed) in inventory.packages.iter().filter(|_| !replaced).filter(is_asked) {
-        let needs = recorded(installed).into_iter().any(|entry| {
-            entry.binding == DependencyKind::Prerequisite && means_installed(&entry, package, own)
-        });
+        let needs = recorded(installed)
+            .into_iter()
+            .any(|entry| entry.kind == DependencyKind::Prerequisite && means_installed(&entry, package, own));
         if needs {
             found.push(format!("package {other} needs it"));
         }
     }
-    let reverse = recorded(own).into_iter().filter(|entry| entry.binding == DependencyKind::Reverse);
+    let reverse = recorded(own).into_iter().filter(|entry| entry.kind == DependencyKind::Reverse);
     let instances = instances(inventory);
     for entry in reverse.filter(|_| !is_kept) {
         found.extend(installed(&entry, &instances, false).map(|other| format!("package {other} needs it")));
@@ -79,7 +79,7 @@ pub(super) fn needing_installed_version(
         others().filter(|(other, _)| other.abbreviation() == package.abbreviation()).collect();
     for (other, installed) in others() {
         let unserved = recorded(installed).into_iter().filter(|entry| {
-            entry.binding == DependencyKind::Prerequisite
+            entry.kind == DependencyKind::Prerequisite
                 && means_installed(entry, package, own)
                 && !means(entry, InstanceFacts { package, params: new, compatible })
                 && !instances.iter().any(|(instance, one)| means_installed(entry, instance, one))

@@ -248,7 +248,7 @@ impl Installation<'_> {
 
     fn passed_over(&self, package: &PkgInst) -> Vec<String> {
         let depend = self.delivered.install.get("depend").map(|depend| Depend::parse(depend));
-        let errors = depend.into_iter().flat_map(|depend| depend.passed_over);
+        let errors = depend.into_iter().flat_map(|depend| depend.skipped);
         errors.map(|error| format!("package {package}: depend, {error}; it is skipped")).take(10).collect()
     }
 

@@ -249,7 +249,7 @@ impl ApplyPlanner<'_> {
         let known = self.applied.records_of(package);
         match known {
             Some(records) => records.write_applied(self.id(), installed, new),
-            None => PatchRecords::none(package.clone()).write_applied(self.id(), installed, new),
+            None => PatchRecords::new(package.clone()).write_applied(self.id(), installed, new),
         };
     }
 }

@@ -164,7 +164,7 @@ fn old_params(package: &PkgInst, archive: &BackoutArchive<'_>) -> Result<Params,
             }),
         };
     };
-    params::read(&file.bytes).map_err(|error| Reason::BadUndoData {
+    params::parse(&file.bytes).map_err(|error| Reason::BadUndoData {
         package: package.clone(),
         reason: format!("the saved pkginfo: {error}"),
     })

@@ -352,7 +352,7 @@ impl ProjectedRoot {
         let Some((package, name)) = split(path) else { return };
         let Some(installed) = self.inventory.packages.get_mut(&package) else { return };
         if name == b"pkginfo"
-            && let Ok(params) = params::read(&file.bytes)
+            && let Ok(params) = params::parse(&file.bytes)
         {
             installed.params = params;
         }

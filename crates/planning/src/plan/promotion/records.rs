@@ -119,7 +119,7 @@ impl PackageRecorder<'_> {
         let known = self.applied.records_of(package);
         match known {
             Some(records) => records.write_applied(&self.input.record.id, info, new),
-            None => PatchRecords::none(package.clone()).write_applied(&self.input.record.id, info, new),
+            None => PatchRecords::new(package.clone()).write_applied(&self.input.record.id, info, new),
         };
     }
 

@@ -66,7 +66,7 @@ pub(super) fn offer(line: &str) -> Offer {
 /// rule.
 pub(super) fn applied(patches: &[Offer]) -> AppliedPatches {
     let mut packages: Vec<PatchRecords> =
-        ["P", "Q"].map(|name| PatchRecords::none(PkgInst::new(name).unwrap())).into();
+        ["P", "Q"].map(|name| PatchRecords::new(PkgInst::new(name).unwrap())).into();
     for patch in patches {
         record(&mut packages, patch);
     }

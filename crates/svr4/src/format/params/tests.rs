@@ -81,13 +81,13 @@ fn a_change_leaves_the_rest_of_the_file_as_it_was() {
     file.set("A", b"x y");
     file.remove("B");
     file.set("D", b"5");
-    assert_eq!(file.to_bytes(), b"# mine\nA=x y\n\nA=3\nC=4\\ \nD=5\n");
-    assert_eq!(ParamFile::parse(&file.to_bytes()).unwrap().params(), file.params());
+    assert_eq!(file.write(), b"# mine\nA=x y\n\nA=3\nC=4\\ \nD=5\n");
+    assert_eq!(ParamFile::parse(&file.write()).unwrap().params(), file.params());
 
     for open in [&b"#c=\\"[..], b"#c=\\\n", b"C=4\\\n", b"C=4\\\n  ", b"text\\\n"] {
         let mut file = ParamFile::parse(open).unwrap();
         file.set("D", b"5");
-        let again = ParamFile::parse(&file.to_bytes()).unwrap().params();
+        let again = ParamFile::parse(&file.write()).unwrap().params();
         assert_eq!((again.get("D"), &again), (Some(&b"5"[..]), &file.params()), "{}", open.escape_ascii());
     }
 }
@@ -110,7 +110,7 @@ proptest! {
     #[test]
     fn whatever_can_be_read_is_written_back_byte_for_byte(text in syntax()) {
         if let Ok(file) = ParamFile::parse(&text) {
-            prop_assert_eq!(file.to_bytes(), text);
+            prop_assert_eq!(file.write(), text);
         }
     }
 

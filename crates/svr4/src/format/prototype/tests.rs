@@ -42,8 +42,8 @@ fn every_type_of_entry_is_understood() {
 #[test]
 fn attributes_may_be_missing_unknown_or_variable() {
     let bare = entry("d none a").attributes;
-    assert!(bare.lack() && bare == PrototypeAttributes::default());
-    assert!(entry("f none a 0644").attributes.lack());
+    assert!(bare.is_incomplete() && bare == PrototypeAttributes::default());
+    assert!(entry("f none a 0644").attributes.is_incomplete());
     let kept = entry("f none a ? ? ?").attributes;
     assert_eq!((kept.mode, kept.owner), (AttributeSetting::Kept, AttributeSetting::Kept));
     let variable = entry("f none a $mode $owner $GROUP").attributes;
@@ -121,10 +121,10 @@ fn lengths_have_limits() {
 }
 
 #[test]
-fn fields_behind_the_last_one_are_passed_over_and_told_of() {
-    assert!(entry("s none a=b 0755 root bin").has_more);
-    assert!(entry("f none a 0644 root sys 5 100 1577836800").has_more);
-    assert!(!entry("i pkginfo ").has_more);
+fn fields_behind_the_last_one_are_skipped_and_told_of() {
+    assert!(entry("s none a=b 0755 root bin").has_extra_fields);
+    assert!(entry("f none a 0644 root sys 5 100 1577836800").has_extra_fields);
+    assert!(!entry("i pkginfo ").has_extra_fields);
 }
 
 fn settings() -> impl Strategy<Value = PrototypeAttributes> {

@@ -258,7 +258,8 @@ impl EndingPatches<'_> {
 
     fn line(&self, id: &PatchId, packages: &[PkgInst], state: OvertakenState) -> OvertakenPatch {
         let installed = packages.iter().filter_map(|package| self.packages.get(package));
-        let fixes = FixRecord::of(id, installed.map(|installed| &installed.params)).fixes.to_strings();
+        let fixes =
+            FixRecord::from_params(id, installed.map(|installed| &installed.params)).fixes.to_strings();
         OvertakenPatch {
             root: self.marker.to_owned(),
             patch: id.to_string(),

@@ -285,7 +285,7 @@ impl<'a> PatchScripts<'a> {
 }
 
 fn unwritable(value: &UnwritableValue) -> Failure {
-    let UnwritableValue { name, reason } = value;
+    let UnwritableValue { name, reason, .. } = value;
     Failure::BadFile(format!("the value of {name} cannot be passed to scripts: {reason}"))
 }
 
