@@ -1,5 +1,8 @@
 //! Roots that are made of several file systems: one run changes all of them or none.
 
+/// Roots on each file system.
+mod each;
+
 use std::fs;
 use std::process::{Command, Stdio};
 use std::thread;

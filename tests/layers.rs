@@ -15,7 +15,7 @@ use crate::tree::{Tree, assert_same};
 /// The root as it is becomes the lower layer; the upper one is on another file system, which may tell inodes apart or not.
 const LAYERS: [&str; 2] = ["xino=on", "xino=off"];
 
-fn mount(options: &str) -> String {
+pub(crate) fn mount(options: &str) -> String {
     format!(
         "mkdir -p $BESIDE/layers
         mount -t tmpfs tmpfs $BESIDE/layers

@@ -43,7 +43,7 @@ fn program(stage: &Scenario, from: &str, to: &str) {
 }
 
 /// Copies the libraries of these programs into a root.
-fn copied(stage: &Scenario, below: &str, programs: &[&str]) {
+pub(crate) fn copied(stage: &Scenario, below: &str, programs: &[&str]) {
     for program_of in programs {
         let output = Command::new("ldd").arg(program_of).output().unwrap();
         let text = String::from_utf8(output.stdout).unwrap();

@@ -8,6 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use crate::everyman::{as_ordinary_user, ordinary_ids};
+use crate::mounts::Mounted;
 use crate::packages::{Package, datastream};
 use crate::procedure_scripts::{NOCHECK, NOTE, line, noted, stage};
 use crate::scenario::{Run, Scenario, is_root};
@@ -180,6 +181,36 @@ fn absolute_names_are_there_for_scripts_and_nobody_else() {
     assert_eq!(noted(&stage), "New name\nwords\nf none tool 0755\n");
     assert!(owned(&stage).contains(&"/opt/ACMEin/log d none 0755 root root ACMEin".to_owned()));
     assert_eq!(missing, !Path::new("/usr/bin/pkgproto").exists(), "nothing is installed on the machine");
+}
+
+#[test]
+fn absolute_names_are_there_where_sbin_is_a_link_and_refused_where_a_mount_hides_them() {
+    let test = "absolute_names_are_there_where_sbin_is_a_link…";
+    let linked = "mkdir $BESIDE/upper $BESIDE/work
+        mount -t overlay overlay -o lowerdir=/usr,upperdir=$BESIDE/upper,workdir=$BESIDE/work /usr
+        rm -r /usr/sbin
+        ln -s bin /usr/sbin";
+    for (mounts, hides) in [(linked, false), ("mount -t tmpfs tmpfs /usr/sbin", true)] {
+        let stage = stage();
+        let asks =
+            "/usr/sbin/installf $PKGINST $BASEDIR/log d 0755 root root\n/usr/sbin/installf -f $PKGINST\n";
+        let line = line(&stage, "-n", &package("postinstall", asks));
+        let Some(mounted) = Mounted::new(test, stage, mounts) else { return };
+        let run = mounted.run(&line);
+        if hides {
+            let says = "a file system that is mounted below it hides /usr/sbin/";
+            assert!(run.code != 0 && run.stderr.contains(says), "{}", run.stderr);
+            assert_eq!(owned(mounted.stage()), [""; 0], "refused before anything was changed");
+            continue;
+        }
+        if run.code != 0 && run.stderr.contains("no private /usr can be made") {
+            crate::skipped(&format!("{test}: no overlay here"));
+            return;
+        }
+        assert_eq!(run.code, 0, "{}", run.stderr);
+        let made = "/opt/ACMEin/log d none 0755 root root ACMEin".to_owned();
+        assert!(owned(mounted.stage()).contains(&made), "{}", run.stderr);
+    }
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use patchadm_inputs::sha256::Sha256;
 use patchadm_inputs::sign::sha256_text;
 
-use super::{BulkBuild, BulkRun, can_have_subordinate_ids, everybody};
+use super::{BulkBuild, BulkRun, can_have_subordinate_ids, everybody, has_perl};
 use crate::everyman::NOBODY;
 use crate::scenario::is_root;
 
@@ -79,11 +79,12 @@ const SOCKETS: &str = r#"perl -e '
 
 #[test]
 fn no_build_has_a_socket_that_no_namespace_holds() {
+    let test = "no_build_has_a_socket…";
+    if !has_perl(test) {
+        return;
+    }
     for is_ordinary in everybody() {
-        let Some(build) = BulkBuild::of_recipes("no_build_has_a_socket…", is_ordinary, "slot=local 1\n")
-        else {
-            continue;
-        };
+        let Some(build) = BulkBuild::of_recipes(test, is_ordinary, "slot=local 1\n") else { continue };
         let script =
             format!("mkdir $DESTDIR/opt\n{SOCKETS}cat > $OUT/postinstall <<'End'\n{SOCKETS}exit 0\nEnd\n");
         build.recipe("asks", "", &script);
@@ -145,6 +146,9 @@ ulimit -c 0 && echo ulimit: set
 #[test]
 fn no_build_and_no_script_limits_the_process_that_holds_its_sandbox_together() {
     let test = "no_build_and_no_script_limits…";
+    if !has_perl(test) {
+        return;
+    }
     for (is_ordinary, build_as) in [(false, "user"), (false, "root"), (true, "user")] {
         if !is_ordinary && !is_root() {
             continue;
@@ -801,6 +805,9 @@ fn the_kernel_counts_what_a_build_has_for_neither_root_nor_another_build() {
     let test = "the_kernel_counts…";
     if !is_root() {
         crate::skipped("the_kernel_counts…: only root has ids to give");
+        return;
+    }
+    if !has_perl(test) {
         return;
     }
     let Some(build) = BulkBuild::of_recipes(test, false, "slot=local 1\n") else { return };

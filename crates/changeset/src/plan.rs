@@ -83,6 +83,9 @@ pub struct SpaceNeed {
     pub free_inodes: Option<u64>,
     #[serde(skip)]
     pub is_read_only: bool,
+    /// See [`Dir::unsupported`](patchadm_rootfs::Dir::unsupported).
+    #[serde(skip)]
+    pub unsupported: Option<&'static str>,
     /// Part of `bytes` that could be kept elsewhere.
     #[serde(skip)]
     pub undo: u64,

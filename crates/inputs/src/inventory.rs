@@ -221,6 +221,8 @@ pub struct FileSystem {
     pub unit: u64,
     /// It, or its mount in the root, is read-only.
     pub is_read_only: bool,
+    /// The reason why nothing on it is changed: the rest of a sentence about `name`.
+    pub unsupported: Option<&'static str>,
 }
 
 /// Traces of an unfinished installation in the directory of a package.

@@ -13,6 +13,17 @@ use super::{
 use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::package::rule::holds;
 
+/// Their syncfs reports no errors, or they have no owners.
+const UNSUPPORTED: [(u64, &str); 7] = [
+    (0x6969, "is on NFS, which patchadm does not support"),
+    (0x6573_5546, "is on FUSE, which patchadm does not support"),
+    (0x0102_1997, "is on 9p, which patchadm does not support"),
+    (0xff53_4d42, "is on CIFS, which patchadm does not support"),
+    (0xfe53_4d42, "is on SMB, which patchadm does not support"),
+    (0x4d44, "is on a FAT file system, which has no owners and modes"),
+    (0x0027_e0eb, "is a control group, not a place for files"),
+];
+
 /// A directory of a root, held open; names in it are single components. Reading is in `look`, writing in `write`.
 #[derive(Debug)]
 pub struct Dir {
@@ -268,6 +279,12 @@ impl Dir {
             .map_err(|errno| self.error("examine the file system of", b"", errno))?;
         #[allow(clippy::cast_sign_loss)] // a bit pattern
         Ok(stat.f_type as u64 & 0xffff_ffff)
+    }
+
+    /// Returns the reason why nothing on its file system is changed: the rest of a sentence about the directory.
+    pub fn unsupported(&self) -> Result<Option<&'static str>> {
+        let magic = self.file_system_magic()?;
+        Ok(UNSUPPORTED.iter().find(|(unsupported, _)| *unsupported == magic).map(|(_, reason)| *reason))
     }
 
     /// Returns true if new objects inherit a project id from the directory (`FS_PROJINHERIT_FL`), so that nothing can

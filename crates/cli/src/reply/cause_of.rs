@@ -305,6 +305,7 @@ fn of_refusal(refusal: &Refusal) -> ExitCause {
         Reason::Signal(_) => ExitCause::Signal,
         Reason::NoSpace { .. } => ExitCause::Space,
         Reason::ReadOnly(_) => ExitCause::ReadOnly,
+        Reason::Unsupported { .. } => ExitCause::NotApplicable,
         Reason::NotApplied | Reason::NoSuchPackage => ExitCause::Unknown,
         Reason::Interrupted { .. } | Reason::OtherInterrupted { .. } => ExitCause::Unfinished,
     }

@@ -203,7 +203,7 @@ pub(super) fn provide(bench: &ToolDirectory, root: &Path, commands: &[ScriptTool
     let missing: Vec<(&str, &str)> = ToolDirectory::names(commands)
         .into_iter()
         .map(|name| (name, place(name)))
-        .filter(|(name, place)| Path::new(USR).join(place).join(name).symlink_metadata().is_err())
+        .filter(|(name, place)| host_lacks(&Path::new(USR).join(place).join(name)))
         .collect();
     let lacks_directory = DIRECTORIES.iter().any(|directory| !Path::new(USR).join(directory).is_dir());
     if missing.is_empty() && !lacks_directory {
@@ -218,7 +218,22 @@ pub(super) fn provide(bench: &ToolDirectory, root: &Path, commands: &[ScriptTool
         return Err(format!("the private directory {} is below {USR} itself", bench.path().display()));
     }
     let layer = lay_out(bench, &missing).map_err(|error| error.to_string())?;
-    overlay(&layer).map_err(|error| format!("no private {USR} can be made: {error}"))
+    overlay(&layer).map_err(|error| format!("no private {USR} can be made: {error}"))?;
+    match missing
+        .iter()
+        .map(|(name, place)| Path::new(USR).join(place).join(name))
+        .find(|path| host_lacks(path))
+    {
+        Some(path) => Err(format!(
+            "no private {USR} can be made: a file system that is mounted below it hides {}",
+            path.display()
+        )),
+        None => Ok(()),
+    }
+}
+
+fn host_lacks(path: &Path) -> bool {
+    path.symlink_metadata().is_err()
 }
 
 /// Makes the overlay's layer: only directories and links that `/usr` lacks.
@@ -229,6 +244,9 @@ fn lay_out(bench: &ToolDirectory, missing: &[(&str, &str)]) -> Result<PathBuf, S
     }
     for (name, place) in missing {
         let target = bench.tools().join(name);
+        // `sbin` may be a link to `bin`.
+        let behind = std::fs::canonicalize(Path::new(USR).join(place)).unwrap_or_default();
+        let place = behind.strip_prefix(USR).ok().and_then(Path::to_str).unwrap_or(place);
         make_dirs(&top, place)?.make_symlink(name.as_bytes(), target.as_os_str().as_bytes())?;
     }
     Ok(bench.path().join("usr"))

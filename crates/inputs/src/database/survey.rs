@@ -515,6 +515,7 @@ impl<'a> FileSystems<'a> {
             inodes: space.inodes,
             unit: space.unit,
             is_read_only: directory.is_read_only()?,
+            unsupported: directory.unsupported()?,
         };
         self.found.push((of, file_system));
         Ok(self.found.len() - 1)

@@ -66,8 +66,14 @@ pub fn needs(
     let is_closed = |need: &Need, on: &FileSystem| {
         need.changes && on.is_read_only && of_records.is_none_or(|records| records.name != on.name)
     };
+    let unsupported = |need: &Need, on: &FileSystem| {
+        let holds_records = of_records.is_some_and(|records| records.name == on.name);
+        on.unsupported.filter(|_| need.changes || holds_records)
+    };
     let all = needs.iter().zip(&inventory.file_systems);
-    let used = all.filter(|(need, on)| need.bytes > 0 || need.inodes > 0 || is_closed(need, on));
+    let used = all.filter(|(need, on)| {
+        need.bytes > 0 || need.inodes > 0 || is_closed(need, on) || unsupported(need, on).is_some()
+    });
     used.map(|(need, file_system)| SpaceNeed {
         file_system: file_system.name.clone(),
         bytes: need.bytes.saturating_add(BALLAST),
@@ -75,6 +81,7 @@ pub fn needs(
         inodes: need.inodes,
         free_inodes: file_system.inodes,
         is_read_only: is_closed(need, file_system),
+        unsupported: unsupported(need, file_system),
         undo: need.undo,
     })
     .collect()
@@ -100,6 +107,9 @@ fn object_size(inventory: &Inventory, body: &Body) -> u64 {
 pub(super) fn enough(needs: &[SpaceNeed]) -> Result<(), Reason> {
     for need in needs {
         let file_system = need.file_system.clone();
+        if let Some(why) = need.unsupported {
+            return Err(Reason::Unsupported { file_system, why });
+        }
         if need.is_read_only {
             return Err(Reason::ReadOnly(file_system));
         }

@@ -14,7 +14,7 @@ use crate::transaction::error::Cause;
 use crate::transaction::journal::{history_file, journal_file, root_id_file};
 use crate::transaction::objects::identity::{ObjectState, state_of};
 use crate::transaction::stage::domains;
-use crate::transaction::stage::domains::{FoundStage, HOLDER, OwnStage, is_on, is_unsupported, open_own};
+use crate::transaction::stage::domains::{FoundStage, HOLDER, OwnStage, is_on, open_own};
 use patchadm_rootfs::{Dir, FileType, ObjectStatus, Root};
 use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::package::rule::holds;
@@ -198,7 +198,7 @@ fn mounted(root: &Root, mount: &ObjectPath) -> Result<Option<Dir>, Cause> {
         opened => opened?,
     };
     match top {
-        Some(top) if is_unsupported(&top)?.is_none() => Ok(Some(top)),
+        Some(top) if top.unsupported()?.is_none() => Ok(Some(top)),
         _ => Ok(None),
     }
 }

@@ -18,17 +18,6 @@ use patchadm_svr4::places::own_directory;
 
 pub(crate) use crate::format::undo_files::HOLDER;
 
-/// Their syncfs reports no errors, or they have no owners.
-const UNSUPPORTED: [(u64, &str); 7] = [
-    (0x6969, "is on NFS, which patchadm does not support"),
-    (0x6573_5546, "is on FUSE, which patchadm does not support"),
-    (0x0102_1997, "is on 9p, which patchadm does not support"),
-    (0xff53_4d42, "is on CIFS, which patchadm does not support"),
-    (0xfe53_4d42, "is on SMB, which patchadm does not support"),
-    (0x4d44, "is on a FAT file system, which has no owners and modes"),
-    (0x0027_e0eb, "is a control group, not a place for files"),
-];
-
 const FEW: usize = 64;
 
 /// Each holds descriptors and a ballast.
@@ -99,7 +88,7 @@ impl OpenDomains {
 
     pub(crate) fn of(&mut self, dir: &Dir) -> Result<usize, Cause> {
         let seen = dir.itself()?;
-        if let Some(reason) = is_unsupported(dir)? {
+        if let Some(reason) = dir.unsupported()? {
             return Err(Cause::Unsupported { path: self.root.show(dir.path()), reason });
         }
         let mut key = DomainKey { alone: self.closed(dir, &seen)?, ..DomainKey::of(&seen) };
@@ -305,11 +294,6 @@ fn topmost(root: &Root, path: &ObjectPath, seen: &ObjectStatus) -> Result<Object
         top = above;
     }
     Ok(top)
-}
-
-pub(crate) fn is_unsupported(dir: &Dir) -> Result<Option<&'static str>, Cause> {
-    let magic = dir.file_system_magic()?;
-    Ok(UNSUPPORTED.iter().find(|(unsupported, _)| *unsupported == magic).map(|(_, reason)| *reason))
 }
 
 const NOTE: &[u8] = b"alone";

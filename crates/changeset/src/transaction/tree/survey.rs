@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::plan::Plan;
 use crate::transaction::error::Cause;
 use crate::transaction::objects::identity::is_layered;
-use crate::transaction::stage::domains::{HOLDER, is_unsupported};
+use crate::transaction::stage::domains::HOLDER;
 use patchadm_rootfs::{Dir, DirectoryUser, FileType, ObjectStatus, Root, RootError, users_of};
 use patchadm_svr4::package::ObjectPath;
 use patchadm_svr4::places;
@@ -39,7 +39,7 @@ pub(crate) fn survey(root: &Root, path: &ObjectPath) -> Result<TreeSurvey, Cause
     if is_layered(&dir)? {
         return no("it is on overlayfs".to_owned());
     }
-    if let Some(reason) = is_unsupported(&dir)? {
+    if let Some(reason) = dir.unsupported()? {
         return no(format!("it {reason}"));
     }
     if let Some(held) = held_record(root, path)? {

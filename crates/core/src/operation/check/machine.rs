@@ -44,12 +44,21 @@ struct SeenFileSystem {
     /// Empty if the mount table does not tell.
     kind: String,
     status: ObjectStatus,
+    is_supported: bool,
 }
 
 pub(super) fn journal(examination: &RootExamination<'_>) -> Vec<RootFinding> {
     vec![found(examination, "journal", |seen| {
         let without: Vec<&SeenFileSystem> = those(seen, |one| UNORDERED.contains(&one.kind.as_str()));
         let other = those(seen, |one| !ORDERED.contains(&one.kind.as_str()));
+        let unsupported = those(seen, |one| !one.is_supported);
+        if !unsupported.is_empty() {
+            let text = format!(
+                "patchadm does not change files on this kind of file system: {}",
+                listed(&unsupported)
+            );
+            return RootFinding::limited("journal", text);
+        }
         if !without.is_empty() {
             let text = format!(
                 "no journal, so a power cut may leave a mix of old and new files: {}",
@@ -109,7 +118,8 @@ fn seen(examination: &RootExamination<'_>) -> Result<Vec<SeenFileSystem>> {
             continue;
         }
         let kind = directory.file_system_type()?.unwrap_or_default();
-        seen.push(SeenFileSystem { path: examination.show(&path), kind, status });
+        let is_supported = directory.unsupported()?.is_none();
+        seen.push(SeenFileSystem { path: examination.show(&path), kind, status, is_supported });
     }
     Ok(seen)
 }

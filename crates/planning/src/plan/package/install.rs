@@ -449,9 +449,13 @@ impl Installation<'_> {
         }
         let needs = space::needs(self.inventory, changes, records, &[], &extra);
         let needs = if held.is_some() { space::with_requests(needs) } else { needs };
-        if let Err(reason) = space::enough(&needs) {
-            let words = reason.of(Command::Pkgadd, &target.package).why();
-            self.check(self.options.admin.space, "space=nocheck", || words)?;
+        match space::enough(&needs) {
+            Ok(()) => {}
+            Err(reason @ Reason::Unsupported { .. }) => return Err(reason),
+            Err(reason) => {
+                let words = reason.of(Command::Pkgadd, &target.package).why();
+                self.check(self.options.admin.space, "space=nocheck", || words)?;
+            }
         }
         Ok(needs)
     }

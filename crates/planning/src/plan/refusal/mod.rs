@@ -252,6 +252,13 @@ pub enum Reason {
     },
     /// The topmost directory of a read-only file system with objects that would change.
     ReadOnly(String),
+    /// A file system with objects or records that would change.
+    Unsupported {
+        /// Its topmost directory.
+        file_system: String,
+        /// The rest of a sentence about it.
+        why: &'static str,
+    },
     NotApplied,
     Superseded(PatchId),
     ChangedLater {
@@ -792,6 +799,7 @@ impl Reason {
                 )
             }
             Self::ReadOnly(file_system) => format!("the file system {file_system} is read-only"),
+            Self::Unsupported { file_system, why } => format!("{file_system} {why}"),
             Self::PatchesApplied { package, patches } => {
                 format!("patches are applied to package {package}: {patches}")
             }

@@ -471,6 +471,15 @@ fn a_full_file_system_is_named_with_what_is_needed() {
 }
 
 #[test]
+fn a_file_system_on_which_nothing_is_changed_is_refused_by_the_plan() {
+    let mut world = acme_web();
+    world.inventory.file_systems[0].unsupported = Some("is on FUSE, which patchadm does not support");
+    let refusal = world.plan(&patch("900-01", "").file("bin/httpd", "new")).unwrap_err();
+    assert_eq!(refusal.code(), 10);
+    assert_eq!(refusal.why(), "/ is on FUSE, which patchadm does not support");
+}
+
+#[test]
 fn a_replaced_socket_is_written_down_but_not_saved() {
     let mut world = acme_web();
     world.put("/opt/web/share/s", LiveKind::Socket, 0o600);

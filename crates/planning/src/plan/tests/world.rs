@@ -88,6 +88,7 @@ impl World {
                 inodes: None,
                 unit: 4096,
                 is_read_only: false,
+                unsupported: None,
             }],
             ..Inventory::default()
         };
