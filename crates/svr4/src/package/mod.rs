@@ -18,6 +18,6 @@ pub use object::{
     ContentInfo, ContentsLine, Ftype, Mode, Object, ObjectAttributes, OwnerStatus, OwningPackage, Word,
 };
 pub use params::Params;
-pub use path::{ObjectPath, PackagePath, PathError, escape, last_component, unescape};
+pub use path::{ObjectPath, PackagePath, PathError, escape, last_component, printable_name, unescape};
 pub(crate) use path::{unescaped, write_escaped};
 pub use room::is_room_for;
