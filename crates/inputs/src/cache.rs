@@ -28,6 +28,7 @@ const OBJECTS: &[u8] = b"objects";
 const PARTIAL: &[u8] = b"partial";
 const INDEXES: &[u8] = b"index";
 const SPOOL: &[u8] = b"spool";
+const ORIGIN: &[u8] = b".json";
 const PROGRAM: &str = "patchadm-cache";
 const LARGEST_NOTE: u64 = 16 << 10;
 const OWN: u32 = 0o600;
@@ -154,7 +155,7 @@ impl DownloadCache {
         Ok(self.top.must_have_room(bytes)?)
     }
 
-    /// Removes the least recently used objects, except those in use.
+    /// Removes the least recently used objects and interrupted downloads, except those in use.
     pub fn make_room(&self, wanted: u64) -> Result<(), CacheError> {
         let mut all = self.every_object()?;
         let mut bytes = all.iter().map(|(_, _, seen)| seen.size).fold(wanted, u64::saturating_add);
@@ -167,13 +168,31 @@ impl DownloadCache {
             if bytes <= self.limit {
                 break;
             }
-            if self.is_free(&shelf, &name, &seen)? {
-                let shelf = self.directory_below(OBJECTS, &shelf)?;
-                shelf.remove(&name)?;
+            let is_removed = if shelf == PARTIAL {
+                self.remove_partial(&name)?
+            } else if self.is_free(&shelf, &name, &seen)? {
+                self.directory_below(OBJECTS, &shelf)?.remove(&name)?;
+                true
+            } else {
+                false
+            };
+            if is_removed {
                 bytes = bytes.saturating_sub(seen.size);
             }
         }
         Ok(())
+    }
+
+    /// Returns false if a command continues the download.
+    fn remove_partial(&self, name: &[u8]) -> Result<bool, CacheError> {
+        let Ok(sha256) = str::from_utf8(name) else { return Ok(false) };
+        match self.partial(sha256, &mut |_| Ok(false)) {
+            Err(CacheError::Held(_)) => Ok(false),
+            opened => {
+                opened?.map_or(Ok(()), PartialDownload::discard)?;
+                Ok(true)
+            }
+        }
     }
 
     /// A user of the object gives it a second name.
@@ -193,6 +212,11 @@ impl DownloadCache {
                 let seen = dir.look(&name)?.filter(|seen| seen.file_type == FileType::Regular);
                 all.extend(seen.map(|seen| (shelf.clone(), name, seen)));
             }
+        }
+        let partial = self.directory(PARTIAL)?;
+        for name in partial.names_that_are(|name| !name.ends_with(ORIGIN))? {
+            let seen = partial.look(&name)?.filter(|seen| seen.file_type == FileType::Regular);
+            all.extend(seen.map(|seen| (PARTIAL.to_vec(), name, seen)));
         }
         Ok(all)
     }
@@ -549,6 +573,29 @@ mod tests {
         assert!(!path.exists());
         cache.make_room(35).unwrap();
         assert!(!is_there(0));
+    }
+
+    #[test]
+    fn interrupted_downloads_count_and_go_unless_a_command_continues_them() {
+        let place = tempfile::tempdir().unwrap();
+        let cache = cache(&place, 40);
+        let begin = |bytes: &[u8]| {
+            let digest = sha256_text(&sha256(bytes));
+            let mut partial = cache.partial(&digest, &mut |_| panic!("nobody is there")).unwrap().unwrap();
+            partial.note_origin(&PartialOrigin { size: 20, ..PartialOrigin::default() }).unwrap();
+            partial.append(vec![b'x'; 15]).unwrap();
+            partial
+        };
+        let left = || fs::read_dir(cache.path().join("partial")).unwrap().count();
+        drop(begin(b"first"));
+        let second = begin(b"second");
+        cache.make_room(10).unwrap();
+        assert_eq!(left(), 4, "all fit");
+        cache.make_room(40).unwrap();
+        assert_eq!(left(), 2, "the second one is in use");
+        drop(second);
+        cache.make_room(30).unwrap();
+        assert_eq!(left(), 0);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use patchadm_core::operation::patches::apply::DeliveredChanges;
 use patchadm_core::operation::queries::patch_difference::{DifferingObject, LARGEST_COMPARED};
 use patchadm_core::operation::queries::patch_objects::{ObjectAction, PatchedPackage};
 use patchadm_rootfs::{FileType, Root};
-use patchadm_svr4::package::ObjectPath;
+use patchadm_svr4::package::{ObjectPath, printable_name};
 
 #[derive(Debug, Serialize)]
 pub(super) struct PackageObjects {
@@ -167,7 +167,7 @@ impl ShownObject {
         let (was, became) = (self.was.as_ref(), self.became.as_ref());
         let mut details = differences(was, became);
         if let (None, Some(target)) = (was, became.and_then(|state| state.target.as_ref())) {
-            details.push(format!("link → {}", String::from_utf8_lossy(&decode(target))));
+            details.push(format!("link → {}", printable_name(&decode(target))));
         }
         let details = if details.is_empty() { String::new() } else { format!(": {}", details.join(", ")) };
         match self.action {

@@ -12,6 +12,7 @@ use crate::format::contents_stamp::link_of;
 use crate::format::installf_queue::InstallfRequests;
 use crate::records::stamped::{WantedLines, search};
 use crate::records::{RecordError, RecordView, failed as not_done, named, places};
+use patchadm_rootfs::{RootError, is_hollow};
 use patchadm_svr4::format::contents::{ContentsError, ContentsReader, is_comment, key_of};
 use patchadm_svr4::format::pkglog::Pkglog;
 use patchadm_svr4::package::{ContentsLine, ObjectPath, OwnerStatus, OwningPackage, PkgInst};
@@ -53,6 +54,9 @@ fn open_itself(view: &RecordView<'_>) -> Result<Option<File>, RecordError> {
     if file.is_none() && view.look(&path)?.is_some() {
         // An unreadable object is not an empty database.
         return Err(RecordError::NoFile { root: named(view), path: view.root().show(&path) });
+    }
+    if file.as_ref().is_some_and(is_hollow) {
+        return Err(RootError::Hollow(view.root().show(&path)).into());
     }
     Ok(file)
 }

@@ -230,7 +230,7 @@ fn of_set(reason: &SetReason) -> ExitCause {
         | SetReason::RequiredRefused { .. }
         | SetReason::ExcludeEachOther { .. }
         | SetReason::Circle(_)
-        | SetReason::TooManyAlternatives => ExitCause::Dependency,
+        | SetReason::TooManyRequirements => ExitCause::Dependency,
         SetReason::Withdrawn
         | SetReason::ExcludedByOption
         | SetReason::RestrictedUnasked

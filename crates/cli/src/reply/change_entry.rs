@@ -12,7 +12,7 @@ use patchadm_core::operation::changed_texts::{ChangedText, ChangedTexts};
 use patchadm_planning::plan::states::{keeps_content, state_after, state_before};
 use patchadm_planning::plan::{Action, Body, Change, Plan};
 use patchadm_rootfs::{ACCESS_LIST, CAPABILITY, Digest, FileType};
-use patchadm_svr4::package::{ObjectPath, PkgInst};
+use patchadm_svr4::package::{ObjectPath, PkgInst, printable_name};
 
 /// One object in a plan.
 #[derive(Debug, Serialize)]
@@ -128,7 +128,7 @@ pub fn state_words(state: Option<&RecordedState>) -> String {
     let Some(state) = state else { return "nothing".to_owned() };
     let mut words = vec![type_word(state.kind).to_owned()];
     if let Some(target) = &state.target {
-        words.push(format!("to {}", String::from_utf8_lossy(&decode(target))));
+        words.push(format!("to {}", printable_name(&decode(target))));
     }
     if let Some((major, minor)) = state.device {
         words.push(format!("{major},{minor}"));
@@ -158,7 +158,7 @@ pub fn differences(before: Option<&RecordedState>, after: Option<&RecordedState>
     if let (Some(old), Some(new)) = (&before.target, &after.target)
         && old != new
     {
-        let shown = |target: &str| String::from_utf8_lossy(&decode(target)).into_owned();
+        let shown = |target: &str| printable_name(&decode(target));
         changes.push(format!("link {} → {}", shown(old), shown(new)));
     }
     if before.mode != after.mode {

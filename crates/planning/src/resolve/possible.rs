@@ -10,6 +10,9 @@ use crate::plan::refusal::{Reason, SetReason};
 
 const MOST_LINKS: usize = 8;
 
+/// Each patch of a long chain follows the rest of it.
+const MOST_FOLLOWED: usize = 100;
+
 pub(super) struct Chances {
     has_chance: Vec<bool>,
 }
@@ -55,6 +58,9 @@ impl Chances {
         let mut needs = Vec::new();
         let root = loop {
             let at = path.last().copied().unwrap_or(place);
+            if path.len() > MOST_FOLLOWED {
+                break Reason::InSet(SetReason::TooManyRequirements);
+            }
             if let Standing::Settled(reason) | Standing::Barred(reason) = &catalogue.item(at).standing {
                 break reason.clone();
             }
@@ -65,7 +71,7 @@ impl Chances {
                 .map(|requirement| (requirement, catalogue.providers(requirement)))
                 .find(|(_, providers)| !providers.iter().any(lacks))
             else {
-                break Reason::InSet(SetReason::TooManyAlternatives);
+                break Reason::InSet(SetReason::TooManyRequirements);
             };
             let Some(next) = providers.into_iter().find(|next| *next != at) else {
                 break catalogue.nowhere(requirement);

@@ -87,7 +87,7 @@ impl Rounds<'_, '_> {
             None => true,
             // A patch without a chance is not tried again, and neither is one whose search was given up.
             Some(_) if !self.chances.has(place) => false,
-            Some(_) if self.refused.get(&place) == Some(&Reason::InSet(SetReason::TooManyAlternatives)) => {
+            Some(_) if self.refused.get(&place) == Some(&Reason::InSet(SetReason::TooManyRequirements)) => {
                 false
             }
             Some(changes) => *changes != self.changes,
@@ -129,7 +129,7 @@ impl Rounds<'_, '_> {
                 prune(self.catalogue, &mut set);
                 self.set = set;
             }
-            Err(reason @ Reason::InSet(SetReason::TooManyAlternatives)) => {
+            Err(reason @ Reason::InSet(SetReason::TooManyRequirements)) => {
                 self.refused.values_mut().take(1).for_each(|own| *own = reason.clone());
             }
             Err(_) => {}

@@ -218,7 +218,7 @@ impl<'s, 'a> Search<'s, 'a> {
         blame.extend(owners.iter().filter_map(|place| self.level(*place)));
         let nowhere = || match &question {
             Some(Question::Need(place, need)) => self.told_of(*place, self.catalogue.nowhere(need)),
-            _ => Reason::InSet(SetReason::TooManyAlternatives),
+            _ => Reason::InSet(SetReason::TooManyRequirements),
         };
         Err(DeadEnd { reason: Box::new(reason.unwrap_or_else(nowhere)), blame })
     }
@@ -234,7 +234,7 @@ impl<'s, 'a> Search<'s, 'a> {
     fn go_back(&mut self, end: DeadEnd) -> Option<Reason> {
         let Some(level) = end.blame.last().copied() else { return Some(*end.reason) };
         if self.decisions > MOST_DECISIONS {
-            return Some(Reason::InSet(SetReason::TooManyAlternatives));
+            return Some(Reason::InSet(SetReason::TooManyRequirements));
         }
         self.choices.truncate(level);
         let (added, questions) =
@@ -280,7 +280,7 @@ impl Catalogue<'_> {
         match why {
             NoOrder::Unsettled(Unsettled::Applied(at, which)) => {
                 let conflict = self.item(*at).against.get(*which);
-                (*at, conflict.map_or(Reason::InSet(SetReason::TooManyAlternatives), AppliedConflict::reason))
+                (*at, conflict.map_or(Reason::InSet(SetReason::TooManyRequirements), AppliedConflict::reason))
             }
             NoOrder::Unsettled(Unsettled::Pair(one, other)) => {
                 let (at, other) = if place == *one { (*one, *other) } else { (*other, *one) };

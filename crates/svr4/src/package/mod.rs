@@ -21,7 +21,7 @@ pub use object::{
     is_class,
 };
 pub use params::Params;
-pub use path::{ObjectPath, PackagePath, PathError, escape, last_component, unescape};
+pub use path::{ObjectPath, PackagePath, PathError, escape, last_component, printable_name, unescape};
 pub(crate) use path::{unescaped, write_escaped};
 #[doc(hidden)]
 pub use room::is_room_for;

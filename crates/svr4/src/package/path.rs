@@ -146,7 +146,7 @@ impl Borrow<[u8]> for ObjectPath {
 
 impl fmt::Display for ObjectPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&printable(&self.0))
+        f.write_str(&printable_name(&self.0))
     }
 }
 
@@ -237,7 +237,7 @@ impl Borrow<[u8]> for PackagePath {
 
 impl fmt::Display for PackagePath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&printable(&self.0))
+        f.write_str(&printable_name(&self.0))
     }
 }
 
@@ -331,11 +331,11 @@ fn components(bytes: &[u8]) -> Result<impl Iterator<Item = &[u8]>, PathError> {
 
 fn error(bytes: &[u8], reason: &'static str) -> PathError {
     let shown = &bytes[..bytes.len().min(200)];
-    PathError { path: printable(shown), reason }
+    PathError { path: printable_name(shown), reason }
 }
 
-/// Escapes control characters and bytes that are not UTF-8.
-fn printable(bytes: &[u8]) -> String {
+/// Shows a name or the target of a link on one line: escapes control characters and bytes that are not UTF-8.
+pub fn printable_name(bytes: &[u8]) -> String {
     let mut out = String::new();
     for chunk in bytes.utf8_chunks() {
         for c in chunk.valid().chars() {
@@ -370,10 +370,10 @@ mod tests {
     #[test]
     fn no_path_leads_out_of_the_root() {
         for bad in [&b"/a/../b"[..], b"/..", b"relative", b"", b"/a\0b"] {
-            assert!(ObjectPath::new(bad).is_err(), "{}", printable(bad));
+            assert!(ObjectPath::new(bad).is_err(), "{}", printable_name(bad));
         }
         for bad in [&b"../x"[..], b"a/../../b", b"", b".", b"a\0"] {
-            assert!(PackagePath::new(bad).is_err(), "{}", printable(bad));
+            assert!(PackagePath::new(bad).is_err(), "{}", printable_name(bad));
         }
         assert!(ObjectPath::new(&[&b"/"[..], &[b'x'; 256]].concat()).is_err());
         assert!(ObjectPath::new(&b"/abc".repeat(1024)).is_err());

@@ -407,6 +407,11 @@ fn a_record_or_journal_that_is_mostly_holes_is_refused_by_name() {
     };
     hollow(PKGINFO);
     refused(RecordView::live(&scene.root).read(&at(PKGINFO), 1 << 30), PKGINFO);
+    scene.write("/var/sadm/install/contents", "");
+    hollow("/var/sadm/install/contents");
+    let error = crate::records::contents::open(&RecordView::live(&scene.root)).unwrap_err();
+    let crate::records::RecordError::View(error) = error else { panic!("{error}") };
+    refused(Err(error), "/install/contents");
     hollow("/var/sadm/patchadm/journal");
     refused(read_consistently(&scene.root, |view| view.read(&at(PKGINFO), 100)), "/patchadm/journal");
 }

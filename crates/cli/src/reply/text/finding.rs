@@ -3,7 +3,7 @@
 use crate::reply::words::human;
 use crate::surroundings::Zone;
 use patchadm_core::operation::object_check::{Difference, ObjectFinding, UnfixedReason};
-use patchadm_svr4::package::Mode;
+use patchadm_svr4::package::{Mode, printable_name};
 
 /// `ERROR: PATH` and an indented line for each finding; empty without findings. `path` has the prefix of the root.
 pub fn error(findings: &[ObjectFinding], path: &str, zone: Zone) -> String {
@@ -33,9 +33,11 @@ pub fn detail(finding: &ObjectFinding, zone: Zone) -> String {
         ObjectFinding::Owner(names) => differ("owner name", &names.expected, &names.actual),
         ObjectFinding::UnknownGroup(name) => format!("group name <{name}> not found in group table(s)"),
         ObjectFinding::UnknownOwner(name) => format!("owner name <{name}> not found in passwd table(s)"),
-        ObjectFinding::NotLinked(source) => format!("pathname not properly linked to <{}>", lossy(source)),
+        ObjectFinding::NotLinked(source) => {
+            format!("pathname not properly linked to <{}>", printable_name(source))
+        }
         ObjectFinding::NotSymlinked(target) => {
-            format!("pathname not symbolically linked to <{}>", lossy(target))
+            format!("pathname not symbolically linked to <{}>", printable_name(target))
         }
         ObjectFinding::Mtime(moments) => {
             let shown = |seconds: i64| zone.at(seconds).format("%m/%d/%y %I:%M:%S %p").to_string();
@@ -74,8 +76,8 @@ pub fn sentence(finding: &ObjectFinding, zone: Zone) -> String {
         ObjectFinding::Owner(names) => differ("owner", &names.expected, &names.actual),
         ObjectFinding::UnknownGroup(name) => format!("the root has no group {name}"),
         ObjectFinding::UnknownOwner(name) => format!("the root has no user {name}"),
-        ObjectFinding::NotLinked(source) => format!("not linked to {}", lossy(source)),
-        ObjectFinding::NotSymlinked(target) => format!("not a symbolic link to {}", lossy(target)),
+        ObjectFinding::NotLinked(source) => format!("not linked to {}", printable_name(source)),
+        ObjectFinding::NotSymlinked(target) => format!("not a symbolic link to {}", printable_name(target)),
         ObjectFinding::Mtime(Difference { expected, actual }) => {
             // A difference of seconds would not show.
             let form = if expected.div_euclid(60) == actual.div_euclid(60) {
@@ -115,7 +117,7 @@ fn unable(unfixed: &UnfixedReason) -> String {
         UnfixedReason::Mtime => "unable to fix modification time".to_owned(),
         UnfixedReason::Directory => "unable to create directory".to_owned(),
         UnfixedReason::Node => "unable to create package object".to_owned(),
-        UnfixedReason::Link(target) => format!("unable to create link to <{}>", lossy(target)),
+        UnfixedReason::Link(target) => format!("unable to create link to <{}>", printable_name(target)),
         UnfixedReason::Hidden => "unable to remove hidden file".to_owned(),
         UnfixedReason::Native(owner) => {
             format!("left unchanged: it belongs to {}", owner.with_manager())
@@ -125,10 +127,6 @@ fn unable(unfixed: &UnfixedReason) -> String {
 
 fn letter(letter: u8) -> String {
     char::from(letter).to_string()
-}
-
-fn lossy(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
 }
 
 #[cfg(test)]
@@ -183,6 +181,7 @@ mod tests {
             ),
             (ObjectFinding::Cksum(differs(57985, 58115)), "checksum 57985 → 58115"),
             (ObjectFinding::NotSymlinked(b"a".to_vec()), "not a symbolic link to a"),
+            (ObjectFinding::NotSymlinked(b"a\nb".to_vec()), r"not a symbolic link to a\nb"),
         ] {
             assert_eq!(sentence(&finding, Zone::Utc), text);
         }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::surroundings::Zone;
-use patchadm_svr4::package::{ContentsLine, Ftype, Object};
+use patchadm_svr4::package::{ContentsLine, Ftype, Object, printable_name};
 
 const PACKAGES_IN_LINE: usize = 5;
 
@@ -57,7 +57,7 @@ pub fn type_name(ftype: Ftype) -> &'static str {
 fn describe(text: &mut String, object: &Object, zone: Zone) {
     put(text, format_args!("Type: {}\n", type_name(object.ftype)));
     if let Some(target) = &object.target {
-        put(text, format_args!("Source of link: {}\n", String::from_utf8_lossy(target)));
+        put(text, format_args!("Source of link: {}\n", printable_name(target)));
         return;
     }
     if let Some((major, minor)) = object.device {

@@ -170,7 +170,6 @@ pub(super) fn fetch_object(
         return Err(DepotError::Offline(address.to_string()));
     }
     let cache = session.cache()?;
-    cache.make_room(wanted.size)?;
     let mut wait = WaitForOther { session, looks: 0, size: 0 };
     let Some(mut partial) = cache.partial(&wanted.sha256, &mut |size| wait.goes_on(size))? else {
         return Ok(FetchedBy::Another);
@@ -179,7 +178,10 @@ pub(super) fn fetch_object(
     if origin.is_none() {
         partial.restart()?;
     }
-    cache.must_have_room(wanted.size.saturating_sub(partial.length()))?;
+    // The lock keeps the partial file itself.
+    let rest = wanted.size.saturating_sub(partial.length());
+    cache.make_room(rest)?;
+    cache.must_have_room(rest)?;
     let mut was_resumed = partial.length() > 0;
     for is_last in [false, true] {
         with_retries(session.client.patience(), &|| session.go_on(), || {

@@ -3,7 +3,7 @@ use std::path::Path;
 use serde::{Serialize, Serializer};
 
 use patchadm_changeset::format::escaped::as_text;
-use patchadm_svr4::package::{Mode, ObjectPath, PkgInst};
+use patchadm_svr4::package::{Mode, ObjectPath, PkgInst, printable_name};
 use patchadm_svr4::patch::PatchId;
 
 use super::Wording;
@@ -115,6 +115,7 @@ impl std::fmt::Display for SetIdFile {
                 return write!(f, "{path} changes owner from {uid}:{gid} to {new_uid}:{new_gid}");
             }
             SetIdChange::Link { target } => {
+                let target = printable_name(target.as_bytes());
                 return write!(
                     f,
                     "{path} becomes a link to {target}, which is outside the promoted paths or writable by others"
@@ -397,5 +398,14 @@ mod tests {
         assert_eq!(document(owner), format!(r#"{fields}"owner","owner":"3:4"}}"#));
         let link = SetIdChange::Link { target: "/etc".to_owned() };
         assert_eq!(document(link), format!(r#"{fields}"link","target":"/etc"}}"#));
+    }
+
+    #[test]
+    fn the_target_of_a_link_begins_no_line_of_its_own() {
+        let path = ObjectPath::new(b"/opt/l").unwrap();
+        let change = SetIdChange::Link { target: "/etc\nnothing was changed".to_owned() };
+        let file = SetIdFile { path, mode: Mode::of(0o777), has_capabilities: false, change };
+        let said = file.to_string();
+        assert!(said.contains(r"/etc\nnothing was changed") && said.lines().count() == 1, "{said}");
     }
 }

@@ -151,8 +151,8 @@ pub enum SetReason {
     Withdrawn,
     #[error("it occurs twice with different content: {0} and {1}")]
     TwoContents(String, String),
-    #[error("it has too many alternative requirements to resolve")]
-    TooManyAlternatives,
+    #[error("it has too many requirements or alternatives to resolve")]
+    TooManyRequirements,
     #[error("its scripts need a separate run")]
     OwnRun,
     /// The patch was named; the depot is as it was named.
@@ -182,7 +182,7 @@ impl SetReason {
             Self::Circle(_)
             | Self::Withdrawn
             | Self::TwoContents(..)
-            | Self::TooManyAlternatives
+            | Self::TooManyRequirements
             | Self::OwnRun
             | Self::PlannedAfterwards
             | Self::NotTogether

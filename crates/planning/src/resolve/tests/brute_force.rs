@@ -113,7 +113,7 @@ fn refuses_nothing_without_reason(
             }
             SetOutcome::LeftOut(_) if oracle.applicable & (1 << place) == 0 => {}
             SetOutcome::LeftOut(reason) => {
-                assert_ne!(*reason, Reason::InSet(SetReason::TooManyAlternatives), "{}", shown());
+                assert_ne!(*reason, Reason::InSet(SetReason::TooManyRequirements), "{}", shown());
                 is_refused = true;
                 if world.request.all_or_nothing {
                     continue;

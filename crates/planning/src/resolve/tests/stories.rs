@@ -403,7 +403,7 @@ fn a_search_with_too_many_alternatives_is_given_up() {
         }
     }
     let world = World::of(&[], &lines, Some("100-01"));
-    assert_eq!(world.lines(), ["100-01: it has too many alternative requirements to resolve"]);
+    assert_eq!(world.lines(), ["100-01: it has too many requirements or alternatives to resolve"]);
     assert_eq!(codes(&world), [("100-01".to_owned(), 10)]);
     assert_eq!(MOST_DECISIONS, 100_000);
 }
@@ -419,6 +419,18 @@ fn a_chain_of_many_requirements_ends_and_tells_its_first_links() {
     lines.push(format!("{}-01", 1000 + count));
     let planned = World::of(&[], &lines, Some("1000-01")).lines();
     assert_eq!((planned.len(), planned.last().unwrap().as_str()), (count + 1, "1000-01: planned"));
+}
+
+#[test]
+fn the_reasons_of_many_patches_in_one_chain_or_circle_take_little_time_and_room() {
+    let count = 3_000;
+    let chain = |at: usize| format!("{}-01 requires {}-01", 100_000 + at, 100_001 + at);
+    let circle = |at: usize| format!("{}-01 requires {}-01", 100_000 + at, 100_000 + (at + 1) % count);
+    for lines in [(0..count).map(chain).collect::<Vec<_>>(), (0..count).map(circle).collect()] {
+        let refused = World::of(&[], &lines, None).lines();
+        assert_eq!(refused.len(), count);
+        assert!(refused.iter().all(|line| line.len() < 4096), "{:?}", refused.first());
+    }
 }
 
 #[test]
