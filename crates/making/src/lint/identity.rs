@@ -73,15 +73,10 @@ fn check_ids(subject: &LintSubject<'_>, found: &mut LintFindings) {
 fn check_macros(package: &LintPackage<'_>, found: &mut LintFindings) {
     let params = &package.image.params;
     match PatchMacros::from_params(params, SEPARATOR) {
-        Err(
-            error @ (PatchMacrosError::TwoIds { .. }
-            | PatchMacrosError::List { .. }
-            | PatchMacrosError::Requires(_)),
-        ) => {
-            found.of_package(LintCode::Macro, package.directory(), error);
-        }
         Ok(Some(macros)) => check_revision(package, &macros, found),
-        _ => {}
+        // The check of ids names it.
+        Ok(None) | Err(PatchMacrosError::Id { .. }) => {}
+        Err(error) => found.of_package(LintCode::Macro, package.directory(), error),
     }
     let lists = ["SUNW_OBSOLETES", "Obsoletes_label"].map(|name| params.text(name).into_owned());
     let [sunw, label] = lists.each_ref().map(|text| words(text));

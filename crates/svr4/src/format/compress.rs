@@ -24,6 +24,7 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 
+use std::fmt;
 use std::io::{self, Read, Write};
 
 /// The first bytes of every `.Z` file.
@@ -86,7 +87,6 @@ const TAIL: usize = 8;
 const CODES: usize = 1 << MOST_BITS;
 
 /// A decoder of `.Z` data. Errors are [`CompressError`]s inside [`io::Error`], after all bytes before the fault.
-#[derive(Debug)]
 pub struct CompressDecoder<R> {
     input: CodeGroups<R>,
     block_mode: bool,
@@ -102,7 +102,6 @@ pub struct CompressDecoder<R> {
     failed: Option<CompressError>,
 }
 
-#[derive(Debug)]
 struct Table {
     shapes: Vec<Shape>,
     /// The next code to define, and the end of all codes.
@@ -116,17 +115,24 @@ struct Table {
 }
 
 /// The string of a code: that of another code and up to [`TAIL`] bytes more, so that it is written in few steps.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Default)]
 struct Shape {
     tail: [u8; TAIL],
     prefix: u16,
     extent: u16,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct CodeGroup {
     codes: [u16; GROUP as usize],
     count: usize,
+}
+
+impl<R> fmt::Debug for CompressDecoder<R> {
+    /// Leaves out the tables, which have 65,536 entries.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CompressDecoder").field("failed", &self.failed).finish_non_exhaustive()
+    }
 }
 
 impl<R: Read> CompressDecoder<R> {
@@ -310,7 +316,6 @@ impl Table {
     }
 }
 
-#[derive(Debug)]
 struct CodeGroups<R> {
     input: R,
     buffer: Vec<u8>,
@@ -375,7 +380,6 @@ const SLOTS: usize = 1 << (MOST_BITS + 1);
 const OUTPUT_BUFFER: usize = 32 << 10;
 
 /// An encoder of `.Z` data. Without [`CompressEncoder::finish`] the output is incomplete.
-#[derive(Debug)]
 pub struct CompressEncoder<W> {
     out: W,
     buffer: Vec<u8>,
@@ -394,6 +398,13 @@ pub struct CompressEncoder<W> {
     consumed: u64,
     ratio: u64,
     check_at: u64,
+}
+
+impl<W> fmt::Debug for CompressEncoder<W> {
+    /// Leaves out the tables, which have 131,072 entries.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CompressEncoder").field("consumed", &self.consumed).finish_non_exhaustive()
+    }
 }
 
 impl<W: Write> CompressEncoder<W> {

@@ -174,7 +174,7 @@ fn no_patch(error: ImageMacrosError) -> Reason {
         ImageMacrosError::Package { package, error } => match *error {
             PatchMacrosError::Id { .. } => Reason::BadId(format!("package {package}: {error}")),
             PatchMacrosError::TwoIds { .. } => Reason::BadPatch(format!("package {package}: {error}")),
-            PatchMacrosError::List { .. } | PatchMacrosError::Requires(_) => bad(package, error.to_string()),
+            _ => bad(package, error.to_string()),
         },
         ImageMacrosError::NoPatch(package) => {
             Reason::BadPatch(format!("package {package} names no patch (SUNW_PATCHID)"))
