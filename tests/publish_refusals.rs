@@ -19,6 +19,8 @@ fn what_makes_no_sense_is_wrong_usage() {
         ("--expires 0d work depot", "not between 1d and 36500d"),
         ("--finish --refresh depot", "--refresh"),
         ("--finish --unsigned depot", "--unsigned"),
+        ("work http://localhost/depot", "<http://localhost/depot/> names no directory of this machine"),
+        ("--refresh ftp://localhost/depot", "<ftp://localhost/depot> names no directory of this machine"),
     ] {
         let text = publish(&stage, words).fails(2);
         assert!(text.contains(said), "{words}: {text}");
@@ -32,7 +34,7 @@ fn what_makes_no_sense_is_wrong_usage() {
     let key = secret_key().replace("plain", "locked");
     let said = publish(&stage, &format!("--key {key} work depot")).fails(2);
     assert!(said.contains("hint: specify its file with `--password-file`"), "{said}");
-    assert!(!stage.beside("depot").exists());
+    assert!(!stage.beside("depot").exists() && !stage.beside("http:").exists());
 }
 
 #[test]

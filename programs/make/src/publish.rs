@@ -1,12 +1,13 @@
 //! `patchadm-make publish`: puts patches into a depot, and updates its index.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use patchadm_cli::arguments::verbs::{DryRunOption, RootlessOptions};
 use patchadm_cli::arguments::{days, parse};
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::{Exit, Reply, Stop};
 use patchadm_cli::surroundings::caller::with_signals;
+use patchadm_core::operation::depots::{DepotError, DepotLocation};
 use patchadm_core::operation::publish::{PublishRequest, PublishState, PublishWork, publish};
 use patchadm_core::operation::signing::sign_index;
 use patchadm_producing::publication::{DAYS, IndexKey, PublicationReport, read_key, refused, signing};
@@ -74,7 +75,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let busy = call.busy("publishing");
     let published = with_signals(|interrupt| {
         let request = PublishRequest {
-            depot,
+            depot: &depot,
             work,
             expires: args.days(),
             may_be_unsigned: args.unsigned,
@@ -88,23 +89,32 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     drop(busy);
     let published = published.map_err(|error| refused(&error))?;
     let exit = if published.state == PublishState::Unsigned { Exit::SIGNATURE } else { Exit::OK };
-    Ok(Reply::new(exit, PublicationReport::of(&published, depot, call.surroundings.began)))
+    Ok(Reply::new(exit, PublicationReport::of(&published, &depot, call.surroundings.began)))
 }
 
 impl PublishArgs {
-    fn work_and_depot(&self) -> Result<(PublishWork<'_>, &Path), Stop> {
+    fn work_and_depot(&self) -> Result<(PublishWork<'_>, PathBuf), Stop> {
         let usage = |message: &str| Stop::Usage { message: message.to_owned(), usage: USAGE };
         let without = match (self.finish, self.refresh) {
             (true, _) => Some(PublishWork::Finish),
             (false, true) => Some(PublishWork::Refresh),
             (false, false) => None,
         };
-        match (self.directories.as_slice(), without) {
-            ([depot] | [_, depot], Some(work)) => Ok((work, depot)),
-            ([work, depot], None) => Ok((PublishWork::Patches(work), depot)),
-            ([_], None) => Err(usage("no depot specified")),
-            ([], _) => Err(usage("no patches and no depot specified")),
-            ([_, _, more, ..], _) => Err(usage(&format!("unexpected argument <{}>", more.display()))),
+        let (work, depot) = match (self.directories.as_slice(), without) {
+            ([depot] | [_, depot], Some(work)) => (work, depot),
+            ([work, depot], None) => (PublishWork::Patches(work), depot),
+            ([_], None) => return Err(usage("no depot specified")),
+            ([], _) => return Err(usage("no patches and no depot specified")),
+            ([_, _, more, ..], _) => {
+                return Err(usage(&format!("unexpected argument <{}>", more.display())));
+            }
+        };
+        match DepotLocation::parse(depot.as_os_str()) {
+            Ok(DepotLocation::Directory(depot)) => Ok((work, depot)),
+            Ok(DepotLocation::Address(address)) => {
+                Err(usage(&DepotError::FileAddress(address.to_string()).to_string()))
+            }
+            Err(error) => Err(usage(&error.to_string())),
         }
     }
 
