@@ -25,6 +25,7 @@ const DIFFERENT: [(&str, &[&str]); 3] = [
             "etc/apt/apt.conf.d/80patchadm",
             "etc/dpkg/dpkg.cfg.d/patchadm",
             "usr/share/doc/patchadm/changelog.gz",
+            "usr/share/doc/patchadm/copyright",
             "usr/share/lintian/overrides/patchadm",
             "usr/share/zsh/vendor-completions/_patchadm",
         ],
