@@ -112,6 +112,10 @@ impl Dir {
         }
     }
 
+    pub(crate) fn has_records(&self) -> bool {
+        self.has_records
+    }
+
     pub(crate) fn shown_as(self, path: ObjectPath) -> Self {
         Self { path, ..self }
     }
@@ -163,6 +167,14 @@ impl Dir {
     /// Returns the sorted names of a directory that was just opened, with types if the listing states them. Only the
     /// first call returns them.
     pub fn first_listing(&mut self) -> Result<Vec<(Vec<u8>, Option<FileType>)>> {
+        self.first_listing_of(|_| true)
+    }
+
+    /// Like [`first_listing`](Self::first_listing), of some names.
+    pub fn first_listing_of(
+        &mut self,
+        filter: impl Fn(&[u8]) -> bool,
+    ) -> Result<Vec<(Vec<u8>, Option<FileType>)>> {
         let mut found = Vec::new();
         let list = |visit: &mut dyn FnMut(&[u8], rustix::fs::FileType)| {
             each_entry_from_here(&self.fd, |name, listed| {
@@ -170,7 +182,11 @@ impl Dir {
                 Ok(())
             })
         };
-        self.each_shown(list, |name, listed| found.push((name.to_vec(), FileType::of_listed(listed))))?;
+        self.each_shown(list, |name, listed| {
+            if filter(name) {
+                found.push((name.to_vec(), FileType::of_listed(listed)));
+            }
+        })?;
         found.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         Ok(found)
     }

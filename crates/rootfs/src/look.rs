@@ -235,7 +235,7 @@ impl Dir {
         for _ in 0..3 {
             let Some(seen) = self.look_either(name)? else { return Ok(None) };
             let live = match seen.file_type {
-                FileType::Regular => self.live_file(name, known, &mut read)?,
+                FileType::Regular => self.live_file(name, &seen, known, &mut read)?,
                 _ => self.live_other(name, &seen)?,
             };
             if live.is_some() {
@@ -245,37 +245,44 @@ impl Dir {
         Err(self.error("get a consistent view of", name, Errno::AGAIN))
     }
 
-    /// Reads a regular file; `None` if it changes meanwhile.
+    /// Reads a regular file; `None` if it changes meanwhile. One that is known is not opened.
     fn live_file(
         &self,
         name: &[u8],
+        seen: &ObjectStatus,
         known: Option<&KnownFile>,
         read: &mut dyn FnMut(&mut dyn Read) -> io::Result<Sums>,
     ) -> Result<Option<Live>> {
-        let Some((mut file, seen)) = optional(self.open_file(name))? else { return Ok(None) };
-        let sums = if let Some(known) = known.filter(|known| known.is(&seen)) {
-            known.sums
+        if let Some(known) = known.filter(|known| known.is(seen) && !self.has_records()) {
+            return self.live_of(name, seen, regular(known.sums));
+        }
+        let Some((mut file, _)) = optional(self.open_at_once(name))? else { return Ok(None) };
+        // What was opened is compared with what was seen only once it is read, so no read is endless.
+        let sums = if seen.size.saturating_sub(seen.allocated) >= LARGE_HOLES {
+            read(&mut WithoutHoles::of(&file, seen.size))
         } else {
-            // The second look shows that nothing was appended meanwhile.
-            let read = if seen.size.saturating_sub(seen.allocated) >= LARGE_HOLES {
-                read(&mut WithoutHoles::of(&file, seen.size))
-            } else {
-                read(&mut (&mut file).take(seen.size))
-            };
-            read.map_err(|error| self.io_error("read", name, &error))?
+            read(&mut (&mut file).take(seen.size))
         };
-        let kind = LiveKind::Regular { size: sums.size, b3: sums.b3, cksum: sums.cksum };
         let xattrs = xattrs(
             |names| rustix::fs::flistxattr(&file, names),
             |key, value| rustix::fs::fgetxattr(&file, key, value),
         )
         .map_err(|(action, errno)| self.error(action, name, errno))?;
-        let is_steady = self.look(name)?.is_some_and(|later| seen.is_untouched(&later));
-        Ok(is_steady.then(|| live(kind, &seen, xattrs)))
+        // Shows that nothing was appended meanwhile, either.
+        let later = ObjectStatus::of_file(&file).map_err(|errno| self.error("look at", name, errno))?;
+        if !seen.is_untouched(&self.with_shown_attributes(later)) {
+            return Ok(None);
+        }
+        let sums = sums.map_err(|error| self.io_error("read", name, &error))?;
+        Ok(Some(live(regular(sums), seen, xattrs)))
     }
 
     fn live_other(&self, name: &[u8], seen: &ObjectStatus) -> Result<Option<Live>> {
-        let kind = self.kind(name, seen)?;
+        self.live_of(name, seen, self.kind(name, seen)?)
+    }
+
+    /// `None` if the object changed since it was seen.
+    fn live_of(&self, name: &[u8], seen: &ObjectStatus, kind: LiveKind) -> Result<Option<Live>> {
         let xattrs = self.xattrs(name)?;
         let is_steady = self.look_either(name)?.is_some_and(|later| seen.is_untouched(&later));
         Ok(is_steady.then(|| live(kind, seen, xattrs)))
@@ -438,6 +445,10 @@ fn read_whole(file: &File, size: u64, limit: u64, bytes: &mut Vec<u8>) -> io::Re
     }
     let rest = (limit + 1).saturating_sub(bytes.len() as u64);
     file.take(rest).read_to_end(bytes).map(drop)
+}
+
+fn regular(Sums { size, cksum, b3 }: Sums) -> LiveKind {
+    LiveKind::Regular { size, b3, cksum }
 }
 
 fn live(kind: LiveKind, seen: &ObjectStatus, xattrs: Xattrs) -> Live {

@@ -2,13 +2,14 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use rustix::io::Errno;
 
 use super::calls::MOST_LINKS;
 use super::way::strange_directory;
-use super::{Distrust, Interrupt, ObjectStatus, Result, Root, RootError, optional};
+use super::{Distrust, Interrupt, ObjectStatus, Result, Root, RootError, again, optional};
 use patchadm_svr4::package::{ObjectPath, rule};
 
 /// Resolves paths of one root; a thousand files of a directory cost one lookup.
@@ -20,11 +21,13 @@ use patchadm_svr4::package::{ObjectPath, rule};
 pub struct Resolver<'a> {
     root: &'a Root,
     known: RefCell<HashMap<ObjectPath, ObjectPath>>,
+    /// The last directory in which a name was looked up, held open: the next name is mostly in it, too.
+    last: RefCell<Option<(ObjectPath, OwnedFd)>>,
 }
 
 impl<'a> Resolver<'a> {
     pub(crate) fn new(root: &'a Root) -> Self {
-        Self { root, known: RefCell::default() }
+        Self { root, known: RefCell::default(), last: RefCell::default() }
     }
 
     /// Returns the physical path of an object, existing or not: its directory resolved, its own name unchanged.
@@ -110,7 +113,7 @@ impl<'a> Resolver<'a> {
         let Some(parent) = path.parent() else { return Ok(path.clone()) };
         let parent = self.follow(&parent, links)?;
         let here = self.join(&parent, path.name(), path)?;
-        let found = match self.root.read_link(&here)? {
+        let found = match self.link_at(&parent, &here)? {
             None => here,
             Some((target, uid)) => {
                 *links += 1;
@@ -127,6 +130,18 @@ impl<'a> Resolver<'a> {
         };
         self.known.borrow_mut().insert(path.clone(), found.clone());
         Ok(found)
+    }
+
+    /// Returns target and owner, or `None` if there is no link.
+    fn link_at(&self, parent: &ObjectPath, here: &ObjectPath) -> Result<Option<(Vec<u8>, u32)>> {
+        let mut last = self.last.borrow_mut();
+        if last.as_ref().is_none_or(|(path, _)| path != parent) {
+            *last = self.root.open_place(parent).map(|opened| (parent.clone(), opened));
+        }
+        match &*last {
+            Some((_, opened)) if is_no_link(opened, here.name()) => Ok(None),
+            _ => self.root.read_link(here),
+        }
     }
 
     /// By such a link, its owner could lead a change of the superuser to any directory. So could whoever owns or may
@@ -191,6 +206,12 @@ impl<'a> Resolver<'a> {
     fn join(&self, directory: &ObjectPath, name: &[u8], of: &ObjectPath) -> Result<ObjectPath> {
         directory.join(name).map_err(|_| self.root.error("resolve", of, Errno::NAMETOOLONG))
     }
+}
+
+/// Returns false if it cannot tell.
+fn is_no_link(directory: &OwnedFd, name: &[u8]) -> bool {
+    let read = again(|| rustix::fs::readlinkat(directory, name, Vec::new()));
+    matches!(read, Err(Errno::INVAL | Errno::NOENT | Errno::NOTDIR))
 }
 
 impl Root {

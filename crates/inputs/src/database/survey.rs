@@ -258,13 +258,13 @@ impl<'a> ObjectSurvey<'a> {
     ) -> Result<(), DatabaseError> {
         let mut directories = Vec::with_capacity(by_directory.len());
         for (physical, paths) in by_directory {
-            let file_system = self.file_systems.of(&physical)?;
-            self.inventory.on.extend(paths.iter().map(|(path, _)| (path.clone(), file_system)));
             let is_listed = paths.iter().any(|(path, _)| self.touched.paths.contains(path));
             directories.push(SurveyedDirectory { physical, paths, is_listed });
         }
         let seen = look(self.root, &directories, &self.touched.known, self.setting.interrupt)?;
-        for (directory, DirectorySeen { live, kept }) in directories.iter().zip(seen) {
+        for (directory, DirectorySeen { itself, live, kept }) in directories.iter().zip(seen) {
+            let file_system = self.file_systems.of(&directory.physical, itself)?;
+            self.inventory.on.extend(directory.paths.iter().map(|(path, _)| (path.clone(), file_system)));
             for (path, live) in live {
                 self.below(&path, &live)?;
                 self.behind(&path, &live)?;
@@ -327,7 +327,7 @@ impl<'a> ObjectSurvey<'a> {
 
     fn finish(mut self) -> Result<Inventory, DatabaseError> {
         let records = self.resolver.locate_dir(&places::packages())?;
-        self.inventory.records_on = self.file_systems.of(&records)?;
+        self.inventory.records_on = self.file_systems.of(&records, None)?;
         self.inventory.file_systems = self.file_systems.into_list();
         let Inventory { lines, live, physical, on, .. } = &mut self.inventory;
         compact(lines);
@@ -386,6 +386,8 @@ struct SurveyedDirectory {
 
 #[derive(Debug, Default)]
 struct DirectorySeen {
+    /// `None` if it is missing.
+    itself: Option<MountKey>,
     live: Vec<(ObjectPath, Live)>,
     kept: Vec<Vec<u8>>,
 }
@@ -416,6 +418,7 @@ fn look(
     for (directory, found) in seen.into_iter().flatten() {
         let found = found?;
         if let Some(all) = all.get_mut(directory) {
+            all.itself = all.itself.or(found.itself);
             all.live.extend(found.live);
             all.kept.extend(found.kept);
         }
@@ -437,17 +440,25 @@ fn look_at(
 ) -> Result<DirectorySeen, DatabaseError> {
     let mut seen = DirectorySeen::default();
     let Some(directory) = directories.get(number) else { return Ok(seen) };
-    let Some(dir) = root.dir_of_object(&directory.physical)? else { return Ok(seen) };
+    let Some(mut dir) = root.dir_of_object(&directory.physical)? else { return Ok(seen) };
+    if from == 0 {
+        seen.itself = Some(key(&dir.itself()?));
+    }
+    let is_listed = from == 0 && directory.is_listed;
+    if is_listed {
+        let kept = dir.first_listing_of(|name| kept_name(name).is_some())?;
+        seen.kept = kept.into_iter().map(|(name, _)| name).collect();
+    }
     for (path, name) in directory.paths.get(from..to).unwrap_or_default() {
         if let Some(signal) = interrupt() {
             return Err(DatabaseError::Interrupted(signal));
         }
+        if is_listed && kept_name(name).is_some() && seen.kept.binary_search(name).is_err() {
+            continue;
+        }
         if let Some(live) = dir.live_until(buffer, name, known.get(path), interrupt)? {
             seen.live.push((path.clone(), live));
         }
-    }
-    if from == 0 && directory.is_listed {
-        seen.kept = dir.names_that_are(|name| kept_name(name).is_some())?;
     }
     Ok(seen)
 }
@@ -472,15 +483,19 @@ impl<'a> FileSystems<'a> {
         Self { root, found: Vec::new(), known: HashMap::new() }
     }
 
-    /// The directory may still have to be made.
-    fn of(&mut self, directory: &ObjectPath) -> Result<usize, RootError> {
-        let mut at = directory.clone();
+    /// The directory may still have to be made; `seen` if it is known to be there.
+    fn of(&mut self, directory: &ObjectPath, seen: Option<MountKey>) -> Result<usize, RootError> {
+        let (mut at, mut seen) = (directory.clone(), seen);
         let index = loop {
             if let Some(&index) = self.known.get(&at) {
                 break index;
             }
-            if let Some(seen) = self.look(&at)? {
-                break self.index(&at, key(&seen))?;
+            seen = match seen {
+                None => self.look(&at)?.as_ref().map(key),
+                seen => seen,
+            };
+            if let Some(seen) = seen {
+                break self.index(&at, seen)?;
             }
             at = at.parent().unwrap_or_else(ObjectPath::root);
         };

@@ -22,7 +22,7 @@ use zip::result::ZipError;
 use super::SourceError;
 use super::error::SourceProblem;
 use super::member::{MemberKind, MemberStamp, MemberVisitor, SourceMember, check_target, checked_name};
-use patchadm_rootfs::{each_entry, human};
+use patchadm_rootfs::{each_entry_from_here, human};
 use patchadm_svr4::format::datastream::{self, DatastreamPackage, DatastreamPart, DatastreamReader};
 use patchadm_svr4::package::PackagePath;
 
@@ -124,21 +124,21 @@ impl SourceDirectory {
         fail: &dyn Fn(SourceProblem) -> SourceError,
     ) -> Result<(), E> {
         let Some(path) = checked_name(name).map_err(fail)? else { return Ok(()) };
-        let mut reader = Unopened { directory: self, path: &path, file: None };
+        let mut reader = Unopened { directory: self, path: &path, file: None, is_ended: false };
         let SourceEntry { kind, size, stamp, .. } = entry;
         let member =
             SourceMember { path: path.clone(), kind: kind.clone(), size: *size, group: None, stamp: *stamp };
         visit(&member, &mut reader)
     }
 
-    pub(super) fn open_file(&self, path: &PackagePath) -> io::Result<File> {
+    /// With its size.
+    fn open_file(&self, path: &PackagePath) -> io::Result<(File, u64)> {
         // Without O_NONBLOCK a pipe that someone put there would hold the program for ever.
         let file = self.open_at(path.as_bytes(), OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK)?;
         let stat = rustix::fs::fstat(&file)?;
-        if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile {
-            Ok(File::from(file))
-        } else {
-            Err(io::Error::new(io::ErrorKind::InvalidData, "not a regular file"))
+        match kind(&stat) {
+            (MemberKind::File, size) => Ok((File::from(file), size)),
+            _ => Err(io::Error::new(io::ErrorKind::InvalidData, "not a regular file")),
         }
     }
 
@@ -156,10 +156,14 @@ impl SourceDirectory {
         let read = || -> io::Result<Vec<SourceEntry>> {
             let at = self.open_at(directory, OFlags::RDONLY | OFlags::DIRECTORY)?;
             let mut found = Vec::new();
-            each_entry(&at, |name, _| {
-                let stat = statat(&at, name, AtFlags::SYMLINK_NOFOLLOW)?;
-                let (kind, size) = kind(&stat);
-                let stamp = MemberStamp { mode: stat.st_mode & 0o7777, mtime: stat.st_mtime };
+            each_entry_from_here(&at, |name, listed| {
+                let (kind, size, stamp) = if listed == FileType::Directory {
+                    (MemberKind::Directory, 0, MemberStamp::UNKNOWN)
+                } else {
+                    let stat = statat(&at, name, AtFlags::SYMLINK_NOFOLLOW)?;
+                    let (kind, size) = kind(&stat);
+                    (kind, size, MemberStamp { mode: stat.st_mode & 0o7777, mtime: stat.st_mtime })
+                };
                 found.push(SourceEntry { name: name.to_vec(), kind, size, stamp });
                 Ok(())
             })?;
@@ -198,16 +202,25 @@ fn kind(stat: &Stat) -> (MemberKind, u64) {
 struct Unopened<'a> {
     directory: &'a SourceDirectory,
     path: &'a PackagePath,
-    file: Option<File>,
+    /// With the bytes that are left.
+    file: Option<(File, u64)>,
+    is_ended: bool,
 }
 
 impl Read for Unopened<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let file = match &mut self.file {
+        if self.is_ended {
+            return Ok(0);
+        }
+        let (file, left) = match &mut self.file {
             Some(file) => file,
             closed => closed.insert(self.directory.open_file(self.path)?),
         };
-        file.read(buffer)
+        let count = file.read(buffer)?;
+        // A call that returns all that is left, with room to spare, shows the end.
+        self.is_ended = count as u64 == *left && count < buffer.len();
+        *left = left.saturating_sub(count as u64);
+        Ok(count)
     }
 }
 

@@ -2,7 +2,7 @@
 //! `.patchadm/<run>` at the top of another mount, or a *local* `.patchadm-<run>` where that is impossible (read-only
 //! top, encryption, project ids), noted before it is made. Only stages that nobody else can write to are ours.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::format::journal::{Domain, Journal, checked_line, checked_values, noted_stage};
 use crate::format::manifest::encode;
@@ -53,6 +53,8 @@ pub(crate) struct OpenDomains {
     keys: HashMap<DomainKey, usize>,
     list: Vec<OpenDomain>,
     apart: Vec<ObjectPath>,
+    /// Mounts whose file system can hold a stage.
+    supported: HashSet<DomainKey>,
 }
 
 impl OpenDomains {
@@ -68,6 +70,7 @@ impl OpenDomains {
             keys: HashMap::new(),
             list: Vec::new(),
             apart: apart.to_vec(),
+            supported: HashSet::new(),
         };
         let key = DomainKey { alone: domains.closed(&own, &seen)?, ..DomainKey::of(&seen) };
         domains.add(key, top, &stages, run.to_string().as_bytes())?;
@@ -86,12 +89,16 @@ impl OpenDomains {
         self.list.get(index).ok_or_else(|| Cause::Internal(format!("there is no domain {index}")))
     }
 
-    pub(crate) fn of(&mut self, dir: &Dir) -> Result<usize, Cause> {
-        let seen = dir.itself()?;
-        if let Some(reason) = dir.unsupported()? {
-            return Err(Cause::Unsupported { path: self.root.show(dir.path()), reason });
+    /// `seen` is the status of the directory.
+    pub(crate) fn of(&mut self, dir: &Dir, seen: &ObjectStatus) -> Result<usize, Cause> {
+        let of_mount = DomainKey::of(seen);
+        if !self.supported.contains(&of_mount) {
+            if let Some(reason) = dir.unsupported()? {
+                return Err(Cause::Unsupported { path: self.root.show(dir.path()), reason });
+            }
+            self.supported.insert(of_mount.clone());
         }
-        let mut key = DomainKey { alone: self.closed(dir, &seen)?, ..DomainKey::of(&seen) };
+        let mut key = DomainKey { alone: self.closed(dir, seen)?, ..of_mount };
         if let Some(&known) = self.keys.get(&key) {
             return Ok(known);
         }
@@ -99,7 +106,7 @@ impl OpenDomains {
             let closed = self.root.dir(closed)?;
             return self.add_alone(key, &closed);
         }
-        let top = topmost(&self.root, dir.path(), &seen)?;
+        let top = topmost(&self.root, dir.path(), seen)?;
         let at_top = self.root.dir(&top)?;
         if at_top.is_writable() {
             let stages = ours(&at_top)?;

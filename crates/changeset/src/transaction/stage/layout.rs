@@ -331,7 +331,8 @@ impl<'p> LayoutBuilder<'_, 'p> {
         }
         let parent = physical.parent().unwrap_or_else(ObjectPath::root);
         let Some(dir) = self.dirs.get(&parent)? else { return Err(Cause::Changed(self.root.show(&parent))) };
-        let (domain, inode) = (self.domains.of(&dir)?, dir.itself()?.inode);
+        let seen = dir.itself()?;
+        let (domain, inode) = (self.domains.of(&dir, &seen)?, seen.inode);
         self.last = Some((parent, domain, inode));
         Ok((domain, Some(inode)))
     }

@@ -2,10 +2,11 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io::Read as _;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::scan::{ScanError, ScanRequest, has_magic};
+use super::scan::{ScanError, ScanRequest};
 use crate::operation::failure::Failure;
 use crate::operation::libraries::planned::{PlannedFiles, TreeChanges, apply, members};
 use crate::operation::libraries::scan;
@@ -229,10 +230,12 @@ impl<'a> RootFiles<'a> {
 
     /// `None` if it is neither program nor library.
     pub(super) fn file_at(&mut self, physical: &ObjectPath) -> Option<Arc<LibraryFile>> {
-        let (file, _) = self.directory_of(physical)?.open_file(physical.name()).ok()?;
-        if !has_magic(&file).ok()? {
+        let (dir, mut head) = (self.directory_of(physical)?, [0; elf::MAGIC.len()]);
+        dir.open_still(physical.name()).ok()?.read_exact(&mut head).ok()?;
+        if head != elf::MAGIC {
             return None;
         }
+        let (file, _) = dir.open_file(physical.name()).ok()?;
         let facts = elf::read(&mut FilePieces::new(&file)).ok()??;
         Some(Arc::new(LibraryFile { facts: Arc::new(facts) }))
     }
