@@ -67,7 +67,7 @@ fn stage_below_a_user(live: &Scenario) {
 in_parts!(root_refreshes_the_stage_that_it_has_judged_while_somebody_exchanges_the_directory, refresh, 2);
 
 /// Plays a part of the refreshes.
-fn refresh(part: usize, parts: usize) {
+fn refresh(_: usize, parts: usize) {
     if !is_root() {
         return crate::skipped("root_refreshes_the_stage…: another user is needed");
     }
