@@ -195,7 +195,10 @@ fn names_who_runs_the_old_program(root: &Mounted) {
         mount --rbind /dev $ROOT/dev
         mount --bind $PROGRAM $ROOT/usr/bin/patchadm
         chroot $ROOT /opt/ACMEweb/bin/httpd 300 & process=$!
-        until IFS= read -r name </proc/$process/comm && [ \"$name\" = httpd ]; do :; done
+        for attempt in $(seq 600); do
+            IFS= read -r name </proc/$process/comm && [ \"$name\" = httpd ] && break
+            sleep 0.1
+        done
         chroot $ROOT /usr/bin/patchadm add /delivered/100-01
         kill $process
         chroot $ROOT /usr/bin/patchadm remove 100-01'";
