@@ -301,7 +301,8 @@ fn a_root_on_overlayfs_keeps_every_promise_but_exchanges_no_directory() {
 
 #[test]
 fn a_root_on_fuse_is_read_and_every_change_is_refused_by_plan_and_run() {
-    let mounts = "cp -a $ROOT $BESIDE/plain
+    let mounts = "mv $ROOT $BESIDE/plain
+        mkdir -m 755 $ROOT
         bindfs $BESIDE/plain $ROOT";
     let (mounts, tool) = (mounts.to_owned(), Some("bindfs"));
     let ground = Ground { mounts, tool, has_layers: true, shares_blocks: false };
