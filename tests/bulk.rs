@@ -476,22 +476,13 @@ pub(crate) fn everybody() -> Vec<bool> {
     if is_root() { vec![false, true] } else { vec![true] }
 }
 
-/// Recipes and scripts of some tests use `perl`: says so where it is missing.
-pub(crate) fn has_perl(test: &str) -> bool {
-    let has = Command::new("perl").arg("-e1").output().is_ok();
-    if !has {
-        crate::missing("perl", test);
-    }
-    has
-}
-
 /// Whether the commands of an ordinary user can be given subordinate ids here; says so where they cannot.
 pub(crate) fn can_have_subordinate_ids(test: &str) -> bool {
     let can = is_root() && Path::new("/usr/bin/newuidmap").exists();
     if !can {
         crate::skipped(&format!("{test}: subordinate ids need root, and newuidmap(1)"));
     }
-    can
+    can && crate::has("setpriv", test)
 }
 
 /// Says of two sets of results what differs.

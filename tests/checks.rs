@@ -94,6 +94,7 @@ fn a_tool_that_a_package_brings_is_there_afterwards() {
 fn the_scripts_of_the_checks_have_nothing_to_warn_of() {
     let scripts = [
         ".ci/tools",
+        "fuzz/run",
         "packaging/build",
         "packaging/check",
         "packaging/stage",

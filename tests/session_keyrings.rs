@@ -7,7 +7,7 @@ use keyutils_raw::{
     keyctl_setperm,
 };
 
-use crate::bulk::{BulkBuild, everybody, has_perl};
+use crate::bulk::{BulkBuild, everybody};
 use crate::packages::Package;
 use crate::procedure_scripts::{line, stage};
 use crate::scenario::is_root;
@@ -82,7 +82,7 @@ fn no_sandbox_has_a_key_of_the_user_that_the_caller_is() {
         return crate::skipped("no_sandbox_has_a_key_of_the_user…: the number of the call is that of x86-64");
     }
     let test = "no_sandbox_has_a_key_of_the_user…";
-    if !has_perl(test) {
+    if !crate::has("perl", test) {
         return;
     }
     for is_ordinary in everybody() {

@@ -203,13 +203,13 @@ fn a_request_script_of_the_superuser_has_no_terminal_of_the_caller_either() {
 }
 
 /// An action of a bulk build as words of a shell, which whoever builds will run.
-fn words_at_terminal(build: &BulkBuild, is_ordinary: bool, action: &str) -> String {
+fn words_at_terminal(test: &str, build: &BulkBuild, is_ordinary: bool, action: &str) -> Option<String> {
     let words = words_of(&build.command(&format!("{action} {}", build.work().display())));
-    if is_ordinary && is_root() {
-        format!("setpriv --reuid {NOBODY} --regid {NOBODY} --clear-groups {words}")
-    } else {
-        words
+    if !is_ordinary || !is_root() {
+        return Some(words);
     }
+    let becomes = format!("setpriv --reuid {NOBODY} --regid {NOBODY} --clear-groups {words}");
+    crate::has("setpriv", test).then_some(becomes)
 }
 
 /// A test of a recipe: it fails where there is a terminal, or the session of somebody else.
@@ -231,7 +231,8 @@ fn scans_builds_and_checks_have_no_terminal() {
             ),
         );
         build.write("looks/scan", format!("{HAS_NONE}cat ${{0%/scan}}/record\n"));
-        let text = format!("{}; echo ended $?", words_at_terminal(&build, is_ordinary, "run"));
+        let Some(run) = words_at_terminal("scans_builds…", &build, is_ordinary, "run") else { return };
+        let text = format!("{run}; echo ended $?");
         let Some(mut talk) = Conversation::begin("scans_builds…", &build.scenario, &text) else { return };
         talk.hears("ended ");
         let (_, said) = talk.ends();
@@ -251,7 +252,10 @@ fn whoever_enters_a_sandbox_has_a_terminal_of_its_own() {
         };
         build.recipe("one", "", "mkdir $DESTDIR/opt\n");
         build.action("scan @WORK@").ok();
-        let enter = words_at_terminal(&build, is_ordinary, "enter") + " one";
+        let Some(enter) = words_at_terminal("whoever_enters…", &build, is_ordinary, "enter") else {
+            return;
+        };
+        let enter = enter + " one";
         // As in a shell script that `&` started, where Ctrl-C is ignored.
         let text = format!(
             "trap '' INT QUIT; stty rows 33 cols 77; echo outside $(cut -d' ' -f7 /proc/self/stat).; {enter}; echo ended $?; stty -a"
@@ -298,8 +302,9 @@ fn whoever_enters_a_sandbox_without_a_terminal_as_input_gets_none_for_its_output
         build.recipe("one", "", "mkdir $DESTDIR/opt\n");
         build.write("one/shares", SHARES);
         build.action("scan @WORK@").ok();
-        let enter =
-            words_at_terminal(&build, is_ordinary, "enter") + " one -- sh /tree/one/shares < /dev/null";
+        let test = "without_a_terminal…";
+        let Some(enter) = words_at_terminal(test, &build, is_ordinary, "enter") else { return };
+        let enter = enter + " one -- sh /tree/one/shares < /dev/null";
         for other in ["", " 2> messages", " > output"] {
             let text = format!(
                 "rm -f messages output; {enter}{other}; echo ended $?; cat messages output 2> /dev/null; :"

@@ -562,5 +562,5 @@ mod worked_examples;
 /// The stage on which scripts are run.
 mod workshop;
 
-use patchadm_testing::tools::{missing, skipped};
+use patchadm_testing::tools::{has, missing, skipped};
 use patchadm_testing::{delivery, everyman, packages, random, tree};

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use patchadm_inputs::sha256::Sha256;
 use patchadm_inputs::sign::sha256_text;
 
-use super::{BulkBuild, BulkRun, can_have_subordinate_ids, everybody, has_perl};
+use super::{BulkBuild, BulkRun, can_have_subordinate_ids, everybody};
 use crate::everyman::NOBODY;
 use crate::scenario::is_root;
 
@@ -80,7 +80,7 @@ const SOCKETS: &str = r#"perl -e '
 #[test]
 fn no_build_has_a_socket_that_no_namespace_holds() {
     let test = "no_build_has_a_socket…";
-    if !has_perl(test) {
+    if !crate::has("perl", test) {
         return;
     }
     for is_ordinary in everybody() {
@@ -146,7 +146,7 @@ ulimit -c 0 && echo ulimit: set
 #[test]
 fn no_build_and_no_script_limits_the_process_that_holds_its_sandbox_together() {
     let test = "no_build_and_no_script_limits…";
-    if !has_perl(test) {
+    if !crate::has("perl", test) {
         return;
     }
     for (is_ordinary, build_as) in [(false, "user"), (false, "root"), (true, "user")] {
@@ -807,7 +807,7 @@ fn the_kernel_counts_what_a_build_has_for_neither_root_nor_another_build() {
         crate::skipped("the_kernel_counts…: only root has ids to give");
         return;
     }
-    if !has_perl(test) {
+    if !crate::has("perl", test) {
         return;
     }
     let Some(build) = BulkBuild::of_recipes(test, false, "slot=local 1\n") else { return };

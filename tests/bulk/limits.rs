@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use super::{BulkBuild, BulkRun, everybody, for_everybody, has_perl, mark};
+use super::{BulkBuild, BulkRun, everybody, for_everybody, mark};
 
 for_everybody! {
     a_build_over_a_limit_ends_with_its_cause_and_nothing_of_it_is_left,
@@ -153,7 +153,7 @@ fn what_is_reserved_and_not_used_is_no_memory() {
 #[test]
 fn segments_that_nobody_has_attached_are_memory_of_the_build() {
     let test = "segments_that_nobody…";
-    if !has_perl(test) {
+    if !crate::has("perl", test) {
         return;
     }
     for is_ordinary in everybody() {
@@ -255,7 +255,7 @@ fn filters(number: u32) -> String {
 
 fn locks_and_sockets_without_number_are_the_failure_of_their_package(is_ordinary: bool) {
     let test = "locks_and_sockets_without_number…";
-    if !has_perl(test) {
+    if !crate::has("perl", test) {
         return;
     }
     let settings = "slot=local 4\ncheck=none\n";
@@ -296,7 +296,7 @@ fn a_mapped_file_whose_path_is_too_long_to_be_read_is_the_failure_of_its_package
         crate::skipped(&format!("{test}: the numbers of the calls are those of x86-64"));
         return;
     }
-    if !has_perl(test) {
+    if !crate::has("perl", test) {
         return;
     }
     let settings = "slot=local 2\ncheck=none\n";

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
+use std::process::Command;
 use std::sync::LazyLock;
 
 /// The script that installs them.
@@ -31,6 +32,16 @@ pub fn missing(tool: &str, test: &str) {
     skipped(&said);
 }
 
+/// Returns true if a tool can be called; leaves the test out, or a part of it, where it cannot.
+#[track_caller]
+pub fn has(tool: &str, test: &str) -> bool {
+    let has = Command::new(tool).arg("--version").output().is_ok();
+    if !has {
+        missing(tool, test);
+    }
+    has
+}
+
 /// Says which test is skipped and why, where it is seen: past the capture of what a test prints.
 pub fn skipped(what: &str) {
     // Nothing depends on it.
@@ -54,8 +65,10 @@ mod tests {
                     open.push(entry);
                 } else if entry.extension().is_some_and(|ending| ending == "rs") {
                     let text = fs::read_to_string(&entry).unwrap();
-                    let calls = text.split("crate::missing(\"").skip(1);
-                    named.extend(calls.map(|rest| rest.split('"').next().unwrap().to_owned()));
+                    let calls = ["crate::missing(\"", "crate::has(\""].map(|call| text.split(call).skip(1));
+                    named.extend(
+                        calls.into_iter().flatten().map(|rest| rest.split('"').next().unwrap().to_owned()),
+                    );
                 }
             }
         }
@@ -74,7 +87,7 @@ mod tests {
         assert!(before.ends_with("\nexport PATCHADM_TEST_TOOLS"), "{before}");
         // As a test that lacks a tool is run there.
         let run = |value: &str| {
-            let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+            let mut command = Command::new(std::env::current_exe().unwrap());
             command
                 .args(["--ignored", "--exact", "tools::tests::a_test_that_lacks_a_tool"])
                 .env(TOOLS, value);
