@@ -11,17 +11,18 @@ use std::time::{Duration, Instant};
 
 use super::StageError;
 use super::own_files::{
-    Stage, is_in_place, is_unfinished, named_tree, own_directory, physical_path, read_stages,
-    remove_own_files,
+    Stage, empty_stage, is_in_place, is_unfinished, named_tree, own_directory, physical_path, read_stages,
 };
 use super::records::forget_stage;
 use crate::operation::failure::Failure;
 use crate::operation::session::{Caller, RootAndPolicy};
 use crate::operation::trial::begin_change;
 use patchadm_inputs::stage::{
-    DIRECTORY, IDENTITY, INSIDE, LOCK, LONGEST_RECORD, ListedStage, StageId, StageIdentity, UNFINISHED,
+    IDENTITY, INSIDE, LOCK, LONGEST_RECORD, ListedStage, StageId, StageIdentity, UNFINISHED,
 };
-use patchadm_rootfs::{Dir, Interrupt, Lock, LockError, ProcBounds, ProcLines, ProcReadError, Root, RootError, Stop};
+use patchadm_rootfs::{
+    Dir, Interrupt, Lock, LockError, ProcBounds, ProcLines, ProcReadError, Root, RootError, Stop,
+};
 use patchadm_svr4::package::{Mode, ObjectPath, unescape};
 
 const PROGRAM: &str = "stage";
@@ -159,14 +160,7 @@ fn take_lock(own: &Dir, name: &[u8], stage: &ObjectPath) -> Result<Lock, DropErr
 
 fn remove(tree: &Root, path: &ObjectPath, interrupt: Interrupt<'_>) -> Result<u64, StageError> {
     let top = tree.dir(&ObjectPath::root())?;
-    let mut removed = 0;
-    for name in top.names_that_are(|name| name != DIRECTORY)? {
-        let emptied = top.remove_tree_until(&name, interrupt);
-        // An interrupted removal also fails.
-        interrupt().map_or(Ok(()), |signal| Err(StageError::Interrupted(signal)))?;
-        removed += emptied?;
-    }
-    removed += remove_own_files(tree)?;
+    let mut removed = empty_stage(tree, interrupt)?;
     let Some(parent) = path.parent() else { return Ok(removed) };
     let parent = Dir::of_host(host_path(&parent))?;
     let is_it = parent.look(path.name())?.is_some_and(|seen| {
