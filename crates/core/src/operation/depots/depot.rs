@@ -128,16 +128,18 @@ pub fn open_depot(
 ) -> Result<Depot, DepotError> {
     session.go_on()?;
     let bytes = match location {
-        DepotLocation::Address(address) => Some(IndexBytes::of_address(address, session)?),
+        DepotLocation::Address(address) => Some(IndexBytes::of_address(address, demands, session)?),
         DepotLocation::Directory(path) if !path.is_dir() => return Err(DepotError::no_directory(path)),
         DepotLocation::Directory(path) => IndexBytes::of_directory(path)?,
     };
     let Some(bytes) = bytes else { return index_here(location, demands, session) };
     let (verdict, is_trusted) = bytes.judged(demands)?;
+    let index = bytes.parsed()?;
+    bytes.remember(session)?;
     Ok(Depot {
         location: location.clone(),
         remembered: location.remembered(),
-        index: bytes.parsed()?,
+        index,
         sha256: bytes.sha256,
         verdict,
         is_trusted,

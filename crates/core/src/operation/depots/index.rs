@@ -25,6 +25,8 @@ pub(super) struct IndexBytes {
     pub(super) sha256: String,
     /// Signs exactly these bytes.
     pub(super) signature: Option<Vec<u8>>,
+    /// If it is not from a directory or the cache.
+    fetched: Option<Validators>,
 }
 
 /// In the cache, for the index of an address.
@@ -39,7 +41,7 @@ struct IndexNote {
 
 impl IndexBytes {
     fn new(path: String, text: Vec<u8>, signature: Option<Vec<u8>>) -> Self {
-        Self { sha256: sha256_text(&sha256(&text)), path, text, signature }
+        Self { sha256: sha256_text(&sha256(&text)), path, text, signature, fetched: None }
     }
 
     /// `None` if there is no index.
@@ -60,14 +62,20 @@ impl IndexBytes {
         Ok(Some(Self { signature, ..index }))
     }
 
-    /// Uses the cache if the index is unchanged.
-    pub(super) fn of_address(depot: &Address, session: &FetchSession<'_>) -> Result<Self, DepotError> {
+    /// Uses the cache if the index is unchanged. Asks for the whole index if the demands refuse the cached one: its
+    /// signature may exist by now.
+    pub(super) fn of_address(
+        depot: &Address,
+        demands: &[Demand],
+        session: &FetchSession<'_>,
+    ) -> Result<Self, DepotError> {
         let address = depot.below("index.json");
         let key = sha256_text(&sha256(address.to_string().as_bytes()));
         let known = Self::cached(&address, &key, session)?;
         if session.access.is_offline {
             return known.map(|(index, _)| index).ok_or_else(|| DepotError::Offline(address.to_string()));
         }
+        let known = known.filter(|(index, _)| index.judged(demands).is_ok());
         let validators = known.as_ref().map(|(_, note)| note.validators());
         match fetch_small(session, &address, LARGEST_INDEX as u64, validators.as_ref()) {
             Ok(AnswerBytes::Unchanged) => {
@@ -75,8 +83,7 @@ impl IndexBytes {
             }
             Ok(AnswerBytes::Whole(text, validators)) => {
                 let index = Self::new(address.to_string(), text, None).with_signature(depot, session)?;
-                index.remember(&address, &key, validators, session)?;
-                Ok(index)
+                Ok(Self { fetched: Some(validators), ..index })
             }
             Err(DepotError::Http(HttpError { problem: HttpProblem::NotThere(_), .. })) => {
                 Err(DepotError::NoIndex(depot.to_string()))
@@ -118,13 +125,9 @@ impl IndexBytes {
         Ok(Some((Self::new(address.to_string(), text, signature), note)))
     }
 
-    fn remember(
-        &self,
-        address: &Address,
-        key: &str,
-        validators: Validators,
-        session: &FetchSession<'_>,
-    ) -> Result<(), DepotError> {
+    /// Caches an index that was fetched and accepted. A refused one must not replace it.
+    pub(super) fn remember(&self, session: &FetchSession<'_>) -> Result<(), DepotError> {
+        let Some(Validators { etag, modified }) = self.fetched.clone() else { return Ok(()) };
         let cache = session.cache()?;
         cache.make_room(self.text.len() as u64)?;
         cache.store(&self.sha256, &self.text)?;
@@ -132,11 +135,11 @@ impl IndexBytes {
             let digest = sha256_text(&sha256(signature));
             cache.store(&digest, signature).map(|()| digest)
         });
-        let Validators { etag, modified } = validators;
-        let (url, sha256) = (address.to_string(), self.sha256.clone());
+        let key = sha256_text(&sha256(self.path.as_bytes()));
+        let (url, sha256) = (self.path.clone(), self.sha256.clone());
         let note = IndexNote { url, etag, modified, sha256, signature: signature.transpose()? };
         // Serializing strings cannot fail.
-        Ok(cache.set_note(key, &serde_json::to_vec(&note).unwrap_or_default())?)
+        Ok(cache.set_note(&key, &serde_json::to_vec(&note).unwrap_or_default())?)
     }
 
     /// Returns the strictest verdict, and true if any demand trusts the signature. A mirror may lack a required

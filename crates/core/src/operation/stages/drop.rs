@@ -11,17 +11,18 @@ use std::time::{Duration, Instant};
 
 use super::StageError;
 use super::own_files::{
-    Stage, is_in_place, is_unfinished, named_tree, own_directory, physical_path, read_stages,
-    remove_own_files,
+    Stage, empty_stage, is_in_place, is_unfinished, named_tree, own_directory, physical_path, read_stages,
 };
 use super::records::forget_stage;
 use crate::operation::failure::Failure;
 use crate::operation::session::{Caller, RootAndPolicy};
 use crate::operation::trial::begin_change;
 use patchadm_inputs::stage::{
-    DIRECTORY, IDENTITY, INSIDE, LOCK, LONGEST_RECORD, ListedStage, StageId, StageIdentity, UNFINISHED,
+    IDENTITY, INSIDE, LOCK, LONGEST_RECORD, ListedStage, StageId, StageIdentity, UNFINISHED,
 };
-use patchadm_rootfs::{Dir, Lock, LockError, ProcBounds, ProcLines, ProcReadError, Root, RootError, Stop};
+use patchadm_rootfs::{
+    Dir, Interrupt, Lock, LockError, ProcBounds, ProcLines, ProcReadError, Root, RootError, Stop,
+};
 use patchadm_svr4::package::{Mode, ObjectPath, unescape};
 
 const PROGRAM: &str = "stage";
@@ -94,7 +95,7 @@ pub fn drop_stage(
         None => listed.path == path,
     };
     let (was_listed, notes) = forget(root, is_it, caller)?;
-    let removed = remove(&tree, &path)?;
+    let removed = remove(&tree, &path, caller.interrupt)?;
     Ok(DroppedStage { path: path.to_string(), removed, was_listed, notes })
 }
 
@@ -157,13 +158,9 @@ fn take_lock(own: &Dir, name: &[u8], stage: &ObjectPath) -> Result<Lock, DropErr
     })
 }
 
-fn remove(tree: &Root, path: &ObjectPath) -> Result<u64, StageError> {
+fn remove(tree: &Root, path: &ObjectPath, interrupt: Interrupt<'_>) -> Result<u64, StageError> {
     let top = tree.dir(&ObjectPath::root())?;
-    let mut removed = 0;
-    for name in top.names_that_are(|name| name != DIRECTORY)? {
-        removed += top.remove_tree_counted(&name)?;
-    }
-    removed += remove_own_files(tree)?;
+    let mut removed = empty_stage(tree, interrupt)?;
     let Some(parent) = path.parent() else { return Ok(removed) };
     let parent = Dir::of_host(host_path(&parent))?;
     let is_it = parent.look(path.name())?.is_some_and(|seen| {
@@ -244,6 +241,7 @@ fn point_in(line: &[u8]) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use patchadm_rootfs::never;
 
     #[test]
     fn points_are_read_with_their_blanks_and_those_of_this_machine_are_found() {
@@ -253,6 +251,21 @@ mod tests {
         assert!(mount_below(Path::new("/")).is_some());
         let empty = tempfile::tempdir().unwrap();
         assert_eq!(mount_below(empty.path()), None);
+    }
+
+    #[test]
+    fn a_signal_ends_a_removal_and_the_next_one_removes_the_rest_of_the_stage() {
+        let dir = tempfile::tempdir().unwrap();
+        let stage = dir.path().join("stage");
+        fs::create_dir_all(stage.join(".patchadm-stage")).unwrap();
+        fs::create_dir_all(stage.join("opt/a")).unwrap();
+        let tree = Root::open(&stage).unwrap();
+        let path = physical_path(&tree).unwrap();
+        let ended = remove(&tree, &path, &|| Some(15)).unwrap_err();
+        assert!(matches!(ended, StageError::Interrupted(15)), "{ended}");
+        assert!(stage.join(".patchadm-stage").exists());
+        remove(&tree, &path, &never).unwrap();
+        assert!(!stage.exists());
     }
 
     #[test]

@@ -15,7 +15,7 @@ use std::sync::atomic::AtomicBool;
 use super::StageError;
 use super::copy::Copier;
 use super::own_files::{
-    other_writer, own_directory, physical_path, put_base, put_cache, put_file, remove_own_files, way_to,
+    empty_stage, other_writer, own_directory, physical_path, put_base, put_cache, put_file, way_to,
 };
 use super::records::{record_stage, staged_records};
 use super::tree::{TreeRequest, Walk, base_objects, key};
@@ -32,7 +32,7 @@ use patchadm_inputs::stage::{
     INSIDE, LOCK, LONGEST_RECORD, LeftOut, LeftReason, ListedStage, MOUNTS, Scope, StageId, StageIdentity,
     StageName, StageRights, UNFINISHED, staged_path, write_cache,
 };
-use patchadm_rootfs::{Digest, Dir, LiveKind, ObjectStatus, Root, random};
+use patchadm_rootfs::{Digest, Dir, LiveKind, ObjectStatus, Root, never, random};
 use patchadm_svr4::package::{Mode, ObjectPath, PkgInst};
 use patchadm_svr4::places;
 use rustix::io::Errno;
@@ -460,12 +460,7 @@ impl NewDirectory {
     }
 
     pub(super) fn empty(&self) -> Result<(), StageError> {
-        let top = self.tree.dir(&ObjectPath::root())?;
-        // The mark of an unfinished stage goes last.
-        for name in top.names()?.iter().filter(|name| *name != DIRECTORY) {
-            top.remove_tree(name)?;
-        }
-        remove_own_files(&self.tree).map(drop)
+        empty_stage(&self.tree, &never).map(drop)
     }
 
     fn or_remove<T>(self, work: impl FnOnce(&Self) -> Result<T, StageError>) -> Result<T, StageError> {

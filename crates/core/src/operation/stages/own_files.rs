@@ -19,8 +19,8 @@ use patchadm_inputs::stage::{
     StageIdentity, StageName, StageRights, StagesRecord, UNFINISHED, stages_record, write_base,
 };
 use patchadm_rootfs::{
-    ACCESS_LIST, DEFAULT_LIST, Digest, Dir, Distrust, FileType, Live, ObjectStatus, RecordPlaces, Root,
-    RootError, Untrusted, WritableFile,
+    ACCESS_LIST, DEFAULT_LIST, Digest, Dir, Distrust, FileType, Interrupt, Live, ObjectStatus, RecordPlaces,
+    Root, RootError, Untrusted, WritableFile,
 };
 use patchadm_svr4::package::{Mode, ObjectPath};
 
@@ -293,15 +293,24 @@ pub fn is_unfinished(own: &Dir) -> Result<bool, StageError> {
 }
 
 /// Removes the mark of an unfinished stage last. Returns the number of removed objects.
-pub fn remove_own_files(tree: &Root) -> Result<u64, StageError> {
+pub fn empty_stage(tree: &Root, interrupt: Interrupt<'_>) -> Result<u64, StageError> {
     let top = tree.dir(&ObjectPath::root())?;
-    let mut removed = 0;
+    let mut removed = remove_all_but(&top, DIRECTORY, interrupt)?;
     if let Some(own) = own_directory(tree)? {
-        for name in own.names_that_are(|name| name != UNFINISHED)? {
-            removed += own.remove_tree_counted(&name)?;
-        }
+        removed += remove_all_but(&own, UNFINISHED, interrupt)?;
     }
     Ok(removed + top.remove_tree_counted(DIRECTORY)?)
+}
+
+fn remove_all_but(dir: &Dir, kept: &[u8], interrupt: Interrupt<'_>) -> Result<u64, StageError> {
+    let mut removed = 0;
+    for name in dir.names_that_are(|name| name != kept)? {
+        let emptied = dir.remove_tree_until(&name, interrupt);
+        // An interrupted removal also fails.
+        interrupt().map_or(Ok(()), |signal| Err(StageError::Interrupted(signal)))?;
+        removed += emptied?;
+    }
+    Ok(removed)
 }
 
 /// Durable. The base belongs to the stage's owner, who must be able to read it after the superuser promoted.

@@ -12,7 +12,7 @@ use crate::operation::depots::{
 use chrono::DateTime;
 use patchadm_inputs::depot::DepotFile;
 use patchadm_inputs::http::{Address, HttpError, HttpProblem, HttpSettings, Patience};
-use patchadm_inputs::sign::{sha256, sha256_text};
+use patchadm_inputs::sign::{Demand, DemandWord, KeyRing, sha256, sha256_text};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 
@@ -340,6 +340,27 @@ fn a_page_in_the_place_of_an_object_or_an_index_is_neither() {
         &session(&place.path().join("cache"), &|| None),
     );
     assert!(matches!(opened, Err(DepotError::Index { .. })), "{:?}", opened.err());
+}
+
+#[test]
+fn an_index_that_was_refused_is_fetched_again_although_it_is_unchanged() {
+    let index = patchadm_inputs::depot::DepotIndex::new("0f".repeat(16), DateTime::UNIX_EPOCH).write();
+    let server = FaultyServer::begin(move |asked| match asked.header("if-none-match") {
+        Some("\"one\"") => vec![Step::Send(head("304 Not Modified", &[]))],
+        _ if asked.path.ends_with(".minisig") => whole("404 Not Found", b""),
+        _ if asked.before == 0 => whole("200 OK", b"<html>not here</html>"),
+        _ => whole("200 OK", &index),
+    });
+    let place = tempfile::tempdir().unwrap();
+    let cache = place.path().join("cache");
+    let location = DepotLocation::Address(address(&server, "depot/"));
+    let open = |demands: &[Demand]| open_depot(&location, demands, &session(&cache, &|| None));
+    assert!(matches!(open(&[]), Err(DepotError::Index { .. })));
+    open(&[]).unwrap();
+    let before = server.asked().len();
+    let require = [Demand { word: DemandWord::Require, keys: KeyRing::default() }];
+    assert!(matches!(open(&require), Err(DepotError::Missing(_))));
+    assert_eq!(server.asked()[before].header("if-none-match"), None, "its signature may exist by now");
 }
 
 #[test]
