@@ -2,7 +2,8 @@
 //! directory. Below it the kernel follows no link (`openat2` with `RESOLVE_NO_SYMLINKS`): a link swapped in between
 //! check and use leads nowhere.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
@@ -31,6 +32,9 @@ const DEEPEST: usize = 256;
 #[derive(Debug)]
 pub(super) struct SourceDirectory {
     top: OwnedFd,
+    /// Directories of packages, as the first walk found them. Later walks meet the same files: whatever is added then
+    /// is not read, and what is removed or changed fails.
+    listed: RefCell<HashMap<Vec<u8>, Rc<[SourceEntry]>>>,
 }
 
 impl SourceDirectory {
@@ -38,7 +42,7 @@ impl SourceDirectory {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let top = open(path, flags, Mode::empty())
             .map_err(|error| SourceProblem::Io { file: None, error: error.into() })?;
-        Ok(Self { top })
+        Ok(Self { top, listed: RefCell::default() })
     }
 
     /// Visits files beside the packages and everything inside them, sorted by name; skips other directories and
@@ -103,13 +107,13 @@ impl SourceDirectory {
             .into());
         }
         let length = directory.len();
-        for entry in self.list(directory).map_err(fail)? {
+        for entry in &*self.list_once(directory).map_err(fail)? {
             directory.push(b'/');
             directory.extend_from_slice(&entry.name);
             if entry.kind == MemberKind::Directory {
                 self.walk_below(directory, visit, fail)?;
             } else {
-                self.give(directory, &entry, visit, fail)?;
+                self.give(directory, entry, visit, fail)?;
             }
             directory.truncate(length);
         }
@@ -150,6 +154,15 @@ impl SourceDirectory {
                 Errno::NOSYS => io::Error::new(io::ErrorKind::Unsupported, "the kernel has no openat2(2)"),
                 other => other.into(),
             })
+    }
+
+    fn list_once(&self, directory: &[u8]) -> Result<Rc<[SourceEntry]>, SourceProblem> {
+        if let Some(listed) = self.listed.borrow().get(directory) {
+            return Ok(listed.clone());
+        }
+        let listed: Rc<[SourceEntry]> = self.list(directory)?.into();
+        self.listed.borrow_mut().insert(directory.to_vec(), listed.clone());
+        Ok(listed)
     }
 
     fn list(&self, directory: &[u8]) -> Result<Vec<SourceEntry>, SourceProblem> {
