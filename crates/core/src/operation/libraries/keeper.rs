@@ -16,10 +16,10 @@ use crate::operation::libraries::planned::{
 use crate::operation::session::RootAndPolicy;
 use patchadm_changeset::transaction::ContentSource;
 use patchadm_inputs::inventory::KeptLibraries;
-use patchadm_libraries::LibraryFile;
+use patchadm_libraries::{LibraryFile, elf};
 use patchadm_planning::plan::clock::Now;
 use patchadm_planning::plan::kept_libraries::{KeepingCause, KeptInput, SavedLibraries};
-use patchadm_planning::plan::{Action, Change, Plan};
+use patchadm_planning::plan::{Action, Change};
 use patchadm_rootfs::{Interrupt, LiveKind, never, side_by_side};
 use patchadm_svr4::package::ObjectPath;
 
@@ -80,7 +80,7 @@ impl<'o> LibraryKeeper<'o> {
         };
         let paths = PhysicalPaths { root: &self.ground.root, inventory: request.inventory };
         let changes = tree_changes(request.plan, paths);
-        let gone = self.gone(request.plan, paths);
+        let gone = self.gone(request, paths);
         let has_archived = request.archived.is_some_and(|archived| !archived.objects.is_empty());
         let is_all_read = !kept.is_empty() || has_archived || !gone.is_empty();
         let mut wanted = if is_all_read { members(&changes) } else { members(&named_as_libraries(&changes)) };
@@ -184,7 +184,8 @@ impl<'o> LibraryKeeper<'o> {
         Ok(SettledLibraries { settlement, saved, report: None, sentences: Vec::new() })
     }
 
-    fn gone(&self, plan: &Plan, paths: PhysicalPaths<'_>) -> Vec<GoneObject> {
+    fn gone(&self, request: &PlanToSettle<'_>, paths: PhysicalPaths<'_>) -> Vec<GoneObject> {
+        let heads = &request.inventory.heads;
         let found = |change: &Change| {
             let old = match &change.action {
                 Action::Delete | Action::Replace(_) => change.old.as_deref()?,
@@ -201,12 +202,13 @@ impl<'o> LibraryKeeper<'o> {
                     None if self.state.is_changed(&physical) => {
                         is_library_name(&physical).then_some((physical, None))
                     }
+                    None if heads.get(&change.path).is_some_and(|head| *head != elf::MAGIC) => None,
                     None => Some((physical, Some(GoneFile::Unread))),
                 },
                 _ => None,
             }
         };
-        let found: Vec<_> = plan.changes.iter().filter_map(|change| found(change)).collect();
+        let found: Vec<_> = request.plan.changes.iter().filter_map(|change| found(change)).collect();
         let shares: Vec<&[LostObject]> = found.chunks(READ_AT_ONCE).collect();
         let root = &self.ground.root;
         let gone = side_by_side(root.workers(), shares.len(), || {
