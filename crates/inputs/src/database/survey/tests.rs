@@ -206,10 +206,10 @@ fn a_mount_inside_the_root_is_a_file_system_of_its_own() {
     }
     let system = Root::open(Path::new("/")).unwrap();
     let mut file_systems = FileSystems::new(&system);
-    let root = file_systems.of(&ObjectPath::root()).unwrap();
-    let inside = file_systems.of(&at("/proc/sys/kernel/not-there")).unwrap();
+    let root = file_systems.of(&ObjectPath::root(), None).unwrap();
+    let inside = file_systems.of(&at("/proc/sys/kernel/not-there"), None).unwrap();
     assert_ne!(root, inside);
-    assert_eq!(file_systems.of(&at("/proc/sys")).unwrap(), inside);
+    assert_eq!(file_systems.of(&at("/proc/sys"), None).unwrap(), inside);
     let list = file_systems.into_list();
     assert_eq!(list[root].name, "/");
     assert!(list[inside].name.starts_with("/proc"), "{}", list[inside].name);
