@@ -8,7 +8,7 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::buffer::spare_capacity;
-use rustix::fs::{AtFlags, OFlags, SeekFrom};
+use rustix::fs::{AtFlags, OFlags, ResolveFlags, SeekFrom};
 use rustix::io::Errno;
 
 use super::{Dir, FileType, ObjectStatus, Result, Root, RootError, again, optional};
@@ -159,6 +159,21 @@ impl Root {
             Some(directory) => directory.live_until(&mut vec![0; 1 << 16], place.name(), None, interrupt),
             None => Ok(None),
         }
+    }
+
+    /// Like [`Dir::open_still`], by the whole *physical* path.
+    pub fn open_still(&self, physical: &ObjectPath) -> Result<StillFile> {
+        let above = physical.parent().unwrap_or_else(ObjectPath::root);
+        if self.is_showing() || self.guard().is_some_and(|guard| guard.holds_records(&above)) {
+            return self.dir(&above)?.open_still(physical.name());
+        }
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        let opened = again(|| {
+            rustix::fs::openat2(self.fd(), physical.relative(), flags, rustix::fs::Mode::empty(), resolve)
+        });
+        let fd = opened.map_err(|errno| self.error("open", physical, errno))?;
+        Ok(StillFile { file: File::from(fd), is_begun: false, is_known: false })
     }
 }
 
@@ -619,5 +634,13 @@ mod tests {
         assert_eq!(place.open_still(b"pipe").unwrap().read(&mut [0; 100]).unwrap(), 0);
         std::os::unix::fs::symlink("file", dir.path().join("link")).unwrap();
         assert_eq!(place.open_still(b"link").unwrap_err().errno(), Some(Errno::LOOP));
+        std::os::unix::fs::symlink(".", dir.path().join("here")).unwrap();
+        let open = |path: &[u8]| place.root().open_still(&ObjectPath::new(path).unwrap());
+        let mut read = Vec::new();
+        open(b"/file").unwrap().read_to_end(&mut read).unwrap();
+        assert_eq!(read, bytes);
+        for path in [&b"/link"[..], b"/here/file"] {
+            assert_eq!(open(path).unwrap_err().errno(), Some(Errno::LOOP));
+        }
     }
 }

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::library_state::{LaterContent, LibraryState, RootFiles, symbols_at};
+use super::library_state::{LaterContent, LibraryState, file_at, symbols_at};
 use super::planned::ArchivedLibraries;
 use crate::operation::failure::Failure;
 use crate::operation::libraries::LibraryRequest;
@@ -20,7 +20,7 @@ use patchadm_libraries::{LibraryFile, elf};
 use patchadm_planning::plan::clock::Now;
 use patchadm_planning::plan::kept_libraries::{KeepingCause, KeptInput, SavedLibraries};
 use patchadm_planning::plan::{Action, Change};
-use patchadm_rootfs::{Interrupt, LiveKind, never, side_by_side};
+use patchadm_rootfs::{Interrupt, LiveKind, Root, never, side_by_side};
 use patchadm_svr4::package::ObjectPath;
 
 #[derive(Clone)]
@@ -212,10 +212,9 @@ impl<'o> LibraryKeeper<'o> {
         let shares: Vec<&[LostObject]> = found.chunks(READ_AT_ONCE).collect();
         let root = &self.ground.root;
         let gone = side_by_side(root.workers(), shares.len(), || {
-            let (mut files, shares) = (RootFiles::new(root), &shares);
-            move |at: usize| {
+            |at: usize| {
                 let share = shares.get(at).copied().unwrap_or_default();
-                share.iter().filter_map(|one| gone_object(one, &mut files)).collect::<Vec<_>>()
+                share.iter().filter_map(|one| gone_object(one, root)).collect::<Vec<_>>()
             }
         });
         gone.into_iter().flatten().collect()
@@ -282,11 +281,11 @@ enum GoneFile {
 type LostObject = (ObjectPath, Option<GoneFile>);
 
 /// `None` for a file that is neither program nor library.
-fn gone_object((physical, file): &LostObject, files: &mut RootFiles<'_>) -> Option<GoneObject> {
+fn gone_object((physical, file): &LostObject, root: &Root) -> Option<GoneObject> {
     let file = match file {
         None => None,
         Some(GoneFile::Known(file)) => Some(file.clone()),
-        Some(GoneFile::Unread) => Some(files.file_at(physical)?),
+        Some(GoneFile::Unread) => Some(file_at(root, physical)?),
     };
     Some(GoneObject { physical: physical.clone(), file })
 }
