@@ -2,7 +2,7 @@
 //! directory. Below it the kernel follows no link (`openat2` with `RESOLVE_NO_SYMLINKS`): a link swapped in between
 //! check and use leads nowhere.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::File;
@@ -11,6 +11,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::NaiveDate;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat, open, openat2, statat};
@@ -34,7 +35,7 @@ pub(super) struct SourceDirectory {
     top: OwnedFd,
     /// Directories of packages, as the first walk found them. Later walks meet the same files: whatever is added then
     /// is not read, and what is removed or changed fails.
-    listed: RefCell<HashMap<Vec<u8>, Rc<[SourceEntry]>>>,
+    listed: Mutex<HashMap<Vec<u8>, Arc<[SourceEntry]>>>,
 }
 
 impl SourceDirectory {
@@ -42,7 +43,7 @@ impl SourceDirectory {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let top = open(path, flags, Mode::empty())
             .map_err(|error| SourceProblem::Io { file: None, error: error.into() })?;
-        Ok(Self { top, listed: RefCell::default() })
+        Ok(Self { top, listed: Mutex::default() })
     }
 
     /// Visits files beside the packages and everything inside them, sorted by name; skips other directories and
@@ -156,12 +157,13 @@ impl SourceDirectory {
             })
     }
 
-    fn list_once(&self, directory: &[u8]) -> Result<Rc<[SourceEntry]>, SourceProblem> {
-        if let Some(listed) = self.listed.borrow().get(directory) {
+    fn list_once(&self, directory: &[u8]) -> Result<Arc<[SourceEntry]>, SourceProblem> {
+        let mut all = self.listed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(listed) = all.get(directory) {
             return Ok(listed.clone());
         }
-        let listed: Rc<[SourceEntry]> = self.list(directory)?.into();
-        self.listed.borrow_mut().insert(directory.to_vec(), listed.clone());
+        let listed: Arc<[SourceEntry]> = self.list(directory)?.into();
+        all.insert(directory.to_vec(), listed.clone());
         Ok(listed)
     }
 
