@@ -1,6 +1,6 @@
 //! The input of every planner, together with the delivered packages.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::native::dpkg::StatOverrides;
 use crate::native::{DivertedPath, NativeChange, NativeManager, NativeOrigin, NativeOwner, NativeOwners};
@@ -11,6 +11,9 @@ use patchadm_svr4::format::remote::RemoteArchive;
 use patchadm_svr4::package::{
     Accounts, ContentsLine, Ftype, Mode, ObjectAttributes, ObjectPath, Params, PkgInst,
 };
+
+/// The first four bytes of a file.
+pub type FileHead = [u8; 4];
 
 /// The state of a root before a change. `database` fills it in; planners only read it.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +30,8 @@ pub struct Inventory {
     pub lines: BTreeMap<ObjectPath, ContentsLine>,
     /// At the surveyed paths; absent if nothing is there.
     pub live: BTreeMap<ObjectPath, Live>,
+    /// Of surveyed files, unless their content was known or they have fewer bytes.
+    pub heads: HashMap<ObjectPath, FileHead>,
     /// In both maps, once found ([`Self::find_names`]).
     pub names: Option<FileNames>,
     /// The place of each surveyed path with the links among its parents followed.

@@ -8,7 +8,7 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::buffer::spare_capacity;
-use rustix::fs::{AtFlags, OFlags, SeekFrom};
+use rustix::fs::{AtFlags, OFlags, ResolveFlags, SeekFrom};
 use rustix::io::Errno;
 
 use super::{Dir, FileType, ObjectStatus, Result, Root, RootError, again, optional};
@@ -160,6 +160,21 @@ impl Root {
             None => Ok(None),
         }
     }
+
+    /// Like [`Dir::open_still`], by the whole *physical* path.
+    pub fn open_still(&self, physical: &ObjectPath) -> Result<StillFile> {
+        let above = physical.parent().unwrap_or_else(ObjectPath::root);
+        if self.is_showing() || self.guard().is_some_and(|guard| guard.holds_records(&above)) {
+            return self.dir(&above)?.open_still(physical.name());
+        }
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        let opened = again(|| {
+            rustix::fs::openat2(self.fd(), physical.relative(), flags, rustix::fs::Mode::empty(), resolve)
+        });
+        let fd = opened.map_err(|errno| self.error("open", physical, errno))?;
+        Ok(StillFile { file: File::from(fd), is_begun: false, is_known: false })
+    }
 }
 
 impl Dir {
@@ -226,16 +241,20 @@ impl Dir {
         self.live_with(name, None, read)
     }
 
-    fn live_with(
+    /// `read` passes on the bytes of a file that is not the `known` one; it may be asked up to three times.
+    pub fn live_with(
         &self,
         name: &[u8],
         known: Option<&KnownFile>,
         mut read: impl FnMut(&mut dyn Read) -> io::Result<Sums>,
     ) -> Result<Option<Live>> {
+        if let Some(live) = known.and_then(|known| self.live_known(name, known)) {
+            return Ok(Some(live));
+        }
         for _ in 0..3 {
             let Some(seen) = self.look_either(name)? else { return Ok(None) };
             let live = match seen.file_type {
-                FileType::Regular => self.live_file(name, &seen, known, &mut read)?,
+                FileType::Regular => self.live_file(name, &seen, &mut read)?,
                 _ => self.live_other(name, &seen)?,
             };
             if live.is_some() {
@@ -245,17 +264,22 @@ impl Dir {
         Err(self.error("get a consistent view of", name, Errno::AGAIN))
     }
 
-    /// Reads a regular file; `None` if it changes meanwhile. One that is known is not opened.
+    /// Does not open the file: its status shows that its bytes and its name are those of the time when it became known,
+    /// and its attributes those that were read just before. `None` if it is another one.
+    fn live_known(&self, name: &[u8], known: &KnownFile) -> Option<Live> {
+        let xattrs = self.xattrs(name).ok().filter(|_| !self.has_records())?;
+        let seen = self.look(name).ok()??;
+        let is_it = seen.file_type == FileType::Regular && known.is(&seen);
+        is_it.then(|| live(regular(known.sums), &seen, xattrs))
+    }
+
+    /// Reads a regular file; `None` if it changes meanwhile.
     fn live_file(
         &self,
         name: &[u8],
         seen: &ObjectStatus,
-        known: Option<&KnownFile>,
         read: &mut dyn FnMut(&mut dyn Read) -> io::Result<Sums>,
     ) -> Result<Option<Live>> {
-        if let Some(known) = known.filter(|known| known.is(seen) && !self.has_records()) {
-            return self.live_of(name, seen, regular(known.sums));
-        }
         let Some((mut file, _)) = optional(self.open_at_once(name))? else { return Ok(None) };
         // What was opened is compared with what was seen only once it is read, so no read is endless.
         let sums = if seen.size.saturating_sub(seen.allocated) >= LARGE_HOLES {
@@ -278,11 +302,7 @@ impl Dir {
     }
 
     fn live_other(&self, name: &[u8], seen: &ObjectStatus) -> Result<Option<Live>> {
-        self.live_of(name, seen, self.kind(name, seen)?)
-    }
-
-    /// `None` if the object changed since it was seen.
-    fn live_of(&self, name: &[u8], seen: &ObjectStatus, kind: LiveKind) -> Result<Option<Live>> {
+        let kind = self.kind(name, seen)?;
         let xattrs = self.xattrs(name)?;
         let is_steady = self.look_either(name)?.is_some_and(|later| seen.is_untouched(&later));
         Ok(is_steady.then(|| live(kind, seen, xattrs)))
@@ -614,5 +634,13 @@ mod tests {
         assert_eq!(place.open_still(b"pipe").unwrap().read(&mut [0; 100]).unwrap(), 0);
         std::os::unix::fs::symlink("file", dir.path().join("link")).unwrap();
         assert_eq!(place.open_still(b"link").unwrap_err().errno(), Some(Errno::LOOP));
+        std::os::unix::fs::symlink(".", dir.path().join("here")).unwrap();
+        let open = |path: &[u8]| place.root().open_still(&ObjectPath::new(path).unwrap());
+        let mut read = Vec::new();
+        open(b"/file").unwrap().read_to_end(&mut read).unwrap();
+        assert_eq!(read, bytes);
+        for path in [&b"/link"[..], b"/here/file"] {
+            assert_eq!(open(path).unwrap_err().errno(), Some(Errno::LOOP));
+        }
     }
 }

@@ -111,6 +111,9 @@ impl<'a> Resolver<'a> {
             return Ok(known.clone());
         }
         let Some(parent) = path.parent() else { return Ok(path.clone()) };
+        if self.is_physical(path, &parent) {
+            return Ok(path.clone());
+        }
         let parent = self.follow(&parent, links)?;
         let here = self.join(&parent, path.name(), path)?;
         let found = match self.link_at(&parent, &here)? {
@@ -132,11 +135,28 @@ impl<'a> Resolver<'a> {
         Ok(found)
     }
 
+    /// Opens a whole path at once if nothing is known about it: mostly no link is on it.
+    fn is_physical(&self, path: &ObjectPath, parent: &ObjectPath) -> bool {
+        let mut known = self.known.borrow_mut();
+        if known.contains_key(parent) {
+            return false;
+        }
+        let Ok(opened) = self.root.open_place(path) else { return false };
+        *self.last.borrow_mut() = Some((path.clone(), opened));
+        known.insert(path.clone(), path.clone());
+        known.extend(path.ancestors().map(|above| (above.clone(), above)));
+        true
+    }
+
     /// Returns target and owner, or `None` if there is no link.
     fn link_at(&self, parent: &ObjectPath, here: &ObjectPath) -> Result<Option<(Vec<u8>, u32)>> {
         let mut last = self.last.borrow_mut();
         if last.as_ref().is_none_or(|(path, _)| path != parent) {
-            *last = self.root.open_place(parent).map(|opened| (parent.clone(), opened));
+            *last = match self.root.open_place(parent) {
+                Ok(opened) => Some((parent.clone(), opened)),
+                Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
+                Err(_) => None,
+            };
         }
         match &*last {
             Some((_, opened)) if is_no_link(opened, here.name()) => Ok(None),
@@ -274,6 +294,29 @@ mod tests {
             assert_eq!(resolver.locate(&at(client)).unwrap(), at(physical), "{client}");
         }
         assert_eq!(resolver.locate_dir(&at("/lib")).unwrap(), at("/usr/lib"));
+    }
+
+    #[test]
+    fn a_link_among_neighbours_that_are_directories_is_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        for made in ["a/b/one", "a/b/two", "c"] {
+            std::fs::create_dir_all(dir.path().join(made)).unwrap();
+        }
+        symlink("/c", dir.path().join("a/b/link")).unwrap();
+        std::fs::write(dir.path().join("a/b/file"), "").unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        let resolver = root.resolver();
+        for (client, physical) in [
+            ("/a/b/one/x", "/a/b/one/x"),
+            ("/a/b/file/x", "/a/b/file/x"),
+            ("/a/b/link/x", "/c/x"),
+            ("/a/b/missing/deep/x", "/a/b/missing/deep/x"),
+            ("/a/b/two/x", "/a/b/two/x"),
+            ("/a/b/link/missing/x", "/c/missing/x"),
+        ] {
+            assert_eq!(resolver.locate(&at(client)).unwrap(), at(physical), "{client}");
+            assert_eq!(root.resolver().locate(&at(client)).unwrap(), at(physical), "{client}, alone");
+        }
     }
 
     #[test]

@@ -271,15 +271,15 @@ impl Root {
             .map_err(|errno| self.error("open", physical, errno))
     }
 
-    /// Opens a directory to look up names in it; `None` if that fails or other objects are shown at some names.
-    pub(crate) fn open_place(&self, physical: &ObjectPath) -> Option<OwnedFd> {
+    /// Opens a directory to look up names in it. Fails with EOPNOTSUPP if other objects are shown at some names.
+    pub(crate) fn open_place(&self, physical: &ObjectPath) -> rustix::io::Result<OwnedFd> {
         if self.is_showing() {
-            return None;
+            return Err(Errno::OPNOTSUPP);
         }
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
         let relative = if physical.relative().is_empty() { &b"."[..] } else { physical.relative() };
-        again(|| rustix::fs::openat2(self.fd(), relative, flags, Mode::empty(), resolve)).ok()
+        again(|| rustix::fs::openat2(self.fd(), relative, flags, Mode::empty(), resolve))
     }
 
     /// Returns target and owner, or `None` if there is no link.

@@ -94,9 +94,14 @@ impl Dir {
 
     /// Makes a new file, private until its mode is set.
     pub fn create(&self, name: &[u8]) -> Result<WritableFile> {
+        self.create_as(name, Mode::of(0o600))
+    }
+
+    /// Makes a new file with this mode, without what the umask takes.
+    pub fn create_as(&self, name: &[u8], mode: Mode) -> Result<WritableFile> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = self.change(ChangeCall::Create, "create", name, || {
-            rustix::fs::openat(self.fd(), name, flags, Bits::RUSR | Bits::WUSR)
+            rustix::fs::openat(self.fd(), name, flags, Bits::from_raw_mode(mode.bits()))
         })?;
         Ok(WritableFile::new(fd.into(), self.at(name), self.root().clone()))
     }

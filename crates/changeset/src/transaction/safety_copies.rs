@@ -173,7 +173,11 @@ impl SafetyCopier<'_> {
         let above = self.nearest(&path)?;
         let name = format!("held.{}", self.ops.len());
         let stage = format!("{}/{name}", if db { "db" } else { "o" });
-        let mut op = Op { db, editable, ..Op::new(OpKind::Protect, path, self.domains.of(&above, &above.itself()?)?, stage) };
+        let mut op = Op {
+            db,
+            editable,
+            ..Op::new(OpKind::Protect, path, self.domains.of(&above, &above.itself()?)?, stage)
+        };
         if let Some(dir) = self.dirs.parent(&op.path)? {
             self.copy(&dir, name.as_bytes(), &mut op)?;
         }

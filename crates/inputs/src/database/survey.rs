@@ -5,14 +5,16 @@
 mod patches;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io;
+use std::io::Read;
 
 use super::contents::{ContentsLines, lines_below, lines_of_paths};
 use super::undo_data::OutsideAccess;
 use super::{DatabaseError, RecordView, all, installed, marker, places};
-use crate::inventory::{FileSystem, Installed, Interruption, Inventory, LinkedDirectory, Touched};
+use crate::inventory::{FileHead, FileSystem, Installed, Interruption, Inventory, LinkedDirectory, Touched};
 use patchadm_rootfs::{
-    Digest, Interrupt, KnownFile, Live, LiveKind, ObjectStatus, Resolver, Root, RootError, accounts_of,
-    side_by_side,
+    Digest, Interrupt, InterruptibleRead, KnownFile, Live, LiveKind, ObjectStatus, Resolver, Root, RootError,
+    Sums, accounts_of, side_by_side,
 };
 use patchadm_svr4::package::{Ftype, ObjectPath, PkgInst};
 
@@ -262,7 +264,8 @@ impl<'a> ObjectSurvey<'a> {
             directories.push(SurveyedDirectory { physical, paths, is_listed });
         }
         let seen = look(self.root, &directories, &self.touched.known, self.setting.interrupt)?;
-        for (directory, DirectorySeen { itself, live, kept }) in directories.iter().zip(seen) {
+        for (directory, DirectorySeen { itself, live, heads, kept }) in directories.iter().zip(seen) {
+            self.inventory.heads.extend(heads);
             let file_system = self.file_systems.of(&directory.physical, itself)?;
             self.inventory.on.extend(directory.paths.iter().map(|(path, _)| (path.clone(), file_system)));
             for (path, live) in live {
@@ -389,6 +392,7 @@ struct DirectorySeen {
     /// `None` if it is missing.
     itself: Option<MountKey>,
     live: Vec<(ObjectPath, Live)>,
+    heads: Vec<(ObjectPath, FileHead)>,
     kept: Vec<Vec<u8>>,
 }
 
@@ -420,6 +424,7 @@ fn look(
         if let Some(all) = all.get_mut(directory) {
             all.itself = all.itself.or(found.itself);
             all.live.extend(found.live);
+            all.heads.extend(found.heads);
             all.kept.extend(found.kept);
         }
     }
@@ -456,11 +461,34 @@ fn look_at(
         if is_listed && kept_name(name).is_some() && seen.kept.binary_search(name).is_err() {
             continue;
         }
-        if let Some(live) = dir.live_until(buffer, name, known.get(path), interrupt)? {
+        let mut head = None;
+        let live = dir.live_with(name, known.get(path), |file| {
+            let mut file = HeadOfFile { file: InterruptibleRead::new(file, interrupt), head: Vec::new() };
+            let sums = Sums::through(buffer, &mut file);
+            head = file.head.try_into().ok();
+            sums
+        })?;
+        if let Some(live) = live {
+            seen.heads.extend(head.map(|head| (path.clone(), head)));
             seen.live.push((path.clone(), live));
         }
     }
     Ok(seen)
+}
+
+/// Keeps the first bytes that are read.
+struct HeadOfFile<R> {
+    file: R,
+    head: Vec<u8>,
+}
+
+impl<R: Read> Read for HeadOfFile<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read(buffer)?;
+        let missing = size_of::<FileHead>() - self.head.len();
+        self.head.extend_from_slice(buffer.get(..count.min(missing)).unwrap_or_default());
+        Ok(count)
+    }
 }
 
 fn kept_name(name: &[u8]) -> Option<&[u8]> {

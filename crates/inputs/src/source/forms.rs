@@ -3,6 +3,7 @@
 //! check and use leads nowhere.
 
 use std::cell::Cell;
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
@@ -10,6 +11,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::NaiveDate;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat, open, openat2, statat};
@@ -31,6 +33,9 @@ const DEEPEST: usize = 256;
 #[derive(Debug)]
 pub(super) struct SourceDirectory {
     top: OwnedFd,
+    /// Directories of packages, as the first walk found them. Later walks meet the same files: whatever is added then
+    /// is not read, and what is removed or changed fails.
+    listed: Mutex<HashMap<Vec<u8>, Arc<[SourceEntry]>>>,
 }
 
 impl SourceDirectory {
@@ -38,7 +43,7 @@ impl SourceDirectory {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let top = open(path, flags, Mode::empty())
             .map_err(|error| SourceProblem::Io { file: None, error: error.into() })?;
-        Ok(Self { top })
+        Ok(Self { top, listed: Mutex::default() })
     }
 
     /// Visits files beside the packages and everything inside them, sorted by name; skips other directories and
@@ -103,13 +108,13 @@ impl SourceDirectory {
             .into());
         }
         let length = directory.len();
-        for entry in self.list(directory).map_err(fail)? {
+        for entry in &*self.list_once(directory).map_err(fail)? {
             directory.push(b'/');
             directory.extend_from_slice(&entry.name);
             if entry.kind == MemberKind::Directory {
                 self.walk_below(directory, visit, fail)?;
             } else {
-                self.give(directory, &entry, visit, fail)?;
+                self.give(directory, entry, visit, fail)?;
             }
             directory.truncate(length);
         }
@@ -150,6 +155,16 @@ impl SourceDirectory {
                 Errno::NOSYS => io::Error::new(io::ErrorKind::Unsupported, "the kernel has no openat2(2)"),
                 other => other.into(),
             })
+    }
+
+    fn list_once(&self, directory: &[u8]) -> Result<Arc<[SourceEntry]>, SourceProblem> {
+        let mut all = self.listed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(listed) = all.get(directory) {
+            return Ok(listed.clone());
+        }
+        let listed: Arc<[SourceEntry]> = self.list(directory)?.into();
+        all.insert(directory.to_vec(), listed.clone());
+        Ok(listed)
     }
 
     fn list(&self, directory: &[u8]) -> Result<Vec<SourceEntry>, SourceProblem> {

@@ -208,7 +208,11 @@ impl<'a> OldObjects<'a> {
         }
         let parent = self.dirs.parent(&physical)?;
         let parent = parent.ok_or_else(|| Cause::Changed(self.root.show(path)))?;
-        Ok(parent.open_seen(physical.name())?)
+        // The layout has seen a file there.
+        match parent.open_file(physical.name()) {
+            Err(error) if error.is_not_found() => Ok(None),
+            opened => Ok(opened.map(Some)?),
+        }
     }
 
     fn member<W: io::Write>(

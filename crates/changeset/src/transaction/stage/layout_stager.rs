@@ -2,6 +2,7 @@
 //! others make files. Large files are written piece by piece, so that a few megabytes suffice.
 
 use std::collections::HashSet;
+use std::io;
 use std::io::{BufReader, Read};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -230,6 +231,21 @@ fn work(
     }
 }
 
+/// Offers all the room at once, unlike `read_to_end`.
+fn read_up_to(data: &mut dyn Read, most: usize) -> io::Result<Vec<u8>> {
+    let (mut bytes, mut filled) = (vec![0; most], 0);
+    while let Some(room) = bytes.get_mut(filled..).filter(|room| !room.is_empty()) {
+        match data.read(room) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    bytes.truncate(filled);
+    Ok(bytes)
+}
+
 struct SourceReader<'a, 'w, 'l, 'p> {
     stager: &'a LayoutStager<'a, 'p>,
     wanted: &'w WantedItems<'w, 'p>,
@@ -276,10 +292,9 @@ impl<'w> SourceReader<'_, 'w, '_, '_> {
             self.count(size);
             return Ok(());
         }
-        let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default() + 1);
         // One excess byte shows that the file is too long.
-        let read = data.take(size + 1).read_to_end(&mut bytes);
-        read.map_err(|error| self.own.corrupt(first, error.to_string()))?;
+        let bytes = read_up_to(data, usize::try_from(size).unwrap_or_default() + 1);
+        let bytes = bytes.map_err(|error| self.own.corrupt(first, error.to_string()))?;
         watch.advances(bytes.len() as u64);
         self.held += bytes.len();
         self.count(bytes.len() as u64);

@@ -211,21 +211,19 @@ impl<'a, 'p> ObjectStager<'a, 'p> {
         let (dir, name) = self.place(first)?;
         let Some(new) = self.item(first)?.object() else { return Ok(()) };
         let Body::Member(member) = &new.body else { return Ok(()) };
-        let mut file = dir.create(&name)?;
+        let mut file = create(&dir, &name, new)?;
         if member.size > WRITTEN_AT_ONCE {
             file.reserve(member.size)?;
         }
         let digest = self.pour(first, member, data, &mut file, passed)?;
         self.file_attributes(first, &file, (new, digest))?;
-        self.made_file(first, &file, digest)?;
         for &other in others {
             let (to, to_name) = self.place(other)?;
             let Some(new) = self.item(other)?.object() else { continue };
-            let mut copy = to.create(&to_name)?;
+            let mut copy = create(&to, &to_name, new)?;
             let mut source = InterruptibleRead::new(dir.open_regular(&name)?, self.interrupt);
             io::copy(&mut source, &mut copy).map_err(|error| copy.write_error(&error))?;
             self.file_attributes(other, &copy, (new, digest))?;
-            self.made_file(other, &copy, digest)?;
         }
         Ok(())
     }
@@ -339,11 +337,15 @@ impl<'a, 'p> ObjectStager<'a, 'p> {
                 other => other?,
             }
         }
-        file.set_mode(new.mode)?;
         if let Some(mtime) = new.mtime {
             file.set_mtime(mtime)?;
         }
-        Ok(())
+        let seen = file.look()?;
+        if seen.mode == new.mode {
+            return self.made_seen(index, &seen, Some(bytes));
+        }
+        file.set_mode(new.mode)?;
+        self.made_file(index, file, bytes)
     }
 
     fn attributes(&mut self, index: usize, dir: &Dir, name: &[u8], new: &NewObject) -> Result<(), Cause> {
@@ -424,6 +426,12 @@ impl<'a, 'p> ObjectStager<'a, 'p> {
         self.handed_down = Some((path.clone(), found.clone()));
         Ok(found)
     }
+}
+
+/// Only its owner can enter the stage, so a file may have its mode at once. A program that runs as another user gets it
+/// last: its owner and its bytes must be right before.
+fn create(dir: &Dir, name: &[u8], new: &NewObject) -> patchadm_rootfs::Result<WritableFile> {
+    if new.mode.is_set_id() { dir.create(name) } else { dir.create_as(name, new.mode) }
 }
 
 const LARGEST_IDENTITIES: u64 = 64 << 20;

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::library_state::{LaterContent, LibraryState, RootFiles, symbols_at};
+use super::library_state::{LaterContent, LibraryState, file_at, symbols_at};
 use super::planned::ArchivedLibraries;
 use crate::operation::failure::Failure;
 use crate::operation::libraries::LibraryRequest;
@@ -16,11 +16,11 @@ use crate::operation::libraries::planned::{
 use crate::operation::session::RootAndPolicy;
 use patchadm_changeset::transaction::ContentSource;
 use patchadm_inputs::inventory::KeptLibraries;
-use patchadm_libraries::LibraryFile;
+use patchadm_libraries::{LibraryFile, elf};
 use patchadm_planning::plan::clock::Now;
 use patchadm_planning::plan::kept_libraries::{KeepingCause, KeptInput, SavedLibraries};
-use patchadm_planning::plan::{Action, Change, Plan};
-use patchadm_rootfs::{Interrupt, LiveKind, never, side_by_side};
+use patchadm_planning::plan::{Action, Change};
+use patchadm_rootfs::{Interrupt, LiveKind, Root, never, side_by_side};
 use patchadm_svr4::package::ObjectPath;
 
 #[derive(Clone)]
@@ -80,7 +80,7 @@ impl<'o> LibraryKeeper<'o> {
         };
         let paths = PhysicalPaths { root: &self.ground.root, inventory: request.inventory };
         let changes = tree_changes(request.plan, paths);
-        let gone = self.gone(request.plan, paths);
+        let gone = self.gone(request, paths);
         let has_archived = request.archived.is_some_and(|archived| !archived.objects.is_empty());
         let is_all_read = !kept.is_empty() || has_archived || !gone.is_empty();
         let mut wanted = if is_all_read { members(&changes) } else { members(&named_as_libraries(&changes)) };
@@ -184,7 +184,8 @@ impl<'o> LibraryKeeper<'o> {
         Ok(SettledLibraries { settlement, saved, report: None, sentences: Vec::new() })
     }
 
-    fn gone(&self, plan: &Plan, paths: PhysicalPaths<'_>) -> Vec<GoneObject> {
+    fn gone(&self, request: &PlanToSettle<'_>, paths: PhysicalPaths<'_>) -> Vec<GoneObject> {
+        let heads = &request.inventory.heads;
         let found = |change: &Change| {
             let old = match &change.action {
                 Action::Delete | Action::Replace(_) => change.old.as_deref()?,
@@ -201,19 +202,19 @@ impl<'o> LibraryKeeper<'o> {
                     None if self.state.is_changed(&physical) => {
                         is_library_name(&physical).then_some((physical, None))
                     }
+                    None if heads.get(&change.path).is_some_and(|head| *head != elf::MAGIC) => None,
                     None => Some((physical, Some(GoneFile::Unread))),
                 },
                 _ => None,
             }
         };
-        let found: Vec<_> = plan.changes.iter().filter_map(|change| found(change)).collect();
+        let found: Vec<_> = request.plan.changes.iter().filter_map(|change| found(change)).collect();
         let shares: Vec<&[LostObject]> = found.chunks(READ_AT_ONCE).collect();
         let root = &self.ground.root;
         let gone = side_by_side(root.workers(), shares.len(), || {
-            let (mut files, shares) = (RootFiles::new(root), &shares);
-            move |at: usize| {
+            |at: usize| {
                 let share = shares.get(at).copied().unwrap_or_default();
-                share.iter().filter_map(|one| gone_object(one, &mut files)).collect::<Vec<_>>()
+                share.iter().filter_map(|one| gone_object(one, root)).collect::<Vec<_>>()
             }
         });
         gone.into_iter().flatten().collect()
@@ -280,11 +281,11 @@ enum GoneFile {
 type LostObject = (ObjectPath, Option<GoneFile>);
 
 /// `None` for a file that is neither program nor library.
-fn gone_object((physical, file): &LostObject, files: &mut RootFiles<'_>) -> Option<GoneObject> {
+fn gone_object((physical, file): &LostObject, root: &Root) -> Option<GoneObject> {
     let file = match file {
         None => None,
         Some(GoneFile::Known(file)) => Some(file.clone()),
-        Some(GoneFile::Unread) => Some(files.file_at(physical)?),
+        Some(GoneFile::Unread) => Some(file_at(root, physical)?),
     };
     Some(GoneObject { physical: physical.clone(), file })
 }

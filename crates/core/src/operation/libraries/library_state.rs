@@ -17,7 +17,7 @@ use patchadm_inputs::inventory::KeptLibraries;
 use patchadm_libraries::decision::SymbolSource;
 use patchadm_libraries::elf::{self, ElfSymbols, FilePieces};
 use patchadm_libraries::{LibraryFile, LibraryTree, LoaderSettings};
-use patchadm_rootfs::{Dir, Interrupt, Root, Timestamp};
+use patchadm_rootfs::{Interrupt, Root, Timestamp};
 use patchadm_svr4::package::{ContentsLine, ObjectPath};
 
 pub(in crate::operation) type SharedContent<'o> = Rc<RefCell<dyn ContentSource + 'o>>;
@@ -217,36 +217,14 @@ pub(super) fn symbols_at(root: &Root, physical: &ObjectPath) -> Option<ElfSymbol
     elf::read_symbols(&mut FilePieces::new(&file)).ok()
 }
 
-/// Keeps a directory open: successive files are mostly neighbors.
-pub(super) struct RootFiles<'a> {
-    root: &'a Root,
-    last: Option<(ObjectPath, Option<Dir>)>,
-}
-
-impl<'a> RootFiles<'a> {
-    pub(super) fn new(root: &'a Root) -> Self {
-        Self { root, last: None }
+/// `None` if it is neither program nor library.
+pub(super) fn file_at(root: &Root, physical: &ObjectPath) -> Option<Arc<LibraryFile>> {
+    let mut head = [0; elf::MAGIC.len()];
+    root.open_still(physical).ok()?.read_exact(&mut head).ok()?;
+    if head != elf::MAGIC {
+        return None;
     }
-
-    /// `None` if it is neither program nor library.
-    pub(super) fn file_at(&mut self, physical: &ObjectPath) -> Option<Arc<LibraryFile>> {
-        let (dir, mut head) = (self.directory_of(physical)?, [0; elf::MAGIC.len()]);
-        dir.open_still(physical.name()).ok()?.read_exact(&mut head).ok()?;
-        if head != elf::MAGIC {
-            return None;
-        }
-        let (file, _) = dir.open_file(physical.name()).ok()?;
-        let facts = elf::read(&mut FilePieces::new(&file)).ok()??;
-        Some(Arc::new(LibraryFile { facts: Arc::new(facts) }))
-    }
-
-    fn directory_of(&mut self, physical: &ObjectPath) -> Option<&Dir> {
-        let parent = physical.parent_bytes()?;
-        if self.last.as_ref().is_none_or(|(path, _)| path.as_bytes() != parent) {
-            let path = physical.parent()?;
-            let dir = self.root.dir_if_there(&path).ok().flatten();
-            self.last = Some((path, dir));
-        }
-        self.last.as_ref()?.1.as_ref()
-    }
+    let (file, _) = root.dir_if_there(&physical.parent()?).ok()??.open_file(physical.name()).ok()?;
+    let facts = elf::read(&mut FilePieces::new(&file)).ok()??;
+    Some(Arc::new(LibraryFile { facts: Arc::new(facts) }))
 }

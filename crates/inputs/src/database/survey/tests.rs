@@ -142,6 +142,24 @@ fn a_path_brings_the_directories_above_it_and_what_is_not_there_is_absent() {
 }
 
 #[test]
+fn the_first_bytes_of_a_file_are_kept_if_it_is_read() {
+    let mut scene = Scene::new();
+    for (path, bytes) in [("/opt/a", &b"\x7fELF and more"[..]), ("/opt/b", b"text"), ("/opt/c", b"abc")] {
+        scene.install(path, bytes);
+    }
+    let paths = set(&["/opt/a", "/opt/b", "/opt/c"]);
+    let inventory = scene.survey(&Touched { paths: paths.clone(), ..Touched::default() });
+    let expected = [(at("/opt/a"), *b"\x7fELF"), (at("/opt/b"), *b"text")];
+    assert_eq!(inventory.heads, HashMap::from(expected));
+    let live = &inventory.live[&at("/opt/a")];
+    let sums = Sums::of(&mut &b"\x7fELF and more"[..]).unwrap();
+    let file = KnownFile { inode: live.inode, mtime: live.mtime, ctime: live.ctime, sums };
+    let known = scene.survey(&Touched { paths, known: [(at("/opt/a"), file)].into(), ..Touched::default() });
+    assert_eq!(known.live, inventory.live);
+    assert_eq!(known.heads.keys().collect::<Vec<_>>(), [&at("/opt/b")]);
+}
+
+#[test]
 fn a_signal_ends_a_survey_wherever_it_is_and_also_in_the_middle_of_a_file() {
     use std::sync::atomic::{AtomicUsize, Ordering};
     let mut scene = Scene::new();

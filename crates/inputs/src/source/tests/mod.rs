@@ -149,6 +149,25 @@ fn contents(source: &Source, image: &Image) -> BTreeMap<(String, String), Vec<u8
     found
 }
 
+#[test]
+fn a_directory_is_read_as_the_first_walk_found_it() {
+    let temp = TempDir::new().unwrap();
+    directory(temp.path(), &patch());
+    let source = Source::open(temp.path(), &never).unwrap();
+    let image = source.scan(&never).unwrap();
+    fs::write(temp.path().join("SUNWa/reloc/bin/added"), "").unwrap();
+    assert_is_the_patch(&source, &image);
+    let read = || source.verify(&image, &never).map_err(|error| error.to_string());
+    let tool = temp.path().join("SUNWa/reloc/bin/tool");
+    for bytes in [vec![b'x'; 70_000], b"0123456".repeat(10_001), b"short".to_vec()] {
+        fs::write(&tool, &bytes).unwrap();
+        let told = read().unwrap_err();
+        assert!(told.contains("bin/tool"), "{told}");
+    }
+    fs::remove_file(&tool).unwrap();
+    assert!(read().unwrap_err().contains("bin/tool"));
+}
+
 fn assert_is_the_patch(source: &Source, image: &Image) {
     let mut directories: Vec<&str> = image.packages.iter().map(|p| p.directory.as_str()).collect();
     directories.sort_unstable();
