@@ -428,10 +428,12 @@ impl<'a, 'p> ObjectStager<'a, 'p> {
     }
 }
 
-/// Only its owner can enter the stage, so a file may have its mode at once. A program that runs as another user gets it
-/// last: its owner and its bytes must be right before.
+/// Only its owner can enter the stage, so a file may have its mode at once. Two kinds get it last: a program that runs as
+/// another user, whose owner and bytes must be right before, and a file that its owner may not write, whose attributes
+/// only the superuser could set.
 fn create(dir: &Dir, name: &[u8], new: &NewObject) -> patchadm_rootfs::Result<WritableFile> {
-    if new.mode.is_set_id() { dir.create(name) } else { dir.create_as(name, new.mode) }
+    let is_writable = new.mode.bits() & 0o600 == 0o600;
+    if is_writable && !new.mode.is_set_id() { dir.create_as(name, new.mode) } else { dir.create(name) }
 }
 
 const LARGEST_IDENTITIES: u64 = 64 << 20;
