@@ -30,7 +30,7 @@ pub(crate) fn stage(test: &str) -> Option<Scenario> {
 }
 
 /// Lets everybody reach the directory of the test, and gives the root to its user.
-fn open(stage: &Scenario) {
+pub(crate) fn open(stage: &Scenario) {
     fs::set_permissions(stage.beside(""), Permissions::from_mode(0o755)).unwrap();
     give(&stage.root());
 }

@@ -107,6 +107,20 @@ fn attributes_alone_are_a_change_and_the_same_ones_are_none() {
 }
 
 #[test]
+fn a_file_that_its_owner_may_not_write_gets_them_without_privileges() {
+    let name = "a_file_that_its_owner_may_not_write_gets_them_without_privileges";
+    let Some(stage) = stage(name).filter(|_| is_root()) else {
+        return crate::skipped(&format!("{name}: only root can become another user"));
+    };
+    let line = "{\"path\":\"bin/tool\",\"xattrs\":{\"user.note\":\"6869\"}}\n";
+    patch("100-01", base().file("bin/tool", 0o444, "two\n"), line).directory(&stage);
+    crate::as_owner::open(&stage);
+    stage.run("add --as-owner -R @ROOT@ delivered/100-01").ok();
+    assert_eq!(value(&stage, TOOL, "user.note").as_deref(), Some("hi"));
+    assert_eq!(fs::metadata(stage.at(TOOL)).unwrap().mode() & 0o7777, 0o444);
+}
+
+#[test]
 fn patches_of_one_run_give_what_they_would_one_after_another() {
     let name = "patches_of_one_run_give_what_they_would_one_after_another";
     let (Some(one), Some(each)) = (stage(name), stage(name)) else { return };
