@@ -22,19 +22,18 @@ fn a_link_in_place_of_a_file_is_refused_and_never_followed() {
     let image = source.scan(&never).unwrap();
     fs::remove_file(&object).unwrap();
     symlink(&secret, &object).unwrap();
-    let problem = source.scan(&never).unwrap_err().problem;
+    let problem = Source::open(temp.path(), &never).unwrap().scan(&never).unwrap_err().problem;
     assert_eq!(problem.to_string(), "package SUNWa, file etc/a.conf: symbolic link included in patch");
-    assert!(
-        matches!(source.verify(&image, &never).unwrap_err().problem, SourceProblem::Symlink { .. }),
-        "swapped in after the scan"
-    );
+    let swapped_in = || source.verify(&image, &never).unwrap_err().problem.to_string();
+    let said = swapped_in();
+    assert!(said.contains("etc/a.conf") && said.contains("symbolic links"), "{said}");
 
     fs::remove_dir_all(temp.path().join("SUNWa/reloc/etc")).unwrap();
     fs::create_dir(temp.path().join("elsewhere")).unwrap();
     fs::write(temp.path().join("elsewhere/a.conf"), b"a=1\n").unwrap();
     symlink("../../elsewhere", temp.path().join("SUNWa/reloc/etc")).unwrap();
-    let problem = source.verify(&image, &never).unwrap_err().problem;
-    assert_eq!(problem.to_string(), "package SUNWa, file etc/a.conf: missing from the source");
+    let said = swapped_in();
+    assert!(said.contains("etc/a.conf") && said.contains("symbolic links"), "{said}");
 }
 
 #[test]
