@@ -19,7 +19,7 @@ use patchadm_inputs::database::{DatabaseError, RecordDamage, RecordRepair, ViewE
 use patchadm_inputs::depot::StaleIndex;
 use patchadm_inputs::native::NativeManager;
 use patchadm_inputs::password::without_password;
-use patchadm_inputs::sign::SignatureState;
+use patchadm_inputs::sign::{KeyDirectoryError, SignatureState};
 use patchadm_inputs::source::{SourceError, SourceProblem};
 use patchadm_planning::plan::refusal::{Command, Wording};
 use patchadm_rootfs::{LockError, RootError};
@@ -49,6 +49,7 @@ pub fn hint(wording: &Wording, command: Command, failure: &Failure) -> String {
         Failure::Transaction(error) => of_transaction(wording, command, error),
         _ if failure.is_refused_access() => who_may_read(),
         Failure::Root(error)
+        | Failure::Keys(KeyDirectoryError::Root(error))
         | Failure::Database(DatabaseError::View(ViewError::Root(error)))
         | Failure::Archive(ArchiveError::Root(error) | ArchiveError::View(ViewError::Root(error))) => {
             remedy(error.errno()).to_owned()

@@ -21,6 +21,7 @@ use patchadm_core::operation::trial::ConfirmRefusal;
 use patchadm_core::script::ScriptError;
 use patchadm_inputs::database::undo_data::ArchiveError;
 use patchadm_inputs::database::{DatabaseError, ViewError};
+use patchadm_inputs::sign::KeyDirectoryError;
 use patchadm_inputs::source::{SourceError, SourceProblem};
 use patchadm_planning::plan::refusal::{Command, Wording};
 use patchadm_rootfs::{LockError, Root};
@@ -87,7 +88,7 @@ fn number(command: Command, failure: &Failure) -> u8 {
         | Failure::ExchangeDirectory { .. }
         | Failure::BadResponseFile(_) => 1,
         Failure::Root(_) if is_about_objects(command) => INTERNAL_OF_OBJECTS,
-        Failure::Root(_) => by(5, 5, 1),
+        Failure::Root(_) | Failure::Keys(KeyDirectoryError::Root(_)) => by(5, 5, 1),
         Failure::Keys(_) | Failure::StaleIndex(_) | Failure::Unvouched(_) | Failure::PatchPackage(_) => {
             by(SIGNATURE, 5, 1)
         }
