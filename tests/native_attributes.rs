@@ -269,6 +269,22 @@ fn an_access_control_list_stays_and_is_no_reason_to_stop() {
 }
 
 #[test]
+fn no_object_gets_an_access_control_list_from_where_it_was_staged() {
+    let test = "no_object_gets_an_access_control_list_from_where_it_was_staged";
+    let stage = adopted();
+    if !set(test, &stage, "/var/sadm/patchadm/stage", "system.posix_acl_default", &ACCESS_LIST) {
+        return;
+    }
+    let lists = |stage: &Scenario| {
+        [WEB, "/var/sadm/install/contents"].map(|path| value(stage, path, "system.posix_acl_access"))
+    };
+    add(&stage, "", &fix(0o755));
+    assert_eq!((lists(&stage), mode(&stage, WEB)), ([None, None], 0o755));
+    remove(&stage, "100-01");
+    assert_eq!((lists(&stage), mode(&stage, WEB)), ([None, None], 0o755));
+}
+
+#[test]
 fn in_other_packages_a_patch_sets_all_that_it_has() {
     let stage = Scenario::with(&[crate::packages::Package::new("ACMEweb").file("bin/web", 0o755, "one\n")]);
     let tool = "/opt/ACMEweb/bin/web";
