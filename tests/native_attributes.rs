@@ -269,6 +269,50 @@ fn an_access_control_list_stays_and_is_no_reason_to_stop() {
 }
 
 #[test]
+fn without_privileges_a_file_keeps_its_attributes_though_its_list_forbids_the_owner_to_write() {
+    let test = "without_privileges_a_file_keeps_its_attributes…";
+    let package = |text: &str| crate::packages::Package::new("ACMEweb").file("bin/web", 0o444, text);
+    let stage = Scenario::with(&[package("one\n")]);
+    let tool = "/opt/ACMEweb/bin/web";
+    let mut list = ACCESS_LIST;
+    for rights in [6, 14, 22, 30, 38] {
+        list[rights] = 4;
+    }
+    let given = [("system.posix_acl_access", &list[..]), ("user.note", &b"hi"[..])];
+    if !given.iter().all(|(name, bytes)| set(test, &stage, tool, name, bytes)) {
+        return;
+    }
+    Patch::of("100-01", package("two\n")).directory(&stage);
+    crate::as_owner::open(&stage);
+    for (line, text) in [
+        ("add --as-owner -R @ROOT@ delivered/100-01", "two\n"),
+        ("remove --as-owner -R @ROOT@ 100-01", "one\n"),
+    ] {
+        stage.run(line).ok();
+        assert_eq!((stage.text(tool).as_str(), mode(&stage, tool)), (text, 0o444));
+        for (name, bytes) in given {
+            assert_eq!(value(&stage, tool, name).as_deref(), Some(bytes), "{line}: {name}");
+        }
+    }
+}
+
+#[test]
+fn no_object_gets_an_access_control_list_from_where_it_was_staged() {
+    let test = "no_object_gets_an_access_control_list_from_where_it_was_staged";
+    let stage = adopted();
+    if !set(test, &stage, "/var/sadm/patchadm/stage", "system.posix_acl_default", &ACCESS_LIST) {
+        return;
+    }
+    let lists = |stage: &Scenario| {
+        [WEB, "/var/sadm/install/contents"].map(|path| value(stage, path, "system.posix_acl_access"))
+    };
+    add(&stage, "", &fix(0o755));
+    assert_eq!((lists(&stage), mode(&stage, WEB)), ([None, None], 0o755));
+    remove(&stage, "100-01");
+    assert_eq!((lists(&stage), mode(&stage, WEB)), ([None, None], 0o755));
+}
+
+#[test]
 fn in_other_packages_a_patch_sets_all_that_it_has() {
     let stage = Scenario::with(&[crate::packages::Package::new("ACMEweb").file("bin/web", 0o755, "one\n")]);
     let tool = "/opt/ACMEweb/bin/web";

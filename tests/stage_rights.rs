@@ -13,7 +13,7 @@ use crate::tree::assert_same;
 use patchadm_inputs::stage::{ReadFile, StageCache, write_cache};
 use patchadm_rootfs::{Dir, KnownFile, Sums, Timestamp, Xattrs};
 use patchadm_svr4::package::ObjectPath;
-use rustix::fs::{XattrFlags, llistxattr, lremovexattr, lsetxattr};
+use rustix::fs::{XattrFlags, lgetxattr, llistxattr, lremovexattr, lsetxattr};
 
 /// The sentence about owners that do not come.
 const STAY: &str = "owners, capabilities and set-id bits of the root are kept: ";
@@ -638,6 +638,22 @@ fn an_access_list_of_the_root_stays_whatever_the_stage_of_a_user_has() {
     assert!(!said.stdout.contains("withheld"), "the stage has nothing more than the root: {said:?}");
     assert_eq!(live.text("/usr/pkg/bin/tool"), "tool 2\n");
     assert_eq!((mode(&tool), lists(&tool)), (0o775, vec!["system.posix_acl_access".to_owned()]));
+}
+
+#[test]
+fn a_user_gets_the_attributes_of_a_file_that_its_owner_may_not_write() {
+    let Some(live) = stage_of_user("a_user_gets_the_attributes…") else { return };
+    let tool = live.at("/usr/pkg/bin/tool");
+    if lsetxattr(&tool, "user.note", b"hi", XattrFlags::empty()).is_err() {
+        return crate::skipped("a_user_gets_the_attributes…: this file system has no user attributes");
+    }
+    fs::write(&tool, "tool 2\n").unwrap();
+    set_mode(&tool, 0o444);
+    refreshed_by_user(&live);
+    let staged = live.beside("open/web/usr/pkg/bin/tool");
+    let mut note = [0_u8; 8];
+    assert_eq!(lgetxattr(&staged, "user.note", &mut note[..]), Ok(2));
+    assert_eq!((fs::read_to_string(&staged).unwrap().as_str(), mode(&staged)), ("tool 2\n", 0o444));
 }
 
 #[test]

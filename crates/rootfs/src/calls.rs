@@ -3,6 +3,7 @@
 use std::os::fd::AsFd;
 
 use rustix::fs::{FileType, Mode, OFlags, RawDir};
+use rustix::io::Errno;
 
 use crate::{Result, RootError};
 
@@ -46,7 +47,10 @@ pub fn each_entry_from_here(
     let mut buffer = Vec::with_capacity(BUFFER);
     let mut entries = RawDir::new(directory, buffer.spare_capacity_mut());
     while let Some(entry) = entries.next() {
-        let entry = entry?;
+        let entry = match entry {
+            Err(Errno::INTR) => continue,
+            entry => entry?,
+        };
         let name = entry.file_name().to_bytes();
         if !matches!(name, b"." | b"..") {
             visit(name, entry.file_type())?;

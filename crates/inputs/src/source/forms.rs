@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::NaiveDate;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat, open, openat2, statat};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use tar::{Archive, EntryType, PaxExtensions};
 use zip::ZipArchive;
 use zip::read::{ArchiveOffset, Config};
@@ -150,11 +150,13 @@ impl SourceDirectory {
     fn open_at(&self, name: &[u8], flags: OFlags) -> io::Result<OwnedFd> {
         let name = if name.is_empty() { b"." } else { name };
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-        openat2(self.top.as_fd(), OsStr::from_bytes(name), flags | OFlags::CLOEXEC, Mode::empty(), resolve)
-            .map_err(|error| match error {
+        let (name, flags) = (OsStr::from_bytes(name), flags | OFlags::CLOEXEC);
+        retry_on_intr(|| openat2(self.top.as_fd(), name, flags, Mode::empty(), resolve)).map_err(|error| {
+            match error {
                 Errno::NOSYS => io::Error::new(io::ErrorKind::Unsupported, "the kernel has no openat2(2)"),
                 other => other.into(),
-            })
+            }
+        })
     }
 
     fn list_once(&self, directory: &[u8]) -> Result<Arc<[SourceEntry]>, SourceProblem> {
@@ -175,7 +177,7 @@ impl SourceDirectory {
                 let (kind, size, stamp) = if listed == FileType::Directory {
                     (MemberKind::Directory, 0, MemberStamp::UNKNOWN)
                 } else {
-                    let stat = statat(&at, name, AtFlags::SYMLINK_NOFOLLOW)?;
+                    let stat = retry_on_intr(|| statat(&at, name, AtFlags::SYMLINK_NOFOLLOW))?;
                     let (kind, size) = kind(&stat);
                     (kind, size, MemberStamp { mode: stat.st_mode & 0o7777, mtime: stat.st_mtime })
                 };

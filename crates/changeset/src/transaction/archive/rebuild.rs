@@ -155,7 +155,7 @@ fn file_attributes(saved: &RecordedState, old: &Identity, file: &WritableFile) -
         file.set_owner(old.uid, old.gid)?;
     }
     let (xattrs, is_all) = given(saved);
-    for (key, value) in &xattrs {
+    for (key, value) in xattrs.iter().rev() {
         file.set_xattr(key, value)?;
     }
     file.set_mode(Mode::of(old.mode))?;
@@ -176,7 +176,7 @@ fn attributes(saved: &RecordedState, old: &Identity, stage: &Dir, name: &[u8]) -
             stage.set_xattr(name, key, value)?;
         }
     } else {
-        for (key, value) in &xattrs {
+        for (key, value) in xattrs.iter().rev() {
             object.set_xattr(key, value)?;
         }
         object.set_mode(Mode::of(old.mode))?;

@@ -191,9 +191,10 @@ impl<R: Read> Read for CopyingReader<'_, R> {
     }
 }
 
-/// Without privileges, skips those reserved to root.
+/// Without privileges, skips those reserved to root. Backwards: only the superuser could set `user.*` once an access
+/// list forbids the owner to write.
 pub(crate) fn set_xattrs(dir: &Dir, name: &[u8], xattrs: &Xattrs) -> Result<(), Cause> {
-    for (key, value) in xattrs {
+    for (key, value) in xattrs.iter().rev() {
         match dir.set_xattr(name, key, value) {
             Err(error) if may_be_left_out(dir.root(), &error) => {}
             other => other?,

@@ -11,7 +11,7 @@ use crate::plan::BALLAST;
 use crate::stored_file::why_not_ours;
 use crate::transaction::error::Cause;
 use crate::transaction::objects::names::probe_renames;
-use patchadm_rootfs::{Dir, FileType, ObjectStatus, Root, side_by_side};
+use patchadm_rootfs::{DEFAULT_LIST, Dir, FileType, ObjectStatus, Root, side_by_side};
 use patchadm_svr4::package::rule::holds;
 use patchadm_svr4::package::{Mode, ObjectPath};
 use patchadm_svr4::places::own_directory;
@@ -161,6 +161,10 @@ impl OpenDomains {
 
     fn add(&mut self, key: DomainKey, top: ObjectPath, within: &Dir, name: &[u8]) -> Result<usize, Cause> {
         let dir = within.make_dir(name, Mode::of(0o711))?;
+        // From a list that the directory above hands down, staged objects would get rights for its users.
+        if dir.has_xattr(b"", DEFAULT_LIST)? {
+            dir.remove_xattr(b"", DEFAULT_LIST)?;
+        }
         let objects = dir.make_dir(b"o", Mode::of(0o700))?;
         let records = dir.make_dir(b"db", Mode::of(0o755))?;
         let index = self.list.len();

@@ -331,7 +331,8 @@ impl<'a, 'p> ObjectStager<'a, 'p> {
         if self.root.is_privileged() && !is_theirs {
             file.set_owner(new.uid, new.gid)?;
         }
-        for (key, value) in &self.xattrs_of(index, new, Some(bytes))? {
+        // Only the superuser could set `user.*` once an access list forbids the owner to write: backwards.
+        for (key, value) in self.xattrs_of(index, new, Some(bytes))?.iter().rev() {
             match file.set_xattr(key, value) {
                 Err(error) if may_be_left_out(self.root, &error) => {}
                 other => other?,

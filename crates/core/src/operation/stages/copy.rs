@@ -385,12 +385,13 @@ impl CopiedObject<'_> {
         let is_owned = *owners && self.give_owner(status, made)?;
         let bits = status.mode.bits();
         let kept = if is_owned { bits } else { bits & !SET_ID };
+        let mut is_whole = is_owned;
+        // Only the superuser could set `user.*` once an access list or the mode forbids the owner to write: backwards.
+        for (key, value) in xattrs.iter().rev().filter(|(key, _)| *owners || !is_of_system(key)) {
+            is_whole &= self.give_xattr(key, value)?;
+        }
         if *has_mode {
             self.set_mode(Mode::of(kept))?;
-        }
-        let mut is_whole = is_owned;
-        for (key, value) in xattrs.iter().filter(|(key, _)| *owners || !is_of_system(key)) {
-            is_whole &= self.give_xattr(key, value)?;
         }
         self.set_mtime(status.mtime)?;
         Ok(is_whole)
