@@ -70,6 +70,7 @@ const ELSEWHERE: [(&str, &str); 31] = [
     ("Failure::Trial", "trial: the directory is removed, and changes go on"),
     ("Reason::AlreadyInstalled", "adopt: the registration is removed, and the tree is adopted again"),
     ("Reason::NotNative", "adopt: the registration is removed, and the tree is adopted again"),
+    ("Failure::Keys", "process_limits: with a higher limit the same command comes through"),
     ("Failure::Source", "process_limits: with a higher limit the same command comes through"),
 ];
 

@@ -53,7 +53,8 @@ pub(super) fn reset_ignored_for_children() -> io::Result<()> {
     let ignored = ignored_signals();
     let forbidden = signal_hook::consts::FORBIDDEN;
     // The standard library ignores SIGPIPE in this process and resets it in children.
-    let reset = (1..32).filter(|signal| !forbidden.contains(signal) && *signal != signal_hook::consts::SIGPIPE);
+    let reset =
+        (1..32).filter(|signal| !forbidden.contains(signal) && *signal != signal_hook::consts::SIGPIPE);
     for signal in reset.filter(|&signal| ignored & bit_of(signal) != 0) {
         // A caught signal has its default disposition after exec.
         signal_hook::flag::register(signal, Arc::default())?;

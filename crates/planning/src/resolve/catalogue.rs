@@ -314,7 +314,7 @@ fn standing(input: &ResolverInput<'_>, item: &Item<'_>, named: Option<bool>) -> 
         return barred(SetReason::RestrictedUnasked);
     }
     let is_restricted = |id: &PatchId| input.policy.is_restricted(id.base());
-    if let Some((restricted, package)) = input.applied.restricted(&offer.id, &item.packages, &is_restricted) {
+    if let Some((restricted, package)) = input.applied.restricted(&offer.id, &item.packages, is_restricted) {
         let (restricted, package) = (restricted.clone(), package.clone());
         return Standing::Barred(Reason::Restricted { restricted, package });
     }

@@ -321,7 +321,7 @@ fn refuse_relations(
 ) -> Result<(), Reason> {
     let id = &facts.id;
     let is_restricted = |id: &PatchId| policy.is_restricted(id.base());
-    if let Some((restricted, package)) = applied.restricted(id, packages, &is_restricted) {
+    if let Some((restricted, package)) = applied.restricted(id, packages, is_restricted) {
         return Err(Reason::Restricted { restricted: restricted.clone(), package: package.clone() });
     }
     match applied.incompatible_with(id, &facts.obsoletes, &facts.incompatibles) {
