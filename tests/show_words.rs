@@ -103,7 +103,7 @@ fn a_base_without_its_revision_is_told_the_applied_revision() {
         assert!(said.contains("; specify the revision: 100-01 is applied\n"), "{line}: {said}");
     }
     let said = stage.run("remove -R @ROOT@ 300").fails(2);
-    assert!(!said.contains("specify the revision"), "{said}");
+    assert!(said.contains("; specify base and revision, as in 300-01\n"), "{said}");
     crate::tree::assert_same(&stage.everything(), &before);
 }
 
