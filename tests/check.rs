@@ -88,7 +88,7 @@ fn a_healthy_root_needs_nothing_and_is_as_before() {
         ("records", "all records are consistent"),
         ("keys", "no keys are trusted"),
         ("depot", "no depot is configured or was used before"),
-        ("path", "16 classic commands are not in PATH"),
+        ("path", "16 classic commands are not in PATH, and need not be: `patchadm NAME` runs them"),
     ] {
         assert_eq!(found(&run, what), ("ok".to_owned(), text.to_owned()), "{}", run.stdout);
     }
