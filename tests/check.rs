@@ -88,7 +88,7 @@ fn a_healthy_root_needs_nothing_and_is_as_before() {
         ("records", "all records are consistent"),
         ("keys", "no keys are trusted"),
         ("depot", "no depot is configured or was used before"),
-        ("path", "16 classic commands are not in PATH"),
+        ("path", "16 classic commands are not in PATH, and need not be: `patchadm NAME` runs them"),
     ] {
         assert_eq!(found(&run, what), ("ok".to_owned(), text.to_owned()), "{}", run.stdout);
     }
@@ -107,7 +107,9 @@ fn a_healthy_root_needs_nothing_and_is_as_before() {
 #[test]
 fn a_root_without_a_database_is_told_and_nothing_is_made() {
     let stage = Scenario::bare();
-    assert_attention(&stage, LINE, "records", &["there is no package database below @ROOT@"]);
+    let advice = "or register a directory with `patchadm -R @ROOT@ adopt --pkg PKG --pkg-version VERSION --dir DIR`, \
+                  or a dpkg or rpm package with `patchadm -R @ROOT@ add --adopt PATCH`";
+    assert_attention(&stage, LINE, "records", &["there is no package database below @ROOT@", advice]);
     let run = stage.run(LINE);
     assert_eq!(found(&run, "exchange").0, "unknown", "{}", run.stdout);
     assert!(!stage.at("/var").exists());

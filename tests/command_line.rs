@@ -151,6 +151,7 @@ fn a_slip_in_a_verb_an_option_or_a_word_is_understood() {
         ("clean", "undo-data drop"),
         ("man", "help"),
         ("version", "--version"),
+        ("ad", "add` or `adopt"),
         ("pkginof", "pkginfo"),
         ("list --jsn", "--json"),
         ("add --dryrun x", "--dry-run"),

@@ -535,7 +535,7 @@ fn questions_are_answered_in_the_order_of_the_roots_with_one_summary() {
     assert!(shown.stdout.contains(&format!("{both}: 100-01 effective, {why}\n")), "{}", shown.stdout);
     assert!(
         shown.stdout.contains(&format!(
-            "{first}: 100-01 effective, probably removable; `check --contents` verifies it\n"
+            "{first}: 100-01 effective, can probably be removed; `check --contents` verifies it\n"
         )),
         "{}",
         shown.stdout

@@ -38,6 +38,27 @@ fn what_makes_no_sense_is_wrong_usage() {
 }
 
 #[test]
+fn a_patch_in_place_of_its_directory_gets_the_command_that_publishes_it() {
+    let stage = stage();
+    let file = deliver_signed(&stage, "100-01", "one\n");
+    let name = file.file_name().unwrap().to_str().unwrap();
+    let patch = Patch::of("200-01", Package::new("ACMEweb").file("bin/httpd", 0o755, "x\n"));
+    let directory = patch.write(&stage.beside("work"));
+    let directory = directory.file_name().unwrap().to_str().unwrap();
+    let refused = |patch: &str| {
+        let said = publish(&stage, &format!("--unsigned work/{patch} depot")).fails(2);
+        let message = format!("`work/{patch}` is a patch: publish takes the directory that contains patches");
+        assert!(said.contains(&message), "{said}");
+        assert!(said.contains("hint: patchadm publish --unsigned work depot\n"), "{said}");
+    };
+    refused(name);
+    refused(directory);
+    stage.run(&format!("sign --key {} work/{directory}", secret_key())).ok();
+    refused(directory);
+    assert!(!stage.beside("depot").exists());
+}
+
+#[test]
 fn a_file_that_is_no_good_patch_stops_everything() {
     for (damage, code, reason) in [
         ("rubbish", 1, "neither a package, nor a patch"),

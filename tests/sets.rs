@@ -104,6 +104,10 @@ fn what_is_in_force_gives_way_in_the_set_and_codes_are_those_of_the_first_failur
     let last =
         "300-01: nothing to do: 300-02 of this set is a later revision\n2 patches: 1 applied, 1 skipped; ";
     assert!(said.contains(last), "{said}");
+    let run = stage.run("patchadd -R @ROOT@ -M delivered 300-01 300-02");
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert!(run.stderr.contains("Patch 300-02 has already been applied.\n"), "{}", run.stderr);
+    assert!(!run.stderr.contains("ERROR") && !run.stderr.contains("terminating"), "{}", run.stderr);
     stage.run("patchadd -R @ROOT@ -M delivered 300-02").fails(2);
 }
 

@@ -55,7 +55,7 @@ Incompatible: 999-01
      Changed: 1 replaced, 1 added, 1 deleted
      Restart: Reboot this machine when convenient to put the patch into effect.
    Undo data: ACMEweb SIZE
-     Removal: probably removable; `check --contents` verifies it
+     Removal: can probably be removed; `check --contents` verifies it
 ",
         host.trim()
     );
@@ -146,7 +146,10 @@ fn who_may_not_read_undo_data_is_shown_what_the_records_say() {
     if fs::metadata(stage.beside("")).unwrap().permissions().readonly() || crate::scenario::is_root() {
         assert!(text.contains("     Changed: unknown: its undo data does not record it\n"), "{text}");
     }
-    assert!(text.contains("     Removal: probably removable; `check --contents` verifies it\n"), "{text}");
+    assert!(
+        text.contains("     Removal: can probably be removed; `check --contents` verifies it\n"),
+        "{text}"
+    );
 }
 
 #[test]

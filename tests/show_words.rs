@@ -103,7 +103,7 @@ fn a_base_without_its_revision_is_told_the_applied_revision() {
         assert!(said.contains("; specify the revision: 100-01 is applied\n"), "{line}: {said}");
     }
     let said = stage.run("remove -R @ROOT@ 300").fails(2);
-    assert!(!said.contains("specify the revision"), "{said}");
+    assert!(said.contains("; specify base and revision, as in 300-01\n"), "{said}");
     crate::tree::assert_same(&stage.everything(), &before);
 }
 
@@ -132,9 +132,9 @@ fn an_operand_that_names_nothing_is_told_beside_the_answers_about_others() {
     for (word, reason) in [
         (
             "/etc/nothing",
-            "/etc/nothing is not an applied patch, a delivered patch, a path in the root, or a fix",
+            "`/etc/nothing` is not an applied patch, a delivered patch, a path in the root, or a fix",
         ),
-        ("nonsense", "nonsense is not an applied patch, a delivered patch, a path in the root, or a fix"),
+        ("nonsense", "`nonsense` is not an applied patch, a delivered patch, a path in the root, or a fix"),
         ("CVE-2026-9999", "no patch of this root fixes CVE-2026-9999"),
     ] {
         let run = stage.run(&format!("show --json -R @ROOT@ {word}"));
@@ -165,7 +165,7 @@ fn an_absolute_path_of_the_host_is_a_path_that_the_root_does_not_have() {
         let path = stage.beside(name).display().to_string();
         let said = stage.run(&format!("show -R @ROOT@ {path}")).fails(4);
         assert!(
-            said.contains(&format!("{path} is not a patch; no package owns that path in the root ")),
+            said.contains(&format!("`{path}` is not a patch; no package owns that path in the root ")),
             "{said}"
         );
     }

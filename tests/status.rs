@@ -130,7 +130,9 @@ fn a_root_without_records_has_nothing_to_tell() {
     let stage = Scenario::bare();
     assert_eq!(
         stage.run("-R @ROOT@").ok(),
-        "No package or patch was ever recorded below this root.\nNext         `patchadm help` lists what can be done\n"
+        "No package or patch was ever recorded below this root.\n\
+         Next         `patchadm -R @ROOT@ adopt --pkg PKG --pkg-version VERSION --dir DIR` registers a directory; \
+         `patchadm -R @ROOT@ add --adopt PATCH` registers a dpkg or rpm package\n"
     );
     let said = stage.run("-R @ROOT@/none").fails(1);
     assert!(said.contains("@ROOT@/none"), "{said}");

@@ -216,7 +216,8 @@ fn a_run_that_is_none_of_patches_stays() {
     assert!(said.contains("the history of the root does not have this run"), "{said}");
     assert!(said.contains("hint: patchadm -R @ROOT@ history\n"), "{said}");
     let said = stage.run(&format!("undo -R @ROOT@ -M delivered {}", runs(&stage)[1])).fails(2);
-    assert!(said.contains("needs no depot"), "{said}");
+    let hint = format!("hint: patchadm -R @ROOT@ undo {}\n", number(&runs(&stage)[1]));
+    assert!(said.contains("needs no depot") && said.contains(&hint), "{said}");
 }
 
 #[test]

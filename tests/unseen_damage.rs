@@ -159,7 +159,7 @@ fn undo_data_that_nobody_read_is_not_said_to_be_of_use() {
     bytes[middle] ^= 1;
     fs::write(&archive, bytes).unwrap();
     let said = stage.run("show -R @ROOT@ 100-01").ok();
-    assert!(said.contains("probably removable; `check --contents` verifies it"), "{said}");
+    assert!(said.contains("can probably be removed; `check --contents` verifies it"), "{said}");
     let document: Value = serde_json::from_str(&stage.run("list -R @ROOT@ --json").ok()).unwrap();
     let listed = &document["patches"][0];
     assert_eq!((&listed["removable"]["now"], &listed["checked"]), (&true.into(), &false.into()));

@@ -14,7 +14,7 @@ use patchadm_cli::arguments::{
     Extensions, LibraryOptions, RootOption, ScriptOptions, TrialOptions, object_path, parse,
 };
 use patchadm_cli::call::Invocation;
-use patchadm_cli::reply::failure::must_have_records;
+use patchadm_cli::reply::failure::{self, must_have_records};
 use patchadm_cli::reply::patch_entry::{PatchEntry, in_use_lines, plan_text};
 use patchadm_cli::reply::patches::PatchesReport;
 use patchadm_cli::reply::words::{print_notes, reboot_sentence};
@@ -132,6 +132,11 @@ fn print_report(root: &Root, report: &PatchesReport, output: &mut Output) -> any
     for entry in report.patches.iter().filter(|entry| !entry.is_untried()) {
         output.line("Checking installed patches...")?;
         match &entry.failure {
+            // Of several patches, one that is in force anyway refuses nothing: the command goes on, and may exit 0.
+            Some(failed) if entry.is_idle() && report.patches.len() > 1 => {
+                let text = failure::classic(root.prefix(), report.command, Some(&entry.id), failed);
+                output.complain(format!("{text}\n"))?;
+            }
             Some(failed) => print_refusal(output, (root, report.command), Some(&entry.id), failed)?,
             None if entry.has_plan => print_patch(root, entry, output)?,
             None => {}

@@ -337,15 +337,15 @@ fn unknown(root: &Root, word: &str, (is_id, has_files): (bool, bool), query: &Sh
     if is_object {
         let root = root.prefix().display();
         return format!(
-            "{word} is not a patch; no package owns that path in the root {root}, and no patch changed it"
+            "`{word}` is not a patch; no package owns that path in the root {root}, and no patch changed it"
         );
     }
     if !is_id {
         if let Some(named) = applied_revisions(&word.to_string(), &applied_patches(root).unwrap_or_default())
         {
-            return format!("{word} is not a patch id; {named}");
+            return format!("`{word}` is not a patch id; {named}");
         }
-        return format!("{word} is not an applied patch, a delivered patch, a path in the root, or a fix");
+        return format!("`{word}` is not an applied patch, a delivered patch, a path in the root, or a fix");
     }
     let word = word.to_string();
     let reasons = patch_reasons(root, &word, PatchAtHand::Nothing).ok().flatten();

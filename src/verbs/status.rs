@@ -119,7 +119,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: StatusArgs = parse(call, USAGE)?;
     let root = args.common.root.open(call)?;
     let report = match must_have_database(&root) {
-        Err(Failure::NoDatabase(_)) => StatusReport::of_nothing(),
+        Err(Failure::NoDatabase(_)) => StatusReport::of_nothing(&root),
         found => {
             found.map_err(|failed| query_refused(&root, &failed))?;
             StatusReport::of(call, &root, args.network.offline)?
@@ -171,8 +171,12 @@ impl StatusReport {
         Ok(report)
     }
 
-    fn of_nothing() -> Self {
-        Self { next: vec![NextStep::new("patchadm help", "lists what can be done")], ..Self::default() }
+    fn of_nothing(root: &Root) -> Self {
+        let registrations = Wording::of_verbs(root.prefix()).first_packages();
+        let step = |(what, command): (&str, String)| {
+            NextStep::new(command.trim_matches('`'), &format!("registers {what}"))
+        };
+        Self { next: registrations.map(step).into(), ..Self::default() }
     }
 
     /// The most urgent first.

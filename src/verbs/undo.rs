@@ -184,6 +184,7 @@ fn request(
     let (dry_run, undo_dir, depot) = (args.dry_run.dry_run, args.undo_dir.undo_dir, args.depot.depot);
     let exchanges = exchange.exchange;
     let (scripts, note, shlibs) = (scripts.request(call), args.note.text, args.libraries.request());
+    let named = args.run.as_ref().map(|_| format!(" {}", number_of(&run.name))).unwrap_or_default();
     match (&run.work, depot) {
         (RunWork::Applied(_), None) => {
             let about_depots = args.network.said().into_iter().chain(signature.said()).chain(unsigned.said());
@@ -202,6 +203,7 @@ fn request(
         }
         (RunWork::Applied(_), Some(_)) => {
             let message = format!("run {} applied patches, and removing them needs no depot", run.name);
+            let message = hinted(&message, &wording.verb(&format!("undo{named}")));
             Err(Stop::Usage { message, usage: USAGE })
         }
         (RunWork::BackedOut(patches), None) => {
@@ -216,9 +218,7 @@ fn request(
                 format!("run {number} was itself an undo; to go further back, name a run: {undo}")
             });
             let message = joined([message, further.unwrap_or_default()]);
-            let named = args.run.as_ref().map(|_| format!(" {}", number_of(&run.name)));
-            let undo = format!("undo -M DEPOT{}", named.unwrap_or_default());
-            let message = hinted(&message, &wording.verb(&undo));
+            let message = hinted(&message, &wording.verb(&format!("undo -M DEPOT{named}")));
             Err(Stop::Usage { message, usage: USAGE })
         }
         (RunWork::BackedOut(_), Some(depot)) => {

@@ -42,8 +42,11 @@ fn files_added_to_a_directory_that_dpkg_may_turn_into_a_link_are_announced_and_t
 #[test]
 fn a_patch_that_adds_nothing_to_directories_of_the_package_is_not_announced() {
     let Some(root) = DpkgRoot::opened("a patch that is not announced") else { return };
-    root.install(&Deb::new("dts", "1").file(&format!("{DIRECTORY}/a"), "a of 1\n"));
+    let own = format!("{DIRECTORY}/a");
+    root.install(&Deb::new("dts", "1").file(&own, "a of 1\n").file("/etc/dts", "as of 1\n"));
     root.adopt(&["dts"]);
-    let said = root.applied(&patch_of("100-01", "dts", "1", &[(&format!("{DIRECTORY}/a"), "fixed\n")]));
+    // No package makes a link of /etc.
+    let files = [(own.as_str(), "fixed\n"), ("/etc/dts.more", "more\n")];
+    let said = root.applied(&patch_of("100-01", "dts", "1", &files));
     assert!(!said.contains("symlink") && !said.contains("overwrite"), "{said}");
 }

@@ -41,7 +41,6 @@ pub enum Work {
 /// An installed program that does some verbs of this one.
 #[derive(Debug)]
 pub struct Sibling {
-    /// Also the name of its package.
     pub name: &'static str,
     pub about: &'static str,
     /// Its sources, relative to the repository.

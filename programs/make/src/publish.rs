@@ -1,15 +1,19 @@
 //! `patchadm-make publish`: puts patches into a depot, and updates its index.
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use patchadm_cli::arguments::verbs::{DryRunOption, RootlessOptions};
 use patchadm_cli::arguments::{days, parse};
 use patchadm_cli::call::Invocation;
+use patchadm_cli::reply::failure::hinted;
 use patchadm_cli::reply::{Exit, Reply, Stop};
 use patchadm_cli::surroundings::caller::with_signals;
 use patchadm_core::operation::depots::{DepotError, DepotLocation};
 use patchadm_core::operation::publish::{PublishRequest, PublishState, PublishWork, publish};
 use patchadm_core::operation::signing::sign_index;
+use patchadm_inputs::sign::MANIFEST;
+use patchadm_planning::plan::refusal::Wording;
 use patchadm_producing::publication::{DAYS, IndexKey, PublicationReport, read_key, refused, signing};
 
 const USAGE: &str = "patchadm-make publish [option...] work depot\n\
@@ -66,6 +70,9 @@ fn expiry(text: &str) -> Result<Expiry, String> {
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: PublishArgs = parse(call, USAGE)?;
     let (work, depot) = args.work_and_depot()?;
+    if let PublishWork::Patches(work) = work {
+        must_hold_patches(call, work)?;
+    }
     let key = read_key(call, args.key.as_deref(), args.password_file.clone())?;
     let now = call.surroundings.now;
     let sign = |text: &[u8]| match &key {
@@ -90,6 +97,32 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let published = published.map_err(|error| refused(&error))?;
     let exit = if published.state == PublishState::Unsigned { Exit::SIGNATURE } else { Exit::OK };
     Ok(Reply::new(exit, PublicationReport::of(&published, &depot, call.surroundings.began)))
+}
+
+/// Refuses a patch in place of the directory that contains it: its files would be taken for damaged patches.
+fn must_hold_patches(call: &Invocation, work: &Path) -> Result<(), Stop> {
+    if !work.is_file() && !work.join(MANIFEST).is_file() && !holds_only_packages(work) {
+        return Ok(());
+    }
+    let directory = match (work.file_name(), work.parent()) {
+        (Some(_), Some(parent)) if parent.as_os_str().is_empty() => PathBuf::from("."),
+        (Some(_), Some(parent)) => parent.to_owned(),
+        _ => work.join(".."),
+    };
+    let words =
+        call.arguments.iter().map(|word| if word == work { directory.as_os_str() } else { word.as_os_str() });
+    let words: Vec<String> = words.map(|word| Wording::quoted(&word.to_string_lossy())).collect();
+    let message =
+        format!("`{}` is a patch: publish takes the directory that contains patches", work.display());
+    let message = hinted(&message, &format!("`patchadm publish {}`", words.join(" ")));
+    Err(Stop::Usage { message, usage: USAGE })
+}
+
+/// Directories in a directory of patches are patches.
+fn holds_only_packages(work: &Path) -> bool {
+    let entries = fs::read_dir(work).into_iter().flatten().flatten();
+    let mut directories = entries.map(|entry| entry.path()).filter(|path| path.is_dir()).peekable();
+    directories.peek().is_some() && directories.all(|path| path.join("pkginfo").is_file())
 }
 
 impl PublishArgs {

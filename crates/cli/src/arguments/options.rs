@@ -14,7 +14,7 @@ use clap::parser::ValueSource;
 
 use super::later::later_option;
 use super::sections::{arranged, help_text};
-use super::suggest::did_you_mean;
+use super::suggest::{did_you_mean, similar};
 use super::synopsis::folded_synopsis;
 use super::typed::{secret_values, typed_line};
 use crate::call::Invocation;
@@ -328,7 +328,10 @@ fn stop(
     if is_verb && is_about_root && message.ends_with(" multiple times") {
         message.push_str(": this command works on one root");
     }
-    if let Some(meant) = named(ContextKind::SuggestedArg).or_else(|| named(ContextKind::SuggestedValue)) {
+    let option = named(ContextKind::InvalidArg).unwrap_or_default().trim_start_matches('-');
+    let meant = named(ContextKind::SuggestedArg)
+        .filter(|meant| similar(option, [meant.trim_start_matches('-')]).is_some());
+    if let Some(meant) = meant.or_else(|| named(ContextKind::SuggestedValue)) {
         message.push('\n');
         message.push_str(&did_you_mean(meant));
     }

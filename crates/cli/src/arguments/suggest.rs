@@ -1,7 +1,7 @@
-//! Suggests verbs, ids and file names for an unknown word, by clap's measure for options.
+//! Suggests verbs, options, ids and file names for an unknown word.
 
-/// The similarity that a suggested word needs, as for options.
-const ALIKE: f64 = 0.7;
+/// The similarity that a suggested word needs. By clap's, 0.7, `foo` is like `root`.
+const ALIKE: f64 = 0.75;
 
 /// Higher, because most digits of any two ids agree.
 const ALIKE_ID: f64 = 0.9;
@@ -45,6 +45,7 @@ mod tests {
         assert_eq!(similar("lsit", verbs), Some("list"));
         assert_eq!(similar("remvoe", verbs), Some("remove"));
         assert_eq!(similar("frobnicate", verbs), None);
+        assert_eq!(similar("foo", ["root"]), None);
         let ids = ["105181-03", "105181-05", "106793-01"];
         assert_eq!(similar_id("105181-04", ids), Some("105181-05"));
         assert_eq!(similar_id("106739-01", ids), Some("106793-01"));

@@ -108,9 +108,12 @@ pub fn usage_text(usage: &str, width: usize) -> String {
 
 pub fn unknown_command(of: &Program, name: &str) -> String {
     let listed = of.applets.iter().filter(|applet| applet.is_listed()).map(|applet| applet.name);
-    let harmless = listed.filter(|listed| !of.never_suggested.contains(listed));
-    let by_meaning = of.meant.iter().find(|(word, _)| *word == name).map(|(_, meant)| *meant);
-    let meant = by_meaning.or_else(|| similar(name, harmless));
-    let meant = meant.map(|meant| format!("\n{}", did_you_mean(meant))).unwrap_or_default();
+    let harmless = listed.clone().filter(|listed| !of.never_suggested.contains(listed));
+    let by_meaning = of.meant.iter().find(|(word, _)| *word == name).map(|(_, meant)| (*meant).to_owned());
+    // A beginning is no slip, and may suggest a command that changes something.
+    let begun: Vec<&str> = listed.filter(|listed| name.len() > 1 && listed.starts_with(name)).collect();
+    let begun = (!begun.is_empty()).then(|| begun.join("` or `"));
+    let meant = by_meaning.or(begun).or_else(|| similar(name, harmless).map(str::to_owned));
+    let meant = meant.map(|meant| format!("\n{}", did_you_mean(&meant))).unwrap_or_default();
     format!("there is no command `{}`{meant}", name.escape_debug())
 }

@@ -95,11 +95,7 @@ fn before_anything(wording: &Wording, failure: &Failure) -> String {
         }
         Failure::ReadOnly(_) => remedy(Some(Errno::ROFS)).to_owned(),
         Failure::NotPrivileged(_) => "run it as root, or as the owner of the root directory".to_owned(),
-        Failure::NoDatabase(_) if wording.wait().is_some() => format!(
-            "register a directory with {}, or a dpkg or rpm package with {}",
-            wording.verb("adopt --pkg PKG --pkg-version VERSION --dir DIR"),
-            wording.verb("add --adopt PATCH")
-        ),
+        Failure::NoDatabase(_) if wording.wait().is_some() => wording.registration(),
         Failure::NoDatabase(_) => "to make a new root, install a package there with `pkgadd -R`".to_owned(),
         Failure::StaleIndex(StaleIndex::Expired { .. }) => {
             "ask the maintainer of the depot to run `patchadm publish --refresh DEPOT`".to_owned()

@@ -518,7 +518,7 @@ impl RemovableEntry {
     pub fn words(&self) -> String {
         match &self.reason {
             None if self.checked => "can be removed".to_owned(),
-            None => "probably removable; `check --contents` verifies it".to_owned(),
+            None => "can probably be removed; `check --contents` verifies it".to_owned(),
             Some(reason) => format!("cannot be removed: {reason}"),
         }
     }

@@ -268,8 +268,10 @@ pub(super) fn search_path(examination: &RootExamination<'_>) -> Vec<RootFinding>
         let missing = request.names.iter().filter(|name| **name != OWN_NAME && !is_found(name)).count();
         let text = match missing {
             0 => "all classic commands are in PATH".to_owned(),
-            1 => "1 classic command is not in PATH".to_owned(),
-            number => format!("{number} classic commands are not in PATH"),
+            1 => "1 classic command is not in PATH, and need not be: `patchadm NAME` runs it".to_owned(),
+            number => format!(
+                "{number} classic commands are not in PATH, and need not be: `patchadm NAME` runs them"
+            ),
         };
         return vec![RootFinding::ok("path", text)];
     }

@@ -201,10 +201,11 @@ pub(super) fn records(examination: &RootExamination<'_>) -> Vec<RootFinding> {
     match known.map_or_else(|| found(examination), |damage| Ok(Some(damage.to_vec()))) {
         Ok(None) => {
             let root = examination.root.prefix().display();
+            let registration = examination.wording().registration();
             let text = format!(
-                "there is no package database below {root}; specify another root with -R, or install its first package"
+                "there is no package database below {root}; specify another root with -R, or {registration}"
             );
-            vec![RootFinding::attention("records", text).with_command(pkgadd(examination))]
+            vec![RootFinding::attention("records", text)]
         }
         Ok(Some(damage)) if damage.is_empty() => {
             vec![RootFinding::ok("records", "all records are consistent")]

@@ -41,13 +41,18 @@ pub(super) fn foresee_undo_change<T>(
     })
 }
 
-/// Names the applied revisions if `text` is only a base.
+/// Names the applied revisions, or an example, if `text` is only a base.
 pub(super) fn bad_id<'p>(
     error: &PatchIdError,
     text: &str,
+    separator: &str,
     applied: impl IntoIterator<Item = &'p AppliedPatch>,
 ) -> Failure {
-    let named = applied_revisions(text, applied);
+    let named = applied_revisions(text, applied).or_else(|| {
+        let example = format!("{text}{separator}01");
+        let is_base = !text.contains(separator) && PatchId::parse(&example, separator).is_ok();
+        is_base.then(|| format!("specify base and revision, as in {example}"))
+    });
     let named = named.map(|named| format!("; {named}")).unwrap_or_default();
     Failure::BadId(format!("{error}{named}"))
 }
@@ -62,7 +67,7 @@ pub(super) fn named_patches<'a>(
     let mut named = BTreeSet::new();
     for text in ids {
         let id = PatchId::parse(text, &ground.policy.separator);
-        let id = id.map_err(|error| bad_id(&error, text, applied.iter()))?;
+        let id = id.map_err(|error| bad_id(&error, text, &ground.policy.separator, applied.iter()))?;
         named.insert(&applied.get(&id).ok_or_else(|| Reason::NotApplied.of(command, &id))?.id);
     }
     Ok(named)

@@ -297,7 +297,7 @@ impl<'a> Importing<'a> {
         let mut named = Vec::new();
         for text in &self.request.ids {
             let id = PatchId::parse(text, separator);
-            let id = id.map_err(|error| bad_id(&error, text, self.applied.iter()))?;
+            let id = id.map_err(|error| bad_id(&error, text, separator, self.applied.iter()))?;
             let is_of = |archive: &ExportedArchive| {
                 PatchId::parse(&archive.line.patch, separator).as_ref() == Ok(&id)
             };

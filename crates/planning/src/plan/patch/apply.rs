@@ -770,9 +770,9 @@ fn announcements(draft: &PlanBuilder<'_>, id: &PatchId) -> Vec<String> {
     let mut notes = Vec::new();
     if let Some((directory, package)) = directory {
         notes.push(format!(
-            "only {package} has the directory {directory}, and {id} adds to it: a version of {package} that makes it a symbolic \
-             link stops with `directory '{directory}' contains files not owned by package {package}, cannot switch to symlink`; \
-             {first}"
+            "{id} adds a file to {directory}, a directory that only {package} has: if a later version of {package} replaces the \
+             directory by a symbolic link, dpkg refuses that version with `directory '{directory}' contains files not owned by \
+             package {package}, cannot switch to symlink`; {first}"
         ));
     }
     if let Some((path, package)) = shared.first() {
@@ -794,7 +794,8 @@ fn kept_directory(draft: &PlanBuilder<'_>, change: &Change) -> Option<(ObjectPat
         .inventory
         .native_origin(&change.package)
         .filter(|origin| origin.manager == NativeManager::Dpkg)?;
-    let directory = change.path.parent()?;
+    // No package replaces a directory such as /etc.
+    let directory = change.path.parent().filter(|directory| directory.relative().contains(&b'/'))?;
     let is_alone = draft.inventory.native_owners.is_own_alone(&directory, &origin);
     is_alone.then_some((directory, origin.name))
 }

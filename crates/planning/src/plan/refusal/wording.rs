@@ -98,6 +98,20 @@ impl Wording {
         (!self.is_classic).then_some("--wait DURATION")
     }
 
+    /// Returns the commands that register the first package of a root, and its kinds.
+    pub fn first_packages(&self) -> [(&'static str, String); 2] {
+        [
+            ("a directory", self.verb("adopt --pkg PKG --pkg-version VERSION --dir DIR")),
+            ("a dpkg or rpm package", self.verb("add --adopt PATCH")),
+        ]
+    }
+
+    /// Returns the advice for a root without packages.
+    pub fn registration(&self) -> String {
+        let [(directory, adopt), (native, add)] = self.first_packages();
+        format!("register {directory} with {adopt}, or {native} with {add}")
+    }
+
     pub fn dpkg(&self, words: &str) -> String {
         match self.root.as_str() {
             "" => format!("`dpkg {words}`"),

@@ -85,7 +85,8 @@ pub(super) fn named(request: &BackOutRequest, ground: &RootAndPolicy) -> Result<
             Ok(id) => id,
             Err(error) => {
                 let applied = ground.packages().and_then(|packages| ground.recorded(&packages));
-                return Err(bad_id(&error, text, applied.iter().flat_map(AppliedPatches::iter)));
+                let applied = applied.iter().flat_map(AppliedPatches::iter);
+                return Err(bad_id(&error, text, &ground.policy.separator, applied));
             }
         };
         if !named.contains(&id) {
