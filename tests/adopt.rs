@@ -95,7 +95,7 @@ fn a_tree_becomes_a_package_that_a_patch_fits_and_comes_back_from() {
         stage.run(adopt).ok(),
         "Adopted package ACMEown: 8 objects, 1 of them directories that other packages have as well.\n\
          Its current files count as unmodified; patchadm detects later edits.\n\
-         hint: patchadm build --pkg ACMEown --arch i386 --base-version 1.0 --editable '*.conf' --id ID --from OLD --to NEW -o PATCH\n"
+         hint: patchadm build --pkg ACMEown --arch i386 --base-version 1.0 --editable '*.conf' --id ID --synopsis TEXT --from OLD --to NEW -o PATCH\n"
     );
     assert_eq!(Tree::of(&stage.root(), &["var/sadm"]), software, "not a byte is moved");
     assert!(line(&stage, "/opt/acme/bin/again").starts_with("/opt/acme/bin/again f none 0755 "));
@@ -264,7 +264,7 @@ fn what_dpkg_has_recorded_is_adopted_as_it_lies() {
     assert!(said.contains("  @ROOT@/lib/libweb.so differs from its record\n"), "{said}");
     assert!(said.contains("  @ROOT@/usr/share/doc does not exist\n"), "{said}");
     assert!(!said.contains("usr/bin/web "), "{said}");
-    let hint = "hint: patchadm build --pkg DEBweb --arch amd64 --base-version 1:2.0-1 --id ID --from OLD";
+    let hint = "hint: patchadm build --pkg DEBweb --arch amd64 --base-version 1:2.0-1 --id ID --synopsis TEXT --from OLD";
     assert!(said.contains(hint) && !said.contains("count as unmodified"), "{said}");
     assert_eq!(Tree::of(&stage.root(), &["var/sadm"]), software);
     assert_eq!(line(&stage, "/lib"), "", "the link of a merged /usr is nobody's");

@@ -38,6 +38,17 @@ fn every_classic_command_can_be_called_by_its_link() {
 }
 
 #[test]
+fn a_directory_that_does_not_exist_is_not_made_for_links() {
+    let stage = Scenario::new();
+    assert_eq!(
+        stage.run("setup links @ROOT@/none").fails(1),
+        "patchadm: error: no link was made: cannot open @ROOT@/none: No such file or directory\n\
+         hint: make the directory first, or choose one that exists\n"
+    );
+    assert!(!stage.at("/none").exists());
+}
+
+#[test]
 fn names_that_something_else_has_are_listed_and_nothing_is_made() {
     let stage = Scenario::new();
     stage.directory("/bin");

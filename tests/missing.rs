@@ -174,9 +174,9 @@ fn a_root_is_held_against_a_cross_reference() {
         said,
         "Using patchdiag.xref from 2026-11-19\n\
          Root: @ROOT@\n\
-         List: missing (2/17)\n\
+         List: missing (2 patches; R: recommended, S: security, B: withdrawn)\n\
          \n\
-         Patch  IR   CR RSB Age Synopsis\n\
+         Patch  Old New RSB Age Synopsis\n\
          ------ -- - -- --- --- -------------------------------------------------------\n\
          100002 -- < 01 -S-   8 caf\u{e9}\n\
          100001 -- < 02 R--   9 web: first | second\n"
@@ -204,7 +204,7 @@ fn what_is_applied_is_no_longer_missing() {
     assert!(said.ends_with("100002 01 = 01 -S-   8 caf\u{e9}\n"), "{said}");
     let run = stage.run("missing -R @ROOT@ --xref patchdiag.xref --check all");
     assert_eq!(run.code, 4, "{}", run.stdout);
-    assert!(run.stdout.contains("List: all (2/17)"), "{}", run.stdout);
+    assert!(run.stdout.contains("List: all (2 patches; "), "{}", run.stdout);
 }
 
 #[test]
@@ -357,5 +357,5 @@ fn a_claim_on_later_revisions_of_the_same_patch_hides_them_from_analyze_as_add_r
     }
     // The patch that claims them is in force.
     let obsolete = stage.run("missing -R @ROOT@ -M depot-03 obsolete").ok();
-    assert!(obsolete.contains("List: obsolete (0/"), "{obsolete}");
+    assert!(obsolete.contains("List: obsolete (0 patches; "), "{obsolete}");
 }

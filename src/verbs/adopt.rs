@@ -271,7 +271,7 @@ fn build_command(params: &Params, editable: &[String]) -> String {
     let globs: String = globs.collect();
     let (pkg, arch, version) = (value("PKG"), value("ARCH"), value("VERSION"));
     format!(
-        "patchadm build --pkg {pkg} --arch {arch} --base-version {version}{basedir}{globs} --id ID --from OLD --to NEW -o PATCH"
+        "patchadm build --pkg {pkg} --arch {arch} --base-version {version}{basedir}{globs} --id ID --synopsis TEXT --from OLD --to NEW -o PATCH"
     )
 }
 

@@ -1,33 +1,28 @@
 //! `patchadm demo`: patches and restores a small root of real packages, step by step.
 //!
-//! Every step is the operation that the printed command calls; nothing is simulated. Exit 0 requires the tree after all
+//! Every step runs the printed command of this program; nothing is simulated. Exit 0 requires the tree after all
 //! backouts to have its first checksum.
 
 mod directory;
 mod fingerprint;
 
-use std::collections::BTreeSet;
+use std::io::{self, Read};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
-use directory::{DemoDirectory, DemoPatch, PACKAGES, PATCHES, PROGRAM, REFUSED};
+use directory::{DemoDirectory, DemoPatch, PACKAGES, PATCHES, REFUSED, SERVER};
 use fingerprint::{Fingerprint, fingerprint};
 use patchadm_cli::arguments::{ColourOption, HelpOption, QuietOption, VersionOption, parse};
-use patchadm_cli::call::Invocation;
-use patchadm_cli::reply::failure::{Undone, verb_code};
+use patchadm_cli::call::{Invocation, PROGRAM};
 use patchadm_cli::reply::{Exit, Reply};
-use patchadm_core::operation::failure::Failure;
-use patchadm_core::operation::packages::add::{AddRequest, add_packages};
-use patchadm_core::operation::packages::report::SilentObserver;
-use patchadm_core::operation::patches::apply::ApplyRequest;
-use patchadm_core::operation::patches::back_out::{BackOutRequest, back_out_patches};
-use patchadm_core::operation::patches::offered::apply_patches;
-use patchadm_core::operation::patches::outcome::PatchOutcome;
-use patchadm_core::operation::queries::packages::parameters;
-use patchadm_planning::plan::refusal::Command;
-use patchadm_planning::plan::{Action, Body, Plan};
 use patchadm_rootfs::Root;
 
 const USAGE: &str = "patchadm demo [dir]";
+
+const OK: i32 = 0;
+/// The exit code of a refusal.
+const REFUSED_CODE: i32 = 3;
 
 /// Build a small root, patch it, remove the patches, and verify that the root is restored
 #[derive(clap::Parser)]
@@ -52,7 +47,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         None => DemoDirectory::make_new(Path::new("."))?,
     };
     let root = Root::open(&files.root())?;
-    Demonstration { call, files, root, printed: BTreeSet::new(), step: 0 }.run()?;
+    Demonstration { call, files, root, step: 0 }.run()?;
     Ok(Reply::silent(Exit::OK))
 }
 
@@ -60,7 +55,6 @@ struct Demonstration<'a> {
     call: &'a mut Invocation,
     files: DemoDirectory,
     root: Root,
-    printed: BTreeSet<String>,
     step: u32,
 }
 
@@ -71,14 +65,15 @@ impl Demonstration<'_> {
         let before = fingerprint(&self.root)?;
         self.checksum("The tree before any patch", before)?;
         for patch in &PATCHES {
-            self.apply(patch)?;
+            self.print_step(&format!("Patch {} is applied ({}).", patch.id, patch.synopsis))?;
+            self.change(&["add", "-v", &format!("patches/{}", patch.id)])?;
         }
         let patched = fingerprint(&self.root)?;
         self.checksum("The tree with the patches", patched)?;
-        self.refused_patch()?;
-        self.refused_backout()?;
+        self.refusals()?;
         for patch in PATCHES.iter().rev() {
-            self.back_out(patch)?;
+            self.print_step(&format!("Patch {} is removed.", patch.id))?;
+            self.change(&["remove", "-v", patch.id])?;
         }
         let after = fingerprint(&self.root)?;
         self.proof(before, patched, after)
@@ -90,88 +85,58 @@ impl Demonstration<'_> {
             "The files of this demo are in {directory}\n  \
              packages/  two packages of a web server that does not exist, as a vendor delivers them\n  \
              patches/   patches for them: sparse packages with only what changed\n  \
-             root/      an empty root, which stands for a machine"
+             root/      an empty root, which stands for a machine\n\
+             The commands of the steps run in this directory."
         ))
     }
 
     fn install(&mut self) -> anyhow::Result<()> {
-        self.print_step(
-            "The packages are installed.",
-            &format!("pkgadd -n -R root -d packages {}", PACKAGES.join(" ")),
-        )?;
-        let request = AddRequest {
-            device: self.files.spool(),
-            packages: PACKAGES.iter().map(ToString::to_string).collect(),
-            ..AddRequest::default()
-        };
-        let root = self.root.clone();
-        let report = self.call.with_caller("pkgadd", 0, |caller| {
-            add_packages(&root, &request, caller, &mut SilentObserver)
-        })??;
-        for added in report.packages {
-            let receipt = added.result?;
-            let objects =
-                added.installation.map_or(0, |installation| installation.intended.plan.changes.len());
-            self.print(&format!("   {}: installed, {objects} objects", added.name))?;
-            self.notes(&receipt.notes)?;
+        self.print_step("The packages are installed.")?;
+        let words = ["pkgadd", "-n", "-R", "root", "-d", "packages"];
+        self.show(OK, &[&words[..], &PACKAGES].concat())
+    }
+
+    fn refusals(&mut self) -> anyhow::Result<()> {
+        let (DemoPatch { id, synopsis }, [first, ..]) = (&REFUSED, &PATCHES);
+        self.print_step(&format!("Patch {id} is refused ({synopsis})."))?;
+        self.show(REFUSED_CODE, &["-R", "root", "add", &format!("patches/{id}")])?;
+        let id = first.id;
+        self.print_step(&format!("Patch {id} cannot be removed while its next revision is applied."))?;
+        self.show(REFUSED_CODE, &["-R", "root", "remove", id])
+    }
+
+    fn change(&mut self, words: &[&str]) -> anyhow::Result<()> {
+        self.show(OK, &[&["-R", "root"][..], words].concat())?;
+        self.show(OK, &["-R", "root", "list"])
+    }
+
+    /// Prints a command of this program and its output; fails if the command does not end with `expected`.
+    fn show(&mut self, expected: i32, words: &[&str]) -> anyhow::Result<()> {
+        let typed = format!("{PROGRAM} {}", words.join(" "));
+        self.print(&format!("   $ {typed}"))?;
+        let (mut printed, end) = io::pipe()?;
+        let mut child = Command::new("/proc/self/exe")
+            .arg0(PROGRAM)
+            .args(words)
+            .current_dir(&self.files.directory)
+            .env_remove("PKG_INSTALL_ROOT")
+            .stdin(Stdio::null())
+            .stdout(end.try_clone()?)
+            .stderr(end)
+            .spawn()?;
+        let mut text = Vec::new();
+        let read = printed.read_to_end(&mut text);
+        let ended = child.wait()?;
+        read?;
+        for line in String::from_utf8_lossy(&text).lines() {
+            self.print(format!("   {line}").trim_end())?;
         }
-        Ok(())
-    }
-
-    fn apply(&mut self, patch: &DemoPatch) -> anyhow::Result<()> {
-        let title = format!("Patch {} is applied ({}).", patch.id, patch.synopsis);
-        self.print_step(&title, &format!("patchadd -R root patches/{}", patch.id))?;
-        let PatchOutcome { plan, result, .. } = self.try_to_apply(patch)?;
-        let receipt = result?;
-        self.changes(plan.as_ref())?;
-        self.notes(&receipt.map(|receipt| receipt.notes).unwrap_or_default())?;
-        self.lists()
-    }
-
-    fn refused_patch(&mut self) -> anyhow::Result<()> {
-        let patch = &REFUSED;
-        let title = format!("Patch {} is refused ({}).", patch.id, patch.synopsis);
-        self.print_step(&title, &format!("patchadd -R root patches/{}", patch.id))?;
-        match self.try_to_apply(patch)?.result {
-            Err(failed) => self.refusal(Command::Patchadd, patch.id, &failed),
-            Ok(_) => anyhow::bail!("patch {} was applied, although a required patch is missing", patch.id),
-        }
-    }
-
-    fn refused_backout(&mut self) -> anyhow::Result<()> {
-        let [first, ..] = &PATCHES;
-        let title = format!("Patch {} cannot be removed while its next revision is applied.", first.id);
-        self.print_step(&title, &format!("patchrm -R root {}", first.id))?;
-        match self.try_to_back_out(first)?.result {
-            Err(failed) => self.refusal(Command::Patchrm, first.id, &failed),
-            Ok(_) => anyhow::bail!("patch {} was removed under its next revision", first.id),
-        }
-    }
-
-    fn back_out(&mut self, patch: &DemoPatch) -> anyhow::Result<()> {
-        let title = format!("Patch {} is backed out.", patch.id);
-        self.print_step(&title, &format!("patchrm -R root {}", patch.id))?;
-        let PatchOutcome { plan, result, .. } = self.try_to_back_out(patch)?;
-        let receipt = result?;
-        self.changes(plan.as_ref())?;
-        self.notes(&receipt.map(|receipt| receipt.notes).unwrap_or_default())?;
-        self.lists()
-    }
-
-    fn try_to_apply(&mut self, patch: &DemoPatch) -> anyhow::Result<PatchOutcome> {
-        let request = ApplyRequest { patches: vec![self.files.patch(patch)], ..ApplyRequest::default() };
-        let root = self.root.clone();
-        let report =
-            self.call.with_caller("patchadd", 0, |caller| apply_patches(&root, &request, None, caller))??;
-        only(report.patches)
-    }
-
-    fn try_to_back_out(&mut self, patch: &DemoPatch) -> anyhow::Result<PatchOutcome> {
-        let request = BackOutRequest { ids: vec![patch.id.to_owned()], ..BackOutRequest::default() };
-        let root = self.root.clone();
-        let report =
-            self.call.with_caller("patchrm", 0, |caller| back_out_patches(&root, &request, caller))??;
-        only(report.patches)
+        anyhow::ensure!(
+            ended.code() == Some(expected),
+            "`{typed}` in {} ended with {ended}, not with exit code {expected}: please report it",
+            self.files.directory.display()
+        );
+        if expected == OK { Ok(()) } else { self.print(&format!("   (exit code {expected})")) }
     }
 
     fn proof(&mut self, before: Fingerprint, patched: Fingerprint, after: Fingerprint) -> anyhow::Result<()> {
@@ -191,69 +156,41 @@ impl Demonstration<'_> {
         self.go_on()
     }
 
-    /// Prints commands with real paths, as this program was called.
+    /// Prints commands that work where this program was called. Only the first and the last have long paths, so that the
+    /// lines fit a terminal.
     fn go_on(&mut self) -> anyhow::Result<()> {
-        let program = quoted(&self.call.surroundings.called);
-        let root = quoted(&self.files.root());
-        let file = quoted(&self.files.root().join(PROGRAM));
+        let directory = quoted(&self.files.directory);
+        let program = quoted(self.program());
         let [first, second, ..] = &PATCHES;
-        let (one, two) = (quoted(&self.files.patch(first)), quoted(&self.files.patch(second)));
         let (id, later) = (first.id, second.id);
         let lines = [
             "\nTry it yourself:".to_owned(),
-            format!("  {program} -R {root} plan {one}"),
-            format!("  {program} -R {root} add {one}"),
-            format!("  {program} -R {root} add {two}"),
-            format!("  {program} -R {root} list"),
-            format!("  {program} -R {root} show {id}"),
-            format!("  {file}"),
-            format!("  {program} pkgparam -R {root} ACMEweb PATCHLIST"),
-            format!("  {program} pkgchk -R {root}"),
-            format!("  {program} -R {root} remove {later} {id}"),
-            format!("When you are done:\n  rm -r {}", quoted(&self.files.directory)),
+            format!("  cd {directory}"),
+            format!("  {program} -R root plan patches/{id}"),
+            format!("  {program} -R root add patches/{id}"),
+            format!("  {program} -R root add patches/{later}"),
+            format!("  {program} -R root list"),
+            format!("  {program} -R root show {id}"),
+            format!("  root/{SERVER}"),
+            format!("  {program} pkgparam -R root ACMEweb PATCHLIST"),
+            format!("  {program} pkgchk -R root"),
+            format!("  {program} -R root remove {later} {id}"),
+            format!("When you are done:\n  rm -r {directory}"),
         ];
         self.print(&lines.join("\n"))
     }
 
-    fn print_step(&mut self, title: &str, command: &str) -> anyhow::Result<()> {
+    /// Returns the program as called, or its file if that is relative to a directory that the reader leaves.
+    fn program(&self) -> &Path {
+        let surroundings = &self.call.surroundings;
+        let called = surroundings.called.as_path();
+        let is_relative = called.is_relative() && called.components().count() > 1;
+        surroundings.binary.as_deref().filter(|_| is_relative).unwrap_or(called)
+    }
+
+    fn print_step(&mut self, title: &str) -> anyhow::Result<()> {
         self.step += 1;
-        self.print(&format!("\n{}. {title}\n   $ {command}", self.step))
-    }
-
-    fn changes(&mut self, plan: Option<&Plan>) -> anyhow::Result<()> {
-        for change in plan.iter().flat_map(|plan| &plan.changes) {
-            self.print(&format!("   {:<9} {}", word(&change.action), change.path))?;
-        }
-        self.notes(&plan.map(|plan| plan.notes.clone()).unwrap_or_default())
-    }
-
-    /// Prints each note once in the whole demonstration.
-    fn notes(&mut self, notes: &[String]) -> anyhow::Result<()> {
-        for note in notes {
-            if self.printed.insert(note.clone()) {
-                self.print(&format!("   note: {note}"))?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Prints PATCHLIST of each package.
-    fn lists(&mut self) -> anyhow::Result<()> {
-        for name in PACKAGES {
-            let params = parameters(&self.root, name)?.unwrap_or_default();
-            let list = params.text("PATCHLIST").into_owned();
-            let list = if list.is_empty() { "(none)" } else { &list };
-            self.print(&format!("   $ pkgparam -R root {name} PATCHLIST\n   {list}"))?;
-        }
-        Ok(())
-    }
-
-    fn refusal(&mut self, command: Command, id: &str, failed: &Failure) -> anyhow::Result<()> {
-        let undone = Undone::of(self.root.prefix(), command, &format!("patch {id}"), failed);
-        for line in undone.text().lines() {
-            self.print(&format!("   {line}"))?;
-        }
-        self.print(&format!("   (exit code {})", verb_code(command, failed).verb_code()))
+        self.print(&format!("\n{}. {title}", self.step))
     }
 
     fn checksum(&mut self, what: &str, seen: Fingerprint) -> anyhow::Result<()> {
@@ -262,21 +199,6 @@ impl Demonstration<'_> {
 
     fn print(&mut self, text: &str) -> anyhow::Result<()> {
         Ok(self.call.output.line(text)?)
-    }
-}
-
-fn only<T>(patches: Vec<T>) -> anyhow::Result<T> {
-    patches.into_iter().next().ok_or_else(|| anyhow::anyhow!("the operation reports on no patch"))
-}
-
-fn word(action: &Action) -> &'static str {
-    match action {
-        Action::Add(_) => "added",
-        Action::Replace(new) if matches!(new.body, Body::Link(_)) => "relinked",
-        Action::Replace(_) => "replaced",
-        Action::Delete => "deleted",
-        Action::Attributes(_) => "changed",
-        Action::RemoveDirectory => "removed",
     }
 }
 

@@ -41,12 +41,10 @@ const USAGE: &str = "patchadm [-R root] missing --xref file|-M depot [option...]
 const COLUMNS: &str = "\
 Columns:
   Patch  The id of the patch without its revision
-  IR     The applied revision, or -- if none; then <, = or >, compared with CR
-  CR     The current revision, or -- if none
+  Old    The applied revision, or -- if none; then <, = or >, compared with New
+  New    The current revision, or -- if none
   RSB    R: recommended; S: security patch; B: withdrawn
-  Age    The age of the patch in days
-
-The `List` line shows the number of patches and the sum of their ages.";
+  Age    The age of the patch in days";
 
 /// List the patches that the root is missing
 #[derive(clap::Parser)]

@@ -117,7 +117,7 @@ struct LinksArgs {
     force: bool,
     #[command(flatten)]
     _common: RootlessOptions,
-    /// The directory for the links
+    /// The directory for the links, which must exist
     #[arg(value_name = "DIR")]
     directory: PathBuf,
 }
@@ -156,14 +156,20 @@ impl CommandReport for LinksReport {
 }
 
 fn links_refused(error: LinksError) -> anyhow::Error {
-    let LinksError::Taken { only_links, .. } = &error else { return error.into() };
-    let next = if *only_links {
-        "replace these links with `--force`, or choose another directory"
-    } else {
-        "choose another directory; `--force` replaces symbolic links only"
+    let (cause, next) = match &error {
+        LinksError::Taken { only_links: true, .. } => {
+            (ExitCause::Edited, "replace these links with `--force`, or choose another directory")
+        }
+        LinksError::Taken { only_links: false, .. } => {
+            (ExitCause::Edited, "choose another directory; `--force` replaces symbolic links only")
+        }
+        LinksError::Root(missing) if missing.is_not_found() => {
+            (ExitCause::NotFound, "make the directory first, or choose one that exists")
+        }
+        _ => return error.into(),
     };
     let message = hinted(&format!("no link was made: {error}"), next);
-    Stop::Refused { exit: Exit::failed(ExitCause::Edited), message }.into()
+    Stop::Refused { exit: Exit::failed(cause), message }.into()
 }
 
 const HOOKS_USAGE: &str = "patchadm [-R root] setup hooks install|remove [--as-owner|--trust-root]\n\

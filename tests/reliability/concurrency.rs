@@ -252,7 +252,7 @@ fn readers_beside_every_kind_of_run_see_before_or_after() {
         &[
             ("answers beside runs", stage.asked.load(Relaxed)),
             ("runs rolled back beside them", rolled_back + rounds / 2),
-            ("dead runs read before recovery", dead),
+            ("interrupted runs read before recovery", dead),
             ("mixtures", 0),
             ("errors", 0),
         ],

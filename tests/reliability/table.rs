@@ -15,6 +15,9 @@ const ROWS: &str = include_str!("table/rows.md");
 const PAGE: &str = "docs/reliability.md";
 const RESULTS: &str = "docs/reliability.tsv";
 
+/// The paragraph before the table, while a row has no result.
+const UNPLAYED: &str = "A row without a date has not been played in full since the table is made of results: earlier runs kept none.\n\n";
+
 /// The files that nobody plays whole: this one, and one that only a build with assertions has.
 const NOT_PLAYED: [&str; 2] = ["reliability/table", "reliability/digested"];
 
@@ -115,27 +118,29 @@ fn filled<'a>(row: &'a str, results: &Results<'a>) -> Option<String> {
     Some(format!("{out} {day} | `{}` |\n", commit.get(..8).unwrap_or(commit)))
 }
 
-/// The table of these results.
+/// The table of these results, and the paragraph before it.
 fn table<'a>(rows: &'a str, results: &Results<'a>) -> String {
-    let mut out = String::new();
+    let (mut out, mut before) = (String::new(), "");
     for (number, row) in rows.lines().enumerate() {
         let made = match number {
             0 => format!("{row} date | commit |\n"),
             1 => format!("{row} --- | --- |\n"),
             _ => filled(row, results).unwrap_or_else(|| {
+                before = UNPLAYED;
                 let what_and_suite: String = row.split_inclusive('|').take(3).collect();
                 format!("{what_and_suite} not played yet | | | |\n")
             }),
         };
         out.push_str(&made);
     }
-    out
+    format!("{before}{out}")
 }
 
 /// The page with another table.
 fn with_table(page: &str, table: &str) -> String {
-    let begin = page.find("\n| ").expect("a table") + 1;
-    let end = begin + page[begin..].find("\n\n").expect("what follows the table") + 1;
+    let rows = page.find("\n| ").expect("a table") + 1;
+    let begin = page.find(UNPLAYED).unwrap_or(rows);
+    let end = rows + page[rows..].find("\n\n").expect("what follows the table") + 1;
     format!("{}{table}{}", &page[..begin], &page[end..])
 }
 
@@ -172,10 +177,12 @@ fn figures_of_several_tests_are_added_up_and_a_row_says_which_is_the_oldest() {
     let crash = "| killed | `crash` | 1,234,570 points in 2 tests | 0 | 2026-11-23 | `bcdef123` |\n";
     assert_eq!(made(text), format!("{head}{crash}| lost | `lost` | 3 | 0 | 2026-11-24 | `abcdef12` |\n"));
     let lacking = format!("{text}-\t-\t-\t0\tall::lost::part_2\t\n");
-    let expected = format!("{head}{crash}| lost | `lost` | not played yet | | | |\n");
+    let expected = format!("{UNPLAYED}{head}{crash}| lost | `lost` | not played yet | | | |\n");
     assert_eq!(made(&lacking), expected);
     let page = "# Reliability\n\n| what |\n| --- |\n| old |\n\nMore.\n";
-    assert_eq!(with_table(page, &expected), format!("# Reliability\n\n{expected}\nMore.\n"));
+    let lacks = with_table(page, &expected);
+    assert_eq!(lacks, format!("# Reliability\n\n{expected}\nMore.\n"));
+    assert_eq!(with_table(&lacks, &made(text)), format!("# Reliability\n\n{}\nMore.\n", made(text)));
     for odd in ["d\tc\t2026-11-24\t7\ttest", "d\tc\t2026-11-24\t7\ta::b\tcrash: many points"] {
         assert!(Results::read(odd).is_err(), "{odd}");
     }

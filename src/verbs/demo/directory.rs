@@ -75,7 +75,7 @@ const FILES: &[(&str, &[u8])] = files![
 pub(super) const PACKAGES: [&str; 2] = ["ACMElib", "ACMEweb"];
 
 /// Every patch replaces this file of the root.
-pub(super) const PROGRAM: &str = "opt/acme/bin/acmed";
+pub(super) const SERVER: &str = "opt/acme/bin/acmed";
 
 #[derive(Debug)]
 pub(super) struct DemoPatch {
@@ -141,14 +141,6 @@ impl DemoDirectory {
         self.directory.join("root")
     }
 
-    pub(super) fn spool(&self) -> PathBuf {
-        self.directory.join("packages")
-    }
-
-    pub(super) fn patch(&self, patch: &DemoPatch) -> PathBuf {
-        self.directory.join("patches").join(patch.id)
-    }
-
     fn write(&self) -> io::Result<()> {
         let mut tree = NewTree::at(&self.directory)?;
         for (name, bytes) in [("root/etc/passwd", PASSWD), ("root/etc/group", GROUP)] {
@@ -190,8 +182,9 @@ mod tests {
         DemoDirectory::make(other.path()).unwrap();
         let of = |dir: &Path| fingerprint(&Root::open(dir).unwrap()).unwrap();
         assert_eq!(of(one.path()), of(other.path()));
-        let patches = PATCHES.iter().chain([&REFUSED]).map(|patch| filled.patch(patch));
-        for source in patches.chain([filled.spool()]) {
+        let patches = PATCHES.iter().chain([&REFUSED]).map(|patch| format!("patches/{}", patch.id));
+        for source in patches.chain(["packages".to_owned()]) {
+            let source = filled.directory.join(source);
             let (source, image) = open(Origin::Path(&source), Extent::Everything).unwrap();
             source.verify(&image, &never).unwrap();
             assert!(!image.packages.is_empty());

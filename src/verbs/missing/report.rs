@@ -173,10 +173,10 @@ impl AnalysisReport {
         format!("{}{from}", self.depot)
     }
 
-    /// The list, with the number of patches and the sum of their ages.
+    /// The list, the number of patches, and the letters of the flags.
     pub(super) fn listed(&self) -> String {
-        let ages: u64 = self.rows().filter_map(|row| row.patch.age_days).map(u64::from).sum();
-        format!("{} ({}/{ages})", self.groups_in_words(), self.rows().count())
+        let patches = counted_patches(self.rows().count());
+        format!("{} ({patches}; R: recommended, S: security, B: withdrawn)", self.groups_in_words())
     }
 
     pub(super) fn groups_in_words(&self) -> String {
@@ -313,8 +313,10 @@ impl AnalysisRow {
     pub(super) fn head(widths: ColumnWidths) -> [String; 2] {
         let ColumnWidths { base, installed, current } = widths;
         let rule = |width| "-".repeat(width);
+        // With the sign between the revisions, both words fit above the shortest ones.
+        let (old, new) = (installed + 2, current + 1);
         [
-            format!("{:<base$} {:>installed$}   {:>current$} RSB Age Synopsis", "Patch", "IR", "CR"),
+            format!("{:<base$} {:<old$}{:>new$} RSB Age Synopsis", "Patch", "Old", "New"),
             format!("{} {} - {} --- --- {}", rule(base), rule(installed), rule(current), rule(RULE)),
         ]
     }

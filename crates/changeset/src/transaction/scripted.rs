@@ -21,7 +21,9 @@ use crate::transaction::archive::records::RecordStager;
 use crate::transaction::archive::stored_files::{dropped_files, records_that_go};
 use crate::transaction::error::{Cause, DuringPhase as _, Phase, TransactionError};
 use crate::transaction::finish::{SwitchFindings, finish_committed, remove_directories};
-use crate::transaction::journal::run_notes::{RunNote, ScriptRecorder, escaped, note_script, with_notes};
+use crate::transaction::journal::run_notes::{
+    RunNote, ScriptRecorder, escaped, merge_run_notes, note_script,
+};
 use crate::transaction::journal::{installf_queue, journal_file, run_notes};
 use crate::transaction::objects::copies::{copy_object, copy_tree, set_xattrs};
 use crate::transaction::objects::identity::{identity, is_made_since};
@@ -258,7 +260,7 @@ impl<'s> ScriptedRun<'s> {
             }
         };
         let elapsed = commit(self.settings, &mark)?;
-        let journal = match with_notes(&self.root, &self.journal) {
+        let journal = match merge_run_notes(&self.root, &self.journal) {
             Ok(journal) => journal,
             Err(cause) => {
                 self.notes.push(cause.to_string());

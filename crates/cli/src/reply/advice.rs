@@ -12,6 +12,7 @@ use patchadm_changeset::transaction::{Cause, Phase, RootCondition, TransactionEr
 use patchadm_core::operation::depots::DepotError;
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::mend::RegistrationRepair;
+use patchadm_core::operation::patches::undo::number_of;
 use patchadm_core::script::ScriptError;
 use patchadm_inputs::database::ledger::LedgerFault;
 use patchadm_inputs::database::undo_data::ArchiveError;
@@ -134,11 +135,6 @@ fn before_anything(wording: &Wording, failure: &Failure) -> String {
         ),
         _ => String::new(),
     }
-}
-
-/// Returns the number of a run, which is enough to name it.
-fn number_of(run: &str) -> &str {
-    run.split_once('-').map_or(run, |(number, _)| number)
 }
 
 /// Empty for a caller who may read everything.

@@ -1,7 +1,7 @@
 //! The answer of a command about patches. All forms of the answer are made from these values, for applications and
 //! backouts alike.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use serde::Serialize;
@@ -25,6 +25,7 @@ use patchadm_core::operation::patches::after_run::AfterRun;
 use patchadm_core::operation::patches::apply::ApplyReport;
 use patchadm_core::operation::patches::back_out::BackOutReport;
 use patchadm_core::operation::patches::outcome::PatchOutcome;
+use patchadm_core::operation::patches::undo::number_of;
 use patchadm_planning::plan::refusal::{Command, Wording};
 use patchadm_rootfs::{DirectoryUser, Root, human_free, human_needed};
 use patchadm_svr4::package::PkgInst;
@@ -412,11 +413,17 @@ pub fn ends_of(entries: &[PatchEntry], exit: Exit) -> String {
     format!("{}: {}", counted_patches(entries.len()), counts.join(", "))
 }
 
-/// Tells how many runs a removal became, if several: `undo` reverses each by itself.
+/// Names the runs that a removal became, if several: `undo` reverses each by itself.
 fn runs_of_removal(command: Command, entries: &[PatchEntry]) -> String {
-    let runs: BTreeSet<&str> = entries.iter().filter_map(|entry| entry.run.as_deref()).collect();
-    let is_told = command == Command::Patchrm && runs.len() > 1;
-    if is_told { format!(" in {} runs", runs.len()) } else { String::new() }
+    let mut runs: Vec<&str> = entries.iter().filter_map(|entry| entry.run.as_deref()).collect();
+    runs.dedup();
+    match &*runs {
+        [first, .., last] if command == Command::Patchrm => {
+            let (count, first, last) = (runs.len(), number_of(first), number_of(last));
+            format!(" in {count} runs ({first} to {last}), which `undo` reverses one by one")
+        }
+        _ => String::new(),
+    }
 }
 
 /// Objects, space and undo data of all planned patches together.
@@ -573,10 +580,13 @@ mod tests {
     }
 
     #[test]
-    fn a_removal_that_became_several_runs_counts_them() {
+    fn a_removal_that_became_several_runs_names_them() {
         let of = |run: &str| PatchEntry { run: Some(run.to_owned()), ..entry("removed", Exit::OK) };
         let told = |entries: &[PatchEntry]| runs_of_removal(Command::Patchrm, entries);
-        assert_eq!(told(&[of("16-a"), of("17-b")]), " in 2 runs");
+        assert_eq!(
+            told(&[of("16-a"), of("17-b")]),
+            " in 2 runs (16 to 17), which `undo` reverses one by one"
+        );
         assert_eq!(told(&[of("16-a"), of("16-a")]), "");
         assert_eq!(told(&[of("16-a"), entry("refused", Exit::LOCKED)]), "");
         assert_eq!(runs_of_removal(Command::Patchadd, &[of("16-a"), of("17-b")]), "");

@@ -262,7 +262,7 @@ impl ScriptLock {
     }
 }
 
-/// Takes the lock for recovery, before anything is undone. Waits until the second process of the dead run has ended its
+/// Takes the lock for recovery, before anything is undone. Waits until the second process of the interrupted run has ended its
 /// script; if that one is gone too, ends the remains of the `unfinished` run. An interrupted search is an error.
 pub fn end_leftovers(
     root: &Root,

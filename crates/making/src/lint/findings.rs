@@ -184,7 +184,7 @@ codes! {
         "Deliver README.<id>."
     ReadmeField "readme-field" Warning
         "The README is missing a field, or names another patch."
-        "Begin it with Patch-ID#, Synopsis and Date."
+        "Begin it with Patch-ID#, Synopsis and Date; `--synopsis` of `build` and `delta` sets the Synopsis."
     EmptyPackage "empty-package" Warning
         "A package neither delivers nor deletes anything."
         "Leave it out."

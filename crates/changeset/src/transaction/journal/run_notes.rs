@@ -117,7 +117,7 @@ pub(crate) fn log(stage: &Dir) -> Result<Vec<u8>, Cause> {
     Ok(stage.read(LOG, 2 * LONGEST_LOG)?.unwrap_or_default())
 }
 
-pub(crate) fn with_notes(root: &Root, journal: &Journal) -> Result<Journal, Cause> {
+pub(crate) fn merge_run_notes(root: &Root, journal: &Journal) -> Result<Journal, Cause> {
     let mut journal = journal.clone();
     if let Some(domain) = journal.domains.first()
         && journal.ops.iter().any(|op| op.kind == OpKind::Protect)

@@ -18,7 +18,7 @@ use crate::stored_file::StoredFile;
 use crate::transaction::archive::stored_files::{has_kept_files, keep_proven_files};
 use crate::transaction::error::{Cause, DuringPhase as _, Phase, TransactionError};
 use crate::transaction::journal::journal_file;
-use crate::transaction::journal::run_notes::with_notes;
+use crate::transaction::journal::run_notes::merge_run_notes;
 use crate::transaction::objects::attributes::has_attributes;
 use crate::transaction::objects::identity::ObjectState;
 use crate::transaction::objects::names::Dirs;
@@ -177,7 +177,7 @@ fn outcome_in_history(own: &Dir, run: &str) -> Option<RunOutcome> {
 
 /// `Commit` if everything is durably as after the run; otherwise it is rolled back.
 fn found_outcome(root: &Root, journal: &Journal) -> Result<Option<RunOutcome>, Cause> {
-    let journal = with_notes(root, journal)?;
+    let journal = merge_run_notes(root, journal)?;
     if has_kept_files(root, &journal)? {
         return Ok(Some(RunOutcome::Commit));
     }

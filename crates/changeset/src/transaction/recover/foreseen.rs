@@ -5,7 +5,7 @@
 use crate::format::journal::{Identity, Journal, Op, OpKind, RunOutcome};
 use crate::transaction::error::{Cause, DuringPhase as _, Phase, TransactionError};
 use crate::transaction::journal::journal_file;
-use crate::transaction::journal::run_notes::{RunNotes, with_notes};
+use crate::transaction::journal::run_notes::{RunNotes, merge_run_notes};
 use crate::transaction::objects::attributes::{may_have_back, without_rights};
 use crate::transaction::objects::identity::{ObjectState, is_there, state};
 use crate::transaction::objects::names::is_one_object;
@@ -49,7 +49,7 @@ fn foreseen(root: &Root, managers: Option<&dyn PackageManagers>) -> Result<Fores
     let Some(journal) = read_believed(root)? else { return Ok(ForeseenRecovery::Nothing) };
     let run = journal.head.header.run.clone();
     let Some(outcome) = journal.head.outcome else {
-        let journal = with_notes(root, &journal)?;
+        let journal = merge_run_notes(root, &journal)?;
         if !read_run_queue(root, &journal)?.0.is_empty() {
             return Ok(ForeseenRecovery::Unknown);
         }

@@ -11,7 +11,7 @@ use crate::transaction::error::{Cause, DuringPhase, Phase, RootCondition, Transa
 use crate::transaction::finish::{SwitchFindings, finish_run};
 use crate::transaction::journal::history_file::write_again;
 use crate::transaction::journal::installf_queue::{read_queue, undo_queue};
-use crate::transaction::journal::run_notes::{RunNotes, with_notes};
+use crate::transaction::journal::run_notes::{RunNotes, merge_run_notes};
 use crate::transaction::journal::{journal_file, root_id_file};
 use crate::transaction::objects::attributes::has_xattrs;
 use crate::transaction::objects::identity::ObjectState;
@@ -145,7 +145,7 @@ fn recover_run(
             Ok(Recovered::RolledBack { run: journal.head.header.run, notes })
         }
         Some(outcome) => {
-            finished(root, &with_notes(root, &journal).during(Phase::Recover)?, outcome, outside)
+            finished(root, &merge_run_notes(root, &journal).during(Phase::Recover)?, outcome, outside)
         }
     }
 }
@@ -216,7 +216,7 @@ pub(crate) fn roll_back(
         cause,
         left: RootCondition::Unfinished(what),
     };
-    let journal = &with_notes(root, journal).map_err(|cause| unfinished(cause, Vec::new()))?;
+    let journal = &merge_run_notes(root, journal).map_err(|cause| unfinished(cause, Vec::new()))?;
     let mut runner = OpRunner::open(root, journal).map_err(|cause| unfinished(cause, Vec::new()))?;
     runner.managers = managers;
     let queue = read_run_queue(root, journal).map_err(|cause| unfinished(cause, Vec::new()))?;

@@ -1,5 +1,5 @@
 //! Versions that one patch of a run delivers and a later one replaces, staged for the undo archives. No op names them:
-//! those not kept as undo data are removed before anything is durable; a dead run's stage is removed as a whole.
+//! those not kept as undo data are removed before anything is durable; an interrupted run's stage is removed as a whole.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
