@@ -21,7 +21,7 @@ use crate::scenario::{Run, Scenario};
 pub(crate) type Row = (&'static str, fn());
 
 /// Causes whose advice other suites follow, each with the test that does.
-const ELSEWHERE: [(&str, &str); 31] = [
+const ELSEWHERE: [(&str, &str); 32] = [
     ("Cause::Root", "directories_behind_links: the link goes to root, and its directory counts"),
     ("Failure::PatchPackage", "signatures: the patch is signed and applied with `add`"),
     (
