@@ -249,7 +249,7 @@ fn many_roots_have_a_line_each_and_one_page() {
     let stage = stage();
     let analyze = "missing --xref patchdiag.xref --roots @ROOT@";
     let said = stage.run(analyze).ok();
-    assert!(said.starts_with("@ROOT@: 2 patches listed, 2 are missing\n  Patch  IR"), "{said}");
+    assert!(said.starts_with("@ROOT@: 2 patches listed, 2 are missing\n  Patch  Old New"), "{said}");
     fs::write(stage.beside("all.json"), stage.run(&format!("{analyze} --json")).ok()).unwrap();
     let page = stage.run("report page all.json").ok();
     assert_eq!(page.matches("<section").count(), 1);
