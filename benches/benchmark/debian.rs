@@ -156,7 +156,7 @@ impl Update {
     }
 
     /// Removes the packages.
-    pub(crate) fn clear(self, scratch: &Path) -> Result<()> {
+    pub(crate) fn clear(scratch: &Path) -> Result<()> {
         ["debian", "update", "packages"]
             .iter()
             .try_for_each(|name| Ok(fs::remove_dir_all(scratch.join(name))?))

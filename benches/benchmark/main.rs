@@ -198,7 +198,7 @@ impl Run<'_> {
             Section::Debian => {
                 let Some(update) = Update::write(scratch, options, &mut self.report)? else { return Ok(()) };
                 self.on(Disks::All, |disk, run| update.measure(disk, options, &mut run.report))?;
-                update.clear(scratch)
+                Update::clear(scratch)
             }
             Section::Transition => self.with_inputs(Disks::All, transition::run),
             Section::Space => self.with_inputs(Disks::First, space::run),

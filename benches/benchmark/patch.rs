@@ -201,7 +201,9 @@ fn phases(
                 ("switch", switch),
                 ("records", rest.max(0.0)),
             ];
-            phases.into_iter().for_each(|(name, took)| own.entry(name).or_default().push(took));
+            for (name, took) in phases {
+                own.entry(name).or_default().push(took);
+            }
         }
     }
     let digests = Spread::of(digests);
@@ -245,6 +247,8 @@ fn add_floor(line: &Line, times: &mut PhaseTimes) -> Result<()> {
             if name == Some(COMPRESS) { STAGE } else { name.context("the floor told an unknown phase")? };
         *sums.entry(phase).or_default() += took.parse::<f64>()?;
     }
-    sums.into_iter().for_each(|(phase, took)| times.entry(phase).or_default().push(took));
+    for (phase, took) in sums {
+        times.entry(phase).or_default().push(took);
+    }
     Ok(())
 }

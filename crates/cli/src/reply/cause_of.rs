@@ -259,7 +259,8 @@ fn of_refusal(refusal: &Refusal) -> ExitCause {
         | Reason::OtherNative { .. }
         | Reason::Zone { .. }
         | Reason::OtherBaseDirectory { .. }
-        | Reason::NothingToAsk => ExitCause::NotApplicable,
+        | Reason::NothingToAsk
+        | Reason::Unsupported { .. } => ExitCause::NotApplicable,
         Reason::AlreadyApplied(_) => ExitCause::AlreadyApplied,
         Reason::LaterRevision(_) => ExitCause::Superseded,
         Reason::Obsoleted { .. } if refusal.command == Command::Patchadd => ExitCause::Superseded,
@@ -305,7 +306,6 @@ fn of_refusal(refusal: &Refusal) -> ExitCause {
         Reason::Signal(_) => ExitCause::Signal,
         Reason::NoSpace { .. } => ExitCause::Space,
         Reason::ReadOnly(_) => ExitCause::ReadOnly,
-        Reason::Unsupported { .. } => ExitCause::NotApplicable,
         Reason::NotApplied | Reason::NoSuchPackage => ExitCause::Unknown,
         Reason::Interrupted { .. } | Reason::OtherInterrupted { .. } => ExitCause::Unfinished,
     }

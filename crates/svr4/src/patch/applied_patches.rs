@@ -762,7 +762,7 @@ pub(super) mod tests {
         let is_restricted = |id: &PatchId| id.base().starts_with("IDR");
         let (nfs, csr) = (package("SUNWnfsckr"), package("SUNWcsr"));
         let ask = |patch: &str, packages: &[PkgInst]| {
-            root.restricted(&id(patch), packages, &is_restricted)
+            root.restricted(&id(patch), packages, is_restricted)
                 .map(|(id, package)| format!("{id} on {package}"))
         };
         assert_eq!(
@@ -774,7 +774,7 @@ pub(super) mod tests {
         let mut packages = root.clone().packages;
         packages[0].record_backed_out(&id("IDR148363-26"));
         let without = AppliedPatches::new(packages);
-        assert_eq!(without.restricted(&id("147441-27"), &[nfs], &is_restricted), None);
+        assert_eq!(without.restricted(&id("147441-27"), &[nfs], is_restricted), None);
     }
 
     #[test]

@@ -64,7 +64,7 @@ fn obeys_all_rules(world: &World, resolution: &Resolution, shown: &dyn Fn() -> S
         let is_new = matches!(standing, PatchStanding::New | PatchStanding::PartlyApplied(_));
         assert!(is_new, "{}: {}: {standing:?}", shown(), offer.id);
         let is_restricted = |id: &PatchId| world.policy.is_restricted(id.base());
-        assert_eq!(now.restricted(&offer.id, &own, &is_restricted), None, "{}: {}", shown(), offer.id);
+        assert_eq!(now.restricted(&offer.id, &own, is_restricted), None, "{}: {}", shown(), offer.id);
         let conflict = now.incompatible_with(&offer.id, &offer.obsoletes, &offer.incompatibles);
         assert_eq!(conflict, None, "{}: {}", shown(), offer.id);
         for requirement in &offer.requires {

@@ -216,7 +216,7 @@ fn is_open(world: &World, offer: &Offer) -> bool {
         && !is_excluded(world, offer)
         && (!offer.is_withdrawn || world.request.withdrawn && named == Some(true))
         && (named.is_some() || !is_restricted(&offer.id))
-        && world.applied.restricted(&offer.id, &packages(offer), &is_restricted).is_none()
+        && world.applied.restricted(&offer.id, &packages(offer), is_restricted).is_none()
         && !applied_contains_enemy(world, offer)
 }
 
