@@ -12,21 +12,27 @@ use tempfile::TempDir;
 use crate::links::{classic_commands, verbs};
 use patchadm_inputs::database::policy;
 
-const PACKAGES: [&str; 3] = ["deb", "rpm", "archive"];
+const KINDS: [&str; 3] = ["deb", "rpm", "archive"];
 
 /// The programs beside `patchadm`, without its name.
 const OTHER_PROGRAMS: [&str; 3] = ["bulk", "make", "report"];
 
-/// What each package has elsewhere than the others, or alone.
+/// What each kind of packages has elsewhere than the others, or alone.
 const DIFFERENT: [(&str, &[&str]); 3] = [
     (
         "deb",
         &[
             "etc/apt/apt.conf.d/80patchadm",
             "etc/dpkg/dpkg.cfg.d/patchadm",
+            "usr/share/doc/patchadm-bulk",
+            "usr/share/doc/patchadm-make",
+            "usr/share/doc/patchadm-report",
             "usr/share/doc/patchadm/changelog.gz",
             "usr/share/doc/patchadm/copyright",
             "usr/share/lintian/overrides/patchadm",
+            "usr/share/lintian/overrides/patchadm-bulk",
+            "usr/share/lintian/overrides/patchadm-make",
+            "usr/share/lintian/overrides/patchadm-report",
             "usr/share/zsh/vendor-completions/_patchadm",
         ],
     ),
@@ -41,7 +47,7 @@ const DIFFERENT: [(&str, &[&str]); 3] = [
     ("archive", &["usr/share/doc/patchadm/policy"]),
 ];
 
-/// What two packages have of the three.
+/// What two kinds have of the three.
 const OF_TWO: [&str; 5] = [
     "etc/patchadm/policy",
     "usr/share/doc/patchadm/CHANGELOG.md",
@@ -58,21 +64,48 @@ fn text(path: &str) -> String {
     fs::read_to_string(checkout(path)).unwrap()
 }
 
-/// A package laid out in a directory of its own. A small file stands for the program, which is asked for its names only.
-fn laid_out(package: &str) -> TempDir {
+/// All packages of a kind laid out in a directory of their own. A small file stands for the program, which is asked for its names
+/// only.
+fn laid_out(kind: &str) -> TempDir {
     let dir = TempDir::new().unwrap();
     fs::write(dir.path().join("program"), "the program").unwrap();
     for other in OTHER_PROGRAMS {
         fs::write(dir.path().join(format!("program-{other}")), other).unwrap();
     }
     let output = Command::new(checkout("packaging/stage"))
-        .arg(package)
+        .arg(kind)
         .args([dir.path().join("program"), dir.path().join("root")])
         .arg(env!("CARGO_BIN_EXE_patchadm"))
         .output()
         .unwrap();
-    assert!(output.status.success() && output.stderr.is_empty(), "{package}: {output:?}");
+    assert!(output.status.success() && output.stderr.is_empty(), "{kind}: {output:?}");
     dir
+}
+
+/// The root of each package of a kind, by its name; an archive has one for all.
+fn roots(kind: &str, laid_out: &TempDir) -> Vec<(String, PathBuf)> {
+    let root = laid_out.path().join("root");
+    if kind == "archive" {
+        return vec![("patchadm".to_owned(), root)];
+    }
+    let others = OTHER_PROGRAMS.map(|other| format!("patchadm-{other}"));
+    let names = others.into_iter().chain(["patchadm".to_owned()]);
+    names.map(|name| (name.clone(), root.join(name))).collect()
+}
+
+/// Copies all packages of a kind into one root, as if they were installed; no two of them have the same file.
+fn installed(kind: &str) -> TempDir {
+    let dir = laid_out(kind);
+    let together = TempDir::new().unwrap();
+    let mut there = BTreeSet::new();
+    for (name, root) in roots(kind, &dir) {
+        for path in paths(&root) {
+            assert!(there.insert(path.clone()), "{kind}: {name} is not the only one with {path}");
+        }
+        let copied = Command::new("cp").arg("-a").arg(root.join(".")).arg(together.path()).status().unwrap();
+        assert!(copied.success());
+    }
+    together
 }
 
 /// The paths of all files and links below a directory.
@@ -93,11 +126,11 @@ fn paths(below: &Path) -> BTreeSet<String> {
 }
 
 #[test]
-fn every_command_has_its_link_and_every_page_its_place_in_every_package() {
-    for package in PACKAGES {
-        let dir = laid_out(package);
-        let root = dir.path().join("root");
-        let there = paths(&root);
+fn every_command_has_its_link_and_every_page_its_place_in_every_kind() {
+    for kind in KINDS {
+        let dir = installed(kind);
+        let root = dir.path();
+        let there = paths(root);
         let program = root.join("usr/bin/patchadm");
         assert_eq!(fs::read_to_string(&program).unwrap(), "the program");
         assert_eq!(fs::metadata(&program).unwrap().permissions().mode() & 0o7777, 0o755);
@@ -107,22 +140,22 @@ fn every_command_has_its_link_and_every_page_its_place_in_every_package() {
             assert_eq!(fs::metadata(&at).unwrap().permissions().mode() & 0o7777, 0o755);
         }
         let links: BTreeSet<String> = paths(&root.join("usr/lib/patchadm/bin"));
-        assert_eq!(links, BTreeSet::from_iter(classic_commands()), "{package}");
+        assert_eq!(links, BTreeSet::from_iter(classic_commands()), "{kind}");
         for command in &links {
             let link = root.join("usr/lib/patchadm/bin").join(command);
             assert_eq!(link.canonicalize().unwrap(), program.canonicalize().unwrap());
         }
         let place = |page: &str| format!("usr/share/man/man{}/{page}.gz", page.rsplit('.').next().unwrap());
         for page in paths(&checkout("man")) {
-            assert!(there.contains(&place(&page)), "{package}: {page}");
+            assert!(there.contains(&place(&page)), "{kind}: {page}");
         }
         for verb in verbs() {
             let page = place(&format!("patchadm-{verb}.8"));
-            assert!(there.contains(&page) && root.join(&page).exists(), "{package}: {page}");
+            assert!(there.contains(&page) && root.join(&page).exists(), "{kind}: {page}");
         }
         for command in classic_commands() {
             let pages = [1, 8].map(|section| place(&format!("{command}.{section}")));
-            assert!(pages.iter().any(|page| there.contains(page)), "{package}: {command}");
+            assert!(pages.iter().any(|page| there.contains(page)), "{kind}: {command}");
         }
         assert!(there.contains("usr/lib/systemd/system/patchadm-recover.service"));
         assert!(there.contains("usr/share/bash-completion/completions/patchadm"));
@@ -131,8 +164,73 @@ fn every_command_has_its_link_and_every_page_its_place_in_every_package() {
 }
 
 #[test]
-fn the_packages_differ_in_their_hooks_and_in_nothing_else_of_weight() {
-    let all = PACKAGES.map(|package| paths(&laid_out(package).path().join("root")));
+fn every_program_is_in_its_package_with_its_pages_and_completions() {
+    for kind in ["deb", "rpm"] {
+        let dir = laid_out(kind);
+        for (name, root) in roots(kind, &dir) {
+            let there = paths(&root);
+            let programs = paths(&root.join("usr/bin"));
+            assert_eq!(programs, BTreeSet::from([name.clone()]), "{kind}");
+            for path in [
+                format!("usr/share/man/man8/{name}.8.gz"),
+                format!("usr/share/bash-completion/completions/{name}"),
+                format!("usr/share/fish/vendor_completions.d/{name}.fish"),
+            ] {
+                assert!(there.contains(&path), "{kind}: {name}: {path}");
+            }
+            // They belong to the classic commands of this program.
+            let is_make = name == "patchadm-make";
+            for page in ["pkgmk.1", "pkgproto.1", "prototype.5"] {
+                let section = page.rsplit('.').next().unwrap();
+                let path = format!("usr/share/man/man{section}/{page}.gz");
+                assert_eq!(there.contains(&path), is_make, "{kind}: {name}: {path}");
+            }
+            let has_more = there.iter().any(|path| path.starts_with("etc/") || path.starts_with("usr/lib/"));
+            assert_eq!(has_more, name == "patchadm", "{kind}: {name}: {there:?}");
+        }
+    }
+}
+
+#[test]
+fn every_line_of_the_list_has_a_known_package_and_a_source_that_is_there() {
+    let list = text("packaging/files");
+    let mut seen = BTreeSet::new();
+    for line in list.lines().filter(|line| !line.starts_with('#')) {
+        let [kinds, package, mode, source, place] = line.split_whitespace().collect::<Vec<_>>()[..] else {
+            panic!("{line}");
+        };
+        assert!(kinds == "all" || kinds.split(',').all(|kind| KINDS.contains(&kind)), "{line}");
+        let other = package.strip_prefix("patchadm-");
+        assert!(
+            package == "patchadm" || other.is_some_and(|other| OTHER_PROGRAMS.contains(&other)),
+            "{line}"
+        );
+        assert!(["0644", "0755"].contains(&mode), "{line}");
+        assert!(source.starts_with("PROGRAM") || source.contains('*') || checkout(source).exists(), "{line}");
+        assert!(seen.insert((kinds, source, place)), "{line}");
+    }
+}
+
+#[test]
+fn the_packages_of_the_other_programs_need_patchadm_of_their_version() {
+    let (control, spec) = (text("packaging/debian/control"), text("packaging/rpm/patchadm.spec"));
+    for other in OTHER_PROGRAMS {
+        let stanza =
+            control.split("\n\n").find(|part| part.starts_with(&format!("Package: patchadm-{other}\n")));
+        let stanza = stanza.unwrap_or_else(|| panic!("{other}: {control}"));
+        assert!(stanza.contains("\nDepends: patchadm (= ${binary:Version}), "), "{stanza}");
+        // The package of 0.1 had the files of all programs.
+        assert!(stanza.contains("\nBreaks: patchadm (<< 1.0~)\nReplaces: patchadm (<< 1.0~)\n"), "{stanza}");
+        let (_, package) = spec.split_once(&format!("\n%package {other}\n")).unwrap();
+        let (package, _) = package.split_once("\n\n").unwrap();
+        assert!(package.contains("\nRequires: patchadm = %{version}-%{release}"), "{package}");
+        assert!(spec.contains(&format!("\n%files {other} -f %{{listed}}/patchadm-{other}\n")), "{spec}");
+    }
+}
+
+#[test]
+fn the_kinds_differ_in_their_hooks_and_in_nothing_else_of_weight() {
+    let all = KINDS.map(|kind| paths(installed(kind).path()));
     let common: BTreeSet<&String> =
         all[0].iter().filter(|path| all.iter().all(|one| one.contains(*path))).collect();
     for (package, (name, alone)) in all.iter().zip(DIFFERENT) {

@@ -103,7 +103,7 @@ fn each_verb_of_another_program_has_its_name_and_its_usage() {
 fn a_program_that_is_not_installed_is_named_with_its_package() {
     let (top, stage) = (installation(), Scenario::new());
     let missing = "patchadm: error: patchadm report is part of patchadm-report, which is not installed beside patchadm \
-                   (package patchadm; from source: cargo install --path programs/report; in a checkout: cargo build)\n";
+                   (package patchadm-report; from source: cargo install --path programs/report; in a checkout: cargo build)\n";
     for line in ["report", "-R @ROOT@ report --csv", "help report", "help --schema report"] {
         assert_eq!(run(top.path(), &stage, line), (1, missing.to_owned()), "{line}");
     }
@@ -138,7 +138,7 @@ fn a_script_that_calls_a_command_of_a_program_that_is_not_installed_does_not_run
     assert_eq!(code, 1, "{said}");
     let log = stage.text("/var/sadm/patchadm/log");
     let reason =
-        "it calls pkgproto, which is part of patchadm-make, which is not installed (package patchadm)";
+        "it calls pkgproto, which is part of patchadm-make, which is not installed (package patchadm-make)";
     assert!(said.contains(reason) || log.contains(reason), "{said}\n{log}");
     assert!(!stage.at("/opt/ACMEweb/f").exists());
     // With the program beside it, the script runs.

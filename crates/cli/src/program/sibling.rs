@@ -23,7 +23,7 @@ const BIN: &str = "../../bin";
 #[derive(Debug, thiserror::Error)]
 pub enum NotRun {
     #[error(
-        "{verb} is part of {name}, which is not installed beside patchadm (package patchadm; from source: cargo install --path {source_path}; in a checkout: cargo build)"
+        "{verb} is part of {name}, which is not installed beside patchadm (package {name}; from source: cargo install --path {source_path}; in a checkout: cargo build)"
     )]
     Missing { verb: String, name: &'static str, source_path: &'static str },
     #[error(
@@ -265,7 +265,7 @@ mod tests {
         let top = installation();
         assert_eq!(
             found(top.path()).unwrap_err(),
-            "patchadm report is part of patchadm-report, which is not installed beside patchadm (package patchadm; \
+            "patchadm report is part of patchadm-report, which is not installed beside patchadm (package patchadm-report; \
              from source: cargo install --path programs/report; in a checkout: cargo build)"
         );
         put(top.path(), "libexec/patchadm", &this_one());

@@ -74,7 +74,7 @@ fn lacks_command(script: &Path, commands: &[ScriptTool]) -> Option<String> {
     let mut text = Vec::new();
     File::open(script).ok()?.take(LARGEST_LOOKED_AT).read_to_end(&mut text).ok()?;
     let (name, program) = missing.into_iter().find(|(name, _)| calls(&text, name))?;
-    Some(format!("it calls {name}, which is part of {program}, which is not installed (package patchadm)"))
+    Some(format!("it calls {name}, which is part of {program}, which is not installed (package {program})"))
 }
 
 fn calls(script: &[u8], command: &str) -> bool {
