@@ -58,6 +58,9 @@ fn forget_accidents(value: &mut Value) {
             if fields.contains_key("name") && fields.contains_key("path") {
                 fields.remove("id");
             }
+            if fields.get("what").is_some_and(|what| what == "space") {
+                fields.remove("text");
+            }
             let undo = fields.get_mut("undo").and_then(Value::as_array_mut);
             undo.into_iter()
                 .flatten()
