@@ -7,8 +7,8 @@
 //! Of the stories that are broken, `PATCHADM_STORIES=promot` plays those whose names have that in them, and
 //! `PATCHADM_STORIES='old files,repack'` those that have one of both. So it is with the kinds of records in lies.
 //! Of random stories with numbers, `PATCHADM_RANDOM_STORIES=400-900` plays these, as it does with the planner's own.
-//! What was played is told by [`figures`]: a line on standard error. `.ci/reliability` plays everything and keeps these lines
-//! in docs/reliability.tsv, from which `table` makes the table of docs/reliability.md.
+//! [`figures`] prints the counts of a test on standard error. `.ci/reliability` plays everything and keeps these lines in
+//! docs/reliability.tsv; `table` makes the table of docs/reliability.md from them.
 
 /// How a command that met an error ends, and how it should.
 mod attempt;
@@ -140,9 +140,8 @@ impl Sampled {
     }
 }
 
-/// Tells what a test has played: `crash`, `[("crash points", 4096), ("third states", 0)]`. A test that finds something
-/// wrong fails instead of telling it, so a count of failures is told as the zero that it is. What several tests tell about
-/// the same is added up.
+/// Prints the counts of a test: `crash`, `[("crash points", 4096), ("third states", 0)]`. A count of failures is always 0,
+/// because a test that finds a failure fails first. Counts of several tests with the same name are added up.
 pub(crate) fn figures(about: &str, counts: &[(&str, u64)]) {
     let how = if is_whole() { "whole" } else { "sample" };
     let told: Vec<String> = counts.iter().map(|(what, count)| format!("{count} {what}")).collect();

@@ -36,7 +36,7 @@ pub(crate) struct Update {
 }
 
 impl Update {
-    /// Unpacks the packages that differ and writes them; `None`, and a note, where there are none to be had.
+    /// Unpacks the packages that differ and writes them. Without such packages, adds a note and returns `None`.
     pub(crate) fn write(scratch: &Path, options: &Options, report: &mut Report) -> Result<Option<Self>> {
         let trees = ["old", "new"].map(|name| scratch.join("debian").join(name));
         trees.iter().try_for_each(|tree| fresh(tree))?;

@@ -163,7 +163,7 @@ impl Section {
             ),
             Self::Libs => (
                 "What does the search for libraries cost?",
-                "A plan that removes a library, in a root of 65,000 files of which 2,500 are programs and libraries. The floor opens \
+                "A plan that removes a library from a root of 65,000 files; 2,500 of them are programs or libraries. The floor opens \
                  every file and reads four bytes, or asks for the status of every object, on one core.",
                 5,
             ),

@@ -171,7 +171,7 @@ impl Row {
         self
     }
 
-    /// Judges a figure of which less is better.
+    /// Sets the most that the figure may be, and whether it is met.
     pub(crate) fn at_most(mut self, limit: f64, figure: impl Into<Spread>, unit: &str) -> Self {
         self.target = format!("≤ {limit}{unit}");
         self.is_met = Some(figure.into().median <= limit);
