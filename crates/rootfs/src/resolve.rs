@@ -21,7 +21,7 @@ use patchadm_svr4::package::{ObjectPath, rule};
 pub struct Resolver<'a> {
     root: &'a Root,
     known: RefCell<HashMap<ObjectPath, ObjectPath>>,
-    /// The last directory in which a name was looked up, held open: the next name is mostly in it, too.
+    /// The directory of the last lookup, kept open because the next name is usually in it.
     last: RefCell<Option<(ObjectPath, OwnedFd)>>,
 }
 

@@ -2,8 +2,7 @@
 //! others make files. Large files are written piece by piece, so that a few megabytes suffice.
 
 use std::collections::HashSet;
-use std::io;
-use std::io::{BufReader, Read};
+use std::io::{self, BufReader, Read};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
