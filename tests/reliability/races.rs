@@ -292,9 +292,7 @@ impl Races {
         disturbance.set_right();
         let (mut recovered, mut told) = run(&self.stage, "recover -R @ROOT@");
         // Only whoever has the old object can give it back; until then recovery says that it is nowhere.
-        if recovered == 9
-            && told.contains("neither in its place nor in the stage")
-            && disturbance.give_back()
+        if recovered == 9 && told.contains("neither in its place nor in the stage") && disturbance.give_back()
         {
             (recovered, told) = run(&self.stage, "recover -R @ROOT@");
         }

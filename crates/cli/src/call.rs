@@ -62,7 +62,7 @@ pub struct Program {
     pub overall: Option<&'static str>,
     /// Commands that change nothing. An action follows its verb after a blank.
     pub queries: &'static [&'static str],
-    /// Words that people try, and the right commands.
+    /// Words that people try, some with a first argument, and the right commands.
     pub meant: &'static [(&'static str, &'static str)],
     /// Commands that change or delete something, and must not be suggested for a typing error.
     pub never_suggested: &'static [&'static str],

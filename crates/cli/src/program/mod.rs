@@ -161,6 +161,12 @@ fn choose(of: &'static Program, words: Vec<OsString>) -> Result<ChosenCommand, S
         }
         return Err(Stop::Usage { message, usage: of.usage });
     };
+    if let Some(next) = place.and_then(|place| arguments.get(place)?.to_str()) {
+        let action = format!("{} {next}", applet.name);
+        if of.meant.iter().any(|(word, _)| *word == action) {
+            return Err(Stop::Usage { message: unknown_command(of, &action), usage: of.usage });
+        }
+    }
     Ok(ChosenCommand { applet, program: applet.program(of.name), arguments })
 }
 
@@ -280,7 +286,7 @@ mod tests {
         only: None,
         overall: Some("status"),
         queries: &["list", "status", "pkginfo"],
-        meant: &[("rm", "remove")],
+        meant: &[("list --gone", "remove"), ("rm", "remove")],
         never_suggested: &["remove"],
         schemas: &[],
     };
@@ -373,6 +379,9 @@ mod tests {
         let line = ["patchadm", "-R", "/a", "--note", "x", "status"].map(OsString::from).into();
         let stop = choose(&PATCHADM, line).err().unwrap();
         assert_eq!(stop.to_string(), "there is no command `x`\nhint: write `--note x` after `status`");
+        let line = ["patchadm", "-R", "/a", "list", "--gone", "x"].map(OsString::from).into();
+        let stop = choose(&PATCHADM, line).err().unwrap();
+        assert_eq!(stop.to_string(), "there is no command `list --gone`\ndid you mean `remove`?");
     }
 
     #[test]
