@@ -1,6 +1,5 @@
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use patchadm_svr4::package::checksum::Checksum;
 
@@ -88,7 +87,7 @@ pub struct Digesting(blake3::Hasher);
 impl Digesting {
     pub fn update(&mut self, bytes: &[u8]) {
         #[cfg(debug_assertions)]
-        note(bytes);
+        counted::note(bytes);
         self.0.update(bytes);
     }
 
@@ -100,7 +99,7 @@ impl Digesting {
 impl Digest {
     pub fn of(bytes: &[u8]) -> Self {
         #[cfg(debug_assertions)]
-        note(bytes);
+        counted::note(bytes);
         Self(*blake3::hash(bytes).as_bytes())
     }
 }
@@ -166,15 +165,23 @@ impl<T: Write> Write for Hashing<T> {
     }
 }
 
-static DIGESTED: AtomicU64 = AtomicU64::new(0);
+#[cfg(debug_assertions)]
+pub use counted::digested_bytes;
 
-fn note(bytes: &[u8]) {
-    DIGESTED.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-}
+#[cfg(debug_assertions)]
+mod counted {
+    use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Returns the number of bytes that this process has digested so far.
-pub fn digested_bytes() -> u64 {
-    DIGESTED.load(Ordering::Relaxed)
+    static DIGESTED: AtomicU64 = AtomicU64::new(0);
+
+    pub(super) fn note(bytes: &[u8]) {
+        DIGESTED.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+    }
+
+    /// Returns the number of bytes that this process has digested so far.
+    pub fn digested_bytes() -> u64 {
+        DIGESTED.load(Ordering::Relaxed)
+    }
 }
 
 #[cfg(test)]
