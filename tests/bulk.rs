@@ -482,7 +482,7 @@ pub(crate) fn can_have_subordinate_ids(test: &str) -> bool {
     if !can {
         crate::skipped(&format!("{test}: subordinate ids need root, and newuidmap(1)"));
     }
-    can && crate::has("setpriv", test)
+    can && crate::has("setpriv", test) && crate::has("unshare", test)
 }
 
 /// Says of two sets of results what differs.

@@ -361,6 +361,9 @@ fn roots_that_make_no_sense_are_refused_before_anything_begins() {
 
 #[test]
 fn a_root_that_is_mounted_twice_is_named_twice() {
+    if !crate::has("unshare", "a_root_that_is_mounted_twice_is_named_twice") {
+        return;
+    }
     let stage = stage();
     let roots = copies(&stage, 1);
     let other = stage.beside("other");

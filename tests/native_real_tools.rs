@@ -76,8 +76,8 @@ impl Debian {
         if !is_root() {
             return skipped("only root can enter a Debian tree");
         }
-        if Command::new("dpkg-deb").arg("--version").output().is_err() {
-            return skipped("dpkg-deb is not installed");
+        if !crate::has("dpkg-deb", test) || !crate::has("tar", test) || !crate::has("unshare", test) {
+            return None;
         }
         let debian = Self { dir: directory() };
         let root = debian.at("/");

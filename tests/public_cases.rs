@@ -61,8 +61,10 @@ fn every_script_is_played() {
 /// Runs the script of a case with the program under test; what it says last is the outcome.
 #[track_caller]
 fn play(case: &str, test: &str) {
-    if Command::new("bash").arg("--version").output().is_err() {
-        return crate::missing("bash", test);
+    // Two of them make packages of Debian, for which dpkg-deb calls tar.
+    let makes_debs = ["D1", "D6"].contains(&case);
+    if !crate::has("bash", test) || (makes_debs && !crate::has("tar", test)) {
+        return;
     }
     for name in ["patchadm-make", "patchadm-bulk"] {
         sibling(Path::new(PROGRAM), name);

@@ -78,13 +78,18 @@ fn a_library_is_updated_under_an_old_program_as_it_says() {
     print_what_they_say(&commands);
 }
 
+/// Whether packages of Debian can be made and installed here; a test that needs it says if not.
+fn can_install_debs(test: &str) -> bool {
+    if !is_root() {
+        crate::skipped(&format!("{test}: only root installs with dpkg"));
+        return false;
+    }
+    crate::has("dpkg-deb", test) && crate::has("tar", test)
+}
+
 #[test]
 fn a_fix_to_a_packaged_library_meets_the_next_upgrade_as_it_says() {
-    let has_dpkg = Command::new("dpkg-deb").arg("--version").output().is_ok();
-    if !has_dpkg || !is_root() {
-        crate::skipped(
-            "a_fix_to_a_packaged_library_meets_the_next_upgrade_as_it_says: it takes dpkg, and root",
-        );
+    if !can_install_debs("a_fix_to_a_packaged_library_meets_the_next_upgrade_as_it_says") {
         return;
     }
     let commands = commands_of_page("packaged-library.md");
@@ -94,9 +99,7 @@ fn a_fix_to_a_packaged_library_meets_the_next_upgrade_as_it_says() {
 
 #[test]
 fn verifiers_say_of_patched_files_what_the_page_says() {
-    let has_dpkg = Command::new("dpkg-deb").arg("--version").output().is_ok();
-    if !has_dpkg || !is_root() {
-        crate::skipped("verifiers_say_of_patched_files_what_the_page_says: it takes dpkg, and root");
+    if !can_install_debs("verifiers_say_of_patched_files_what_the_page_says") {
         return;
     }
     let commands = commands_of_page("verifiers.md");

@@ -26,6 +26,9 @@ fn machine(test: &str) -> Option<(Scenario, Vec<u8>)> {
         crate::skipped(&format!("{test}: only root can mount"));
         return None;
     }
+    if !crate::has("unshare", test) {
+        return None;
+    }
     let stage = Scenario::new();
     for directory in ["/bin", "/usr/bin", "/usr/lib", "/usr/sbin", "/var/tmp", "/srv"] {
         stage.directory(directory);

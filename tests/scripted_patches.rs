@@ -478,6 +478,9 @@ fn no_scripts_means_that_what_needs_one_is_refused() {
 
 #[test]
 fn a_patch_in_one_file_runs_its_scripts_from_private_copies() {
+    if !crate::has("tar", "a_patch_in_one_file_runs_its_scripts_from_private_copies") {
+        return;
+    }
     let stage = stage();
     let delivered = stage.beside("delivered");
     let mut tar = std::process::Command::new("tar");

@@ -75,8 +75,7 @@ by_each_builder! {
 impl BulkBuild {
     /// One with this tree; its kit, the programs that install packages, is a part of it.
     fn of_pkgsrc(test: &str, builder: Builder, settings: &str) -> Option<Self> {
-        if Command::new("bmake").args(["-V", "MAKE"]).output().is_err() {
-            crate::missing("bmake", test);
+        if !crate::has("bmake", test) || !crate::has("tar", test) {
             return None;
         }
         let mut build = Self::empty(test, builder != Builder::Root)?;

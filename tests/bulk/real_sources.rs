@@ -79,6 +79,9 @@ fn the_real_tree_is_resolved_in_four_levels_and_names_the_digest_of_each_archive
 #[test]
 fn real_sources_are_built_from_nothing_installed_together_and_start() {
     let test = "real_sources_are_built…";
+    if !crate::has("tar", test) || !crate::has("unshare", test) {
+        return;
+    }
     let Some(set) = std::env::var_os("PATCHADM_REAL_SET").map(PathBuf::from) else {
         let Some(distfiles) = std::env::var_os("PATCHADM_REAL_DISTFILES") else {
             crate::skipped(&format!("{test}: PATCHADM_REAL_DISTFILES names no directory with the archives"));

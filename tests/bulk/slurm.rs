@@ -14,7 +14,7 @@ use crate::workshop::eventually;
 const SETTINGS: &str = "slot=slurm 2 cores=2 srun -Q -n1 -c{cpus} --mem={mem}M -t{minutes} -J{package}\n\
                         memory=300M\ntime=10m\n";
 
-const PROGRAMS: [&str; 4] = ["munged", "slurmctld-wlm", "slurmd-wlm", "srun"];
+const PROGRAMS: [&str; 5] = ["munged", "slurmctld-wlm", "slurmd-wlm", "srun", "unshare"];
 
 const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 

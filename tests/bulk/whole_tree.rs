@@ -118,6 +118,9 @@ fn assert_programs_run(build: &BulkBuild) {
         stage.file(&library, fs::read(&library).unwrap());
         stage.mode(&library, 0o755);
     }
+    if !crate::has("unshare", "the_whole_tree…") {
+        return;
+    }
     for (program, says) in PROGRAMS {
         let mut inside = Command::new("unshare");
         inside.args(["--map-root-user", "--root"]).arg(stage.root());

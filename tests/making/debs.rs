@@ -4,13 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Whether dpkg-deb is here; a test that needs it is skipped by name.
+/// Whether dpkg-deb is here, and tar, which it calls; a test that needs them is skipped by name.
 pub(super) fn has_dpkg_deb(test: &str) -> bool {
-    let is_here = Command::new("dpkg-deb").arg("--version").output().is_ok();
-    if !is_here {
-        crate::missing("dpkg-deb", test);
-    }
-    is_here
+    crate::has("dpkg-deb", test) && crate::has("tar", test)
 }
 
 /// The package of this name in a directory of packages.

@@ -117,7 +117,7 @@ fn attributes(stage: &Scenario) -> Vec<(&'static str, String, u32, (u32, u32))> 
 #[test]
 fn a_patch_leaves_the_attributes_that_dpkg_gives_the_new_version_under_its_overrides() {
     let test = "a_patch_leaves_the_attributes_that_dpkg_gives_the_new_version_under_its_overrides";
-    if !can_play(test, &["dpkg", "dpkg-deb"]) {
+    if !can_play(test, &["dpkg", "dpkg-deb", "tar"]) {
         return;
     }
     let [by_dpkg, by_patch] = [installed(), installed()];
@@ -143,7 +143,7 @@ fn a_patch_leaves_the_attributes_that_dpkg_gives_the_new_version_under_its_overr
 #[test]
 fn an_override_that_dpkg_statoverride_makes_and_removes_is_found() {
     let test = "an_override_that_dpkg_statoverride_makes_and_removes_is_found";
-    if !can_play(test, &["dpkg", "dpkg-deb", "dpkg-statoverride"]) {
+    if !can_play(test, &["dpkg", "dpkg-deb", "tar", "dpkg-statoverride"]) {
         return;
     }
     let stage = installed();
@@ -166,7 +166,7 @@ fn an_override_that_dpkg_statoverride_makes_and_removes_is_found() {
 #[test]
 fn a_capability_that_setcap_gave_survives_a_patch_of_the_bytes_and_its_removal() {
     let test = "a_capability_that_setcap_gave_survives_a_patch_of_the_bytes_and_its_removal";
-    if !can_play(test, &["dpkg", "dpkg-deb", "setcap", "getcap"]) {
+    if !can_play(test, &["dpkg", "dpkg-deb", "tar", "setcap", "getcap"]) {
         return;
     }
     let stage = installed();

@@ -30,7 +30,7 @@ impl Deref for DpkgRoot {
 impl DpkgRoot {
     /// An empty root. None where a tool is not here; it says so, with the name of the test.
     pub(crate) fn opened(test: &str) -> Option<Self> {
-        if !has_tools(test, &["dpkg", "dpkg-deb", "dpkg-divert", "dpkg-statoverride"]) {
+        if !has_tools(test, &["dpkg", "dpkg-deb", "dpkg-divert", "dpkg-statoverride", "tar"]) {
             return None;
         }
         if !is_root() {

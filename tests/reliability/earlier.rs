@@ -76,23 +76,19 @@ fn files_of(archive: &[u8], is_wanted: impl Fn(&str) -> bool) -> BTreeMap<String
 /// Unpacks a root by tar(1), which restores the times of symbolic links as well. `None` for who is not root, or where there
 /// is no tar(1); says so.
 fn unpack(archive: &[u8]) -> Option<(TempDir, PathBuf)> {
-    let dir = crate::scenario::directory();
-    let mut tar = Process::new("tar")
-        .args(["--numeric-owner", "-xpzf", "-", "-C"])
-        .arg(dir.path())
-        .stdin(Stdio::piped())
-        .spawn()
-        .ok();
-    match &mut tar {
-        Some(tar) if is_root() => {
-            tar.stdin.take().unwrap().write_all(archive).unwrap();
-            assert!(tar.wait().unwrap().success());
-        }
-        _ => {
-            crate::skipped("roots of an earlier build: they take the superuser and tar(1)");
-            return None;
-        }
+    if !is_root() {
+        crate::skipped("roots of an earlier build: they take the superuser");
+        return None;
     }
+    if !crate::has("tar", "roots of an earlier build") {
+        return None;
+    }
+    let dir = crate::scenario::directory();
+    let mut tar = Process::new("tar");
+    tar.args(["--numeric-owner", "-xpzf", "-", "-C"]).arg(dir.path());
+    let mut tar = tar.stdin(Stdio::piped()).spawn().unwrap();
+    tar.stdin.take().unwrap().write_all(archive).unwrap();
+    assert!(tar.wait().unwrap().success());
     let root = dir.path().join("root");
     Some((dir, root))
 }
