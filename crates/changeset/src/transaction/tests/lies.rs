@@ -244,9 +244,9 @@ fn file_capabilities_come_back_only_to_the_same_object_with_the_same_bytes() {
             return crate::skipped("file capabilities: this caller or file system cannot set any");
         }
         fs::set_permissions(&place, fs::Permissions::from_mode(0o750)).unwrap();
+        let gid = fs::metadata(&place).unwrap().gid();
         stopped.world.rewrite(|journal| {
             let op = op(journal, "/opt/web/staying");
-            let gid = op.new.as_ref().unwrap().gid;
             for identity in [&mut op.old, &mut op.new].into_iter().flatten() {
                 (identity.mode, identity.gid) = (0o750, gid);
                 identity.b3 = b3.clone().map_or(identity.b3.clone(), |b3| Some(b3.into()));
