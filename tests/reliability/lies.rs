@@ -137,7 +137,10 @@ fn cases(arena: &Arena) -> Vec<Case> {
                     let roots = if is_plot { &own[..] } else { &own[turn % own.len()..][..1] };
                     cases.extend(roots.iter().map(|&template| {
                         let (field, command) = (field.clone(), commands[turn % commands.len()]);
-                        Case { template, field, lie, command, is_traced: turn % 16 == 0, is_plot }
+                        // strace would wait for the watcher of the trial that this recovery lets go on.
+                        let is_traced =
+                            turn % 16 == 0 && (state, command) != (State::OverTrial, OF_TRIALS[2]);
+                        Case { template, field, lie, command, is_traced, is_plot }
                     }));
                 }
             }
