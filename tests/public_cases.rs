@@ -61,7 +61,7 @@ fn every_script_is_played() {
 /// Runs the script of a case with the program under test; what it says last is the outcome.
 #[track_caller]
 fn play(case: &str, test: &str) {
-    // Two of them make packages of Debian, for which dpkg-deb calls tar.
+    // D1 and D6 build Debian packages, and dpkg-deb runs tar.
     let makes_debs = ["D1", "D6"].contains(&case);
     if !crate::has("bash", test) || (makes_debs && !crate::has("tar", test)) {
         return;

@@ -78,7 +78,7 @@ fn a_library_is_updated_under_an_old_program_as_it_says() {
     print_what_they_say(&commands);
 }
 
-/// Whether packages of Debian can be made and installed here; a test that needs it says if not.
+/// Returns true if Debian packages can be built and installed; otherwise skips the test by name.
 fn can_install_debs(test: &str) -> bool {
     if !is_root() {
         crate::skipped(&format!("{test}: only root installs with dpkg"));

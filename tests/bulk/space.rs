@@ -27,7 +27,7 @@ fn running_of(build: &BulkBuild, names: &str, (path, size): (&str, &str)) -> Com
     )
 }
 
-/// Whether such a file system can be mounted here; a test that needs one says if not.
+/// Returns true if a small file system can be mounted; otherwise skips the test by name.
 fn can_mount(test: &str) -> bool {
     if !is_root() {
         crate::skipped(&format!("{test}: only root can mount a small file system"));
@@ -36,7 +36,7 @@ fn can_mount(test: &str) -> bool {
     crate::has("unshare", test)
 }
 
-/// A tree of which one package is larger than these file systems.
+/// Creates a tree in which one package is too large for the file system.
 fn with_large(test: &str, at_a_time: u32) -> Option<BulkBuild> {
     if !can_mount(test) {
         return None;

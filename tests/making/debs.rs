@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Whether dpkg-deb is here, and tar, which it calls; a test that needs them is skipped by name.
+/// Returns true if dpkg-deb is installed, and tar, which it runs; otherwise skips the test by name.
 pub(super) fn has_dpkg_deb(test: &str) -> bool {
     crate::has("dpkg-deb", test) && crate::has("tar", test)
 }
