@@ -41,7 +41,8 @@ pub(crate) fn describe() -> String {
     let memory = after(&read("/proc/meminfo"), "MemTotal").trim_end_matches(" kB").parse().unwrap_or(0.0);
     let memory = memory / f64::from(1 << 20);
     let system = rustix::system::uname();
-    let kernel = system.release().to_string_lossy().into_owned();
+    let release = system.release().to_string_lossy();
+    let kernel = release.split('-').next().unwrap_or_default();
     let worth = worth_of_cores();
     format!(
         "{cpu}, {cores} cores that do {worth:.2} times the work of one, {memory:.0} GiB of memory, Linux {kernel}"

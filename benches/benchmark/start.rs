@@ -144,8 +144,9 @@ fn hooks(root: &Path) -> Result<Vec<Query>> {
     let text = text.replace("/usr/bin/patchadm", &Path::new(program.program()).display().to_string());
     let hook = |line: &str| {
         let (name, value) = line.split_once('=').filter(|(name, _)| name.ends_with("-invoke"))?;
-        let directory = format!("DPKG_ADMINDIR={}", root.join("var/lib/dpkg").display());
-        let line = Line::new("env").arg(directory).words("sh -c").arg(value.trim_matches('"'));
+        let directory = root.join("var/lib/dpkg");
+        let value = format!("export DPKG_ADMINDIR='{}'; {}", directory.display(), value.trim_matches('"'));
+        let line = Line::new("sh").arg("-c").arg(value);
         Some(Query::new(format!("{name} of dpkg, nothing adopted"), line, Some(HOOK)))
     };
     // A package that is not adopted is upgraded.

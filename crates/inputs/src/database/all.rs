@@ -55,13 +55,23 @@ impl<'a> PackageRecords<'a> {
 
     /// Requires all mandatory parameters.
     pub fn whole_params(&self) -> Result<Option<Params>, DatabaseError> {
-        let has_saves = || match &self.dir {
-            Some(dir) => dir.look(b"save").is_ok_and(|seen| seen.is_some()),
-            None => self.view.look(&places::save(&self.inst)).is_ok_and(|seen| seen.is_some()),
-        };
+        let has_saves = || self.has_saves();
         self.checked(
             self.read_params(|view, text, package| installed::parse(view, text, package, has_saves))?,
         )
+    }
+
+    fn has_saves(&self) -> bool {
+        let seen = match &self.dir {
+            Some(dir) => dir.look(b"save").map_err(DatabaseError::from),
+            None => self.view.look(&places::save(&self.inst)).map_err(DatabaseError::from),
+        };
+        seen.is_ok_and(|seen| seen.is_some())
+    }
+
+    /// False if the package has neither a save directory nor a ledger.
+    pub fn may_have_undo_data(&self) -> bool {
+        self.has_ledger || self.has_saves()
     }
 
     fn checked(&self, params: Option<Params>) -> Result<Option<Params>, DatabaseError> {

@@ -209,6 +209,10 @@ impl SavedNames {
         Ok(Self(by_id))
     }
 
+    pub fn has(&self, id: &PatchId) -> bool {
+        self.0.contains_key(id)
+    }
+
     pub fn name(&self, id: &PatchId) -> String {
         self.0.get(id).cloned().unwrap_or_else(|| id.to_string())
     }

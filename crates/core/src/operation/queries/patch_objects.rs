@@ -1,6 +1,7 @@
 //! Objects that applied patches changed: from manifests, or else from lists of names. For people only, so archive
 //! digests are not compared.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::operation::failure::Failure;
@@ -49,11 +50,17 @@ pub(super) fn records(
     separator: &str,
 ) -> Result<(AppliedPatches, BTreeMap<PkgInst, Params>), Failure> {
     let params = all::params_of_all(view)?;
-    let records: Result<Vec<PatchRecords>, _> = params
-        .iter()
-        .map(|(package, params)| installed::patch_records(view.root(), package, params, separator))
-        .collect();
-    Ok((AppliedPatches::new(records?), params))
+    Ok((applied_patches(view, &params, separator)?, params))
+}
+
+pub(super) fn applied_patches(
+    view: &RecordView<'_>,
+    params: &BTreeMap<PkgInst, Params>,
+    separator: &str,
+) -> Result<AppliedPatches, Failure> {
+    let of = |(package, params)| installed::patch_records(view.root(), package, params, separator);
+    let records: Result<Vec<PatchRecords>, _> = params.iter().map(of).collect();
+    Ok(AppliedPatches::new(records?))
 }
 
 /// Deleted objects are in no list.
@@ -107,11 +114,15 @@ impl<'a> PatchReader<'a> {
         (package, params): (&PkgInst, &Params),
         id: &PatchId,
     ) -> Result<PatchedPackage, DatabaseError> {
-        let name = self.saved_as(package, id)?;
+        let (name, is_saved) = self.saved_as(package, id)?;
         let nothing = PatchedPackage { package: package.clone(), objects: Vec::new(), known: false };
         let (view, ground) = (self.view, self.ground);
         let (Some(ground), Some(ledger)) = (ground, self.ledger(package)) else { return Ok(nothing) };
-        let has_undo = ledger.line(&name).is_none_or(|line| line.archive().is_some());
+        let line = ledger.line(&name);
+        if line.is_none() && !is_saved {
+            return Ok(nothing);
+        }
+        let has_undo = line.is_none_or(|line| line.archive().is_some());
         Ok(match ground.undo_data(view, None).told((package, params), &name, ledger) {
             Ok(ArchivedPaths::Manifest(manifest)) => {
                 let listed = manifest.objects.iter().filter(|record| record.is_listed() || record.kept);
@@ -128,12 +139,13 @@ impl<'a> PatchReader<'a> {
         })
     }
 
-    fn saved_as(&mut self, package: &PkgInst, id: &PatchId) -> Result<String, DatabaseError> {
-        if let Some(names) = self.saved.get(package) {
-            return Ok(names.name(id));
-        }
-        let names = SavedNames::of(self.view, package)?;
-        Ok(self.saved.entry(package.clone()).or_insert(names).name(id))
+    /// Returns the name of a patch's save directory, and true if there is one.
+    fn saved_as(&mut self, package: &PkgInst, id: &PatchId) -> Result<(String, bool), DatabaseError> {
+        let names = match self.saved.entry(package.clone()) {
+            Entry::Occupied(names) => names.into_mut(),
+            Entry::Vacant(place) => place.insert(SavedNames::of(self.view, package)?),
+        };
+        Ok((names.name(id), names.has(id)))
     }
 
     /// `None` if it cannot be read.

@@ -2,7 +2,7 @@
 //! are followed inside the root.
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, FixedOffset};
@@ -15,14 +15,14 @@ use crate::operation::object_check::{
 use crate::operation::overtaken_list::overtaken_patches;
 use crate::operation::queries::applied_patches::{OrderOnRoot, applied_date};
 use crate::operation::queries::patch_objects::{
-    ObjectAction, PatchReader, PatchedObject, PatchedPackage, records,
+    ObjectAction, PatchReader, PatchedObject, PatchedPackage, applied_patches,
 };
 use crate::operation::queries::recorded_path::{NativeListing, PathFinder, RecordedPath};
 use crate::operation::queries::runs::{APPLYING, AppliedRuns, PastRun, PastRuns};
 use crate::operation::session::{RootAndPolicy, must_have_database};
 use patchadm_changeset::format::manifest::RecordedState;
 use patchadm_changeset::format::undo_sidecars::{PathDigest, UndoPaths};
-use patchadm_inputs::database::{DatabaseError, RecordView, contents, marker, read_consistently, saves};
+use patchadm_inputs::database::{DatabaseError, RecordView, all, contents, marker, read_consistently, saves};
 use patchadm_inputs::format::overtaken::{LostPath, OvertakenPatch, OvertakenState};
 use patchadm_inputs::native::{
     DivertedPath, NativeIndex, NativeOrigin, NativeOwner, NativeReader, RegisteredPackage, VerifiedPath,
@@ -87,12 +87,18 @@ pub fn path_owners(root: &Root, paths: &[ObjectPath]) -> Result<Vec<PathOwners>,
         &read
     };
     read_consistently(root, |view| {
-        let (applied, params) = records(view, &policy.separator)?;
+        let (params, saving) = packages(view)?;
+        let applied = applied_patches(view, &params, &policy.separator)?;
+        let patched = applied.packages().iter().filter(|of| !of.list.is_empty()).map(|of| &of.package);
+        let lists = patched.filter(|package| saving.contains(*package)).map(|package| {
+            let paths = saves::paths(view, package)?;
+            Ok::<_, Failure>((package.clone(), paths))
+        });
         let found = PathFinder::new(root, index).find(view, paths)?;
         let lines = lines_of(view, &found)?;
         let marker = marker(root)?.unwrap_or_default();
         let mut owners = OwnerReader {
-            lists: lists(view, &applied)?,
+            lists: lists.collect::<Result<_, _>>()?,
             marker,
             order: OrderOnRoot::of(&applied),
             runs: AppliedRuns::of(view),
@@ -204,11 +210,17 @@ fn line_of(
     spellings.chain(before).find_map(of)
 }
 
-type Lists = BTreeMap<PkgInst, BTreeMap<String, UndoPaths>>;
-
-fn lists(view: &RecordView<'_>, applied: &AppliedPatches) -> Result<Lists, Failure> {
-    let patched = applied.packages().iter().filter(|of| !of.list.is_empty());
-    patched.map(|of| Ok((of.package.clone(), saves::paths(view, &of.package)?))).collect()
+/// Reads the parameters of all packages, and which of them may have undo data.
+fn packages(view: &RecordView<'_>) -> Result<(BTreeMap<PkgInst, Params>, BTreeSet<PkgInst>), Failure> {
+    let all = all::each(view, |package| {
+        let params = package.params()?;
+        Ok::<_, DatabaseError>(
+            params.map(|params| (package.inst().clone(), params, package.may_have_undo_data())),
+        )
+    })?;
+    let saving = all.iter().filter(|(.., may_have_undo_data)| *may_have_undo_data);
+    let saving = saving.map(|(package, ..)| package.clone()).collect();
+    Ok((all.into_iter().map(|(package, params, _)| (package, params)).collect(), saving))
 }
 
 /// `None` if the patch does not concern the path.
@@ -220,7 +232,8 @@ struct ToldObjects {
 }
 
 struct OwnerReader<'a> {
-    lists: Lists,
+    /// Of packages that may have undo data.
+    lists: BTreeMap<PkgInst, BTreeMap<String, UndoPaths>>,
     marker: String,
     order: OrderOnRoot<'a>,
     runs: AppliedRuns,
@@ -275,11 +288,13 @@ impl OwnerReader<'_> {
         owns: bool,
         known: &mut bool,
     ) -> Result<Found, Failure> {
-        let list = self.lists.get(package).and_then(|lists| {
-            let of = lists.get(id.as_str());
-            let alike = || lists.iter().find(|(name, _)| PatchId::new(name).as_ref() == Ok(id));
-            of.or_else(|| alike().map(|(_, list)| list))
-        });
+        let named = || spellings.first().cloned().map(PatchedObject::named);
+        let Some(lists) = self.lists.get(package) else {
+            *known = false;
+            return Ok(if owns { named() } else { None });
+        };
+        let alike = || lists.iter().find(|(name, _)| PatchId::new(name).as_ref() == Ok(id));
+        let list = lists.get(id.as_str()).or_else(|| alike().map(|(_, list)| list));
         let list = list.filter(|list| list.marker() == self.marker.as_bytes());
         let is_listed = list.map(|list| spellings.iter().any(|path| list.has(&PathDigest::of(path))));
         if is_listed == Some(false) {
@@ -291,9 +306,7 @@ impl OwnerReader<'_> {
         *known &= told.known;
         match object {
             Some(object) => Ok(Some(object.clone())),
-            None if !told.known && (owns || is_listed == Some(true)) => {
-                Ok(spellings.first().cloned().map(PatchedObject::named))
-            }
+            None if !told.known && (owns || is_listed == Some(true)) => Ok(named()),
             None => Ok(None),
         }
     }

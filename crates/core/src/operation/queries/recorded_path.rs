@@ -9,6 +9,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
+use memchr::memmem::Finder;
+
 use crate::operation::failure::Failure;
 use patchadm_inputs::database::contents::{self, ContentsLines};
 use patchadm_inputs::database::{DatabaseError, RecordView};
@@ -200,7 +202,12 @@ impl<'r> PathFinder<'r> {
         found: &[RecordedPath],
     ) -> Result<BTreeMap<ObjectPath, BTreeSet<ObjectPath>>, Failure> {
         let names: HashSet<&[u8]> = found.iter().map(|one| one.place.name()).collect();
-        let lines = contents::scan(view, |raw| names.contains(last_component(&key_of(raw))));
+        // Nearly all lines fail the search for the bare name, which is much cheaper than their key.
+        let name = names.iter().next().filter(|_| names.len() == 1);
+        let name = name.map(|name| Finder::new(name));
+        let may_have =
+            |raw: &[u8]| name.as_ref().is_none_or(|name| name.find(raw).is_some() || raw.contains(&b'\\'));
+        let lines = contents::scan(view, |raw| may_have(raw) && names.contains(last_component(&key_of(raw))));
         let mut aliases: BTreeMap<ObjectPath, BTreeSet<ObjectPath>> = BTreeMap::new();
         for path in lines.map_err(DatabaseError::from)?.into_keys() {
             aliases.entry(self.place(&path)).or_default().insert(path);
