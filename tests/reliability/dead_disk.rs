@@ -15,6 +15,7 @@ use crate::reliability::attempt::{
     Change, Ended, Moment, attempt, course, expected_code, failing, met_change, words,
 };
 use crate::reliability::crash::{Legal, in_parallel};
+use crate::reliability::errors::is_of_attempts;
 use crate::reliability::stories::{Story, Trial, is_asked_for, stories};
 use crate::reliability::{figures, is_whole, sample_or_whole};
 use crate::tree::Tree;
@@ -119,11 +120,14 @@ fn die(story: &Story, legal: &Legal, number: usize, changes: &[Change], errno: E
     let (door, met) = failing(number, errno, true);
     let ended = attempt(&trial, &story.whole, door);
     let change = met_change(changes, number, &met)?;
+    // What stops nothing leaves the dead disk to the next change.
+    let is_heard = |change: &&Change| !is_of_attempts(change);
+    let heard = changes.iter().skip(number).find(is_heard).map_or(change.moment, |change| change.moment);
     let expected = match change.moment {
         Moment::Switching => 65,
         // The first change behind it meets the dead disk, too.
         Moment::LookingBack => expected_code(&story.whole, Moment::Staging, errno),
-        other => expected_code(&story.whole, other, errno),
+        _ => expected_code(&story.whole, heard, errno),
     };
     if ended.code != expected || !ended.text.contains(&words(errno)) {
         return Err(format!("ended with {} instead of {expected}: {}", ended.code, ended.text));

@@ -135,7 +135,7 @@ fn is_log(change: &Change) -> bool {
 }
 
 /// The record of attempts: where it cannot be written to, that stops nothing.
-fn is_of_attempts(change: &Change) -> bool {
+pub(super) fn is_of_attempts(change: &Change) -> bool {
     change.path.ends_with("/RUN/attempt") || change.path.ends_with("/attempts")
 }
 

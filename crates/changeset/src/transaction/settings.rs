@@ -185,6 +185,7 @@ pub trait PackageManagers {
     /// The writer owns the path, was installed after `since` (RFC 3339), and delivers this object.
     fn writer(&self, path: &ObjectPath, since: &str) -> Option<String>;
 
-    /// It owned the path before the run, and was removed since.
-    fn former_owner(&self, path: &ObjectPath) -> Option<String>;
+    /// It owned the path before the run, and was removed since. If the run ended the registration of a package, the
+    /// package was removed before it.
+    fn former_owner(&self, path: &ObjectPath, is_ended: &dyn Fn(&PkgInst) -> bool) -> Option<String>;
 }

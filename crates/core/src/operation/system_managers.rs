@@ -80,12 +80,15 @@ impl PackageManagers for SystemManagers<'_> {
     }
 
     /// Only a removed package is a former owner: another version of an installed one does not tell whose the path was.
-    fn former_owner(&self, path: &ObjectPath) -> Option<String> {
+    fn former_owner(&self, path: &ObjectPath, is_ended: &dyn Fn(&PkgInst) -> bool) -> Option<String> {
         let view = RecordView::live(self.root);
         let lines = recorded_lines(&view, slice::from_ref(path)).ok()?;
         let (_, line) = lines.iter().flatten().next()?;
         let mut removed = None;
         for owner in &line.owners {
+            if is_ended(&owner.package) {
+                return None;
+            }
             removed = Some(self.removed_name(&view, &owner.package)?);
         }
         removed

@@ -14,6 +14,8 @@ use crate::transaction::error::Cause;
 use crate::transaction::objects::identity::{ObjectState, is_same_inode};
 use crate::transaction::switch::op_runner::{OpRunner, UndoStep};
 use patchadm_rootfs::Dir;
+use patchadm_svr4::package::PkgInst;
+use patchadm_svr4::places;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum OwnerClaim {
@@ -33,7 +35,11 @@ impl OpRunner<'_> {
         let Some(managers) = self.managers.filter(|_| !op.db) else { return Ok(None) };
         if target == ObjectState::None {
             let brings_back = matches!(next, UndoStep::PutBack | UndoStep::Rebuild);
-            let by = if brings_back { managers.former_owner(&op.path) } else { None };
+            let by = if brings_back {
+                managers.former_owner(&op.path, &|package| self.ends(package))
+            } else {
+                None
+            };
             return Ok(by.map(OwnerClaim::TakenAway));
         }
         let moves = matches!(
@@ -77,8 +83,15 @@ impl OpRunner<'_> {
         if is_there {
             managers.writer(&op.path, &self.journal.run_record.time).map(OwnerClaim::Owned)
         } else {
-            managers.former_owner(&op.path).map(OwnerClaim::TakenAway)
+            managers.former_owner(&op.path, &|package| self.ends(package)).map(OwnerClaim::TakenAway)
         }
+    }
+
+    fn ends(&self, package: &PkgInst) -> bool {
+        let named = places::package(package);
+        let physical = self.root.resolver().locate_object(&named).unwrap_or(named);
+        let is_it = |op: &Op| op.db && op.kind == OpKind::Delete && op.path == physical;
+        self.journal.ops.iter().any(is_it)
     }
 
     pub(crate) fn leave_to(&mut self, claim: &OwnerClaim, op: &Op) -> Result<(), Cause> {

@@ -6,7 +6,7 @@ use super::*;
 use crate::transaction::outside::OutsideAccess;
 use crate::transaction::settings::PackageManagers;
 use crate::transaction::{ForeseenRecovery, foresee_recovery, recover_with};
-use patchadm_svr4::package::ObjectPath;
+use patchadm_svr4::package::{ObjectPath, PkgInst};
 
 /// A package manager that says this of every object of the package.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +34,7 @@ impl PackageManagers for Manager {
         Self::answer(path, *self == Self::Wrote)
     }
 
-    fn former_owner(&self, path: &ObjectPath) -> Option<String> {
+    fn former_owner(&self, path: &ObjectPath, _: &dyn Fn(&PkgInst) -> bool) -> Option<String> {
         Self::answer(path, *self == Self::TookAway)
     }
 }
