@@ -4,7 +4,7 @@
 //! The whole of it, 10,000 cases, takes half an hour:
 //!
 //! ```text
-//! PATCHADM_TESTS=whole cargo test --release --test integration kept_model -- --nocapture
+//! PATCHADM_TESTS=whole cargo test --test integration kept_model -- --nocapture
 //! ```
 
 /// What a command is to say and to leave behind.

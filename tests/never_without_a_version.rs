@@ -5,7 +5,7 @@
 //! where it is installed: first what is new, then with `--delete`. The whole of it, 100 switches, takes some minutes:
 //!
 //! ```text
-//! PATCHADM_TESTS=whole cargo test --release --test integration never_without -- --nocapture
+//! PATCHADM_TESTS=whole cargo test --test integration never_without -- --nocapture
 //! ```
 
 use std::collections::BTreeMap;

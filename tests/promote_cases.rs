@@ -2,7 +2,7 @@
 //! exchange, with and without a base: the trees are those that somebody else says. A sample in every run; all of them with
 //!
 //! ```text
-//! PATCHADM_TESTS=whole cargo test --release --test integration promote_cases -- --nocapture
+//! PATCHADM_TESTS=whole cargo test --test integration promote_cases -- --nocapture
 //! ```
 
 use std::fs;

@@ -4,7 +4,7 @@
 //! The whole of it, more than 20,000 paths in single rounds and some hundred sequences, takes some minutes:
 //!
 //! ```text
-//! PATCHADM_TESTS=whole cargo test --release --test integration promote_model -- --nocapture
+//! PATCHADM_TESTS=whole cargo test --test integration promote_model -- --nocapture
 //! ```
 
 /// Random trees and changes.

@@ -2,7 +2,7 @@
 //!
 //! Every test below this module plays a sample of a fixed size unless [`is_whole`]: then it plays everything it has.
 //! ```text
-//! PATCHADM_TESTS=whole cargo test --release --test integration reliability:: -- --nocapture
+//! PATCHADM_TESTS=whole cargo test --test integration reliability:: -- --nocapture
 //! ```
 //! Of the stories that are broken, `PATCHADM_STORIES=promot` plays those whose names have that in them, and
 //! `PATCHADM_STORIES='old files,repack'` those that have one of both. So it is with the kinds of records in lies.

@@ -2,7 +2,7 @@
 //! run; all of them with
 //!
 //! ```text
-//! PATCHADM_TESTS=whole cargo test --release --test integration system_libraries -- --nocapture
+//! PATCHADM_TESTS=whole cargo test --test integration system_libraries -- --nocapture
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -163,14 +163,19 @@ fn said_well(
     ended: &Ended,
 ) -> Result<(), String> {
     let wrong = |what: &str| Err(format!("{what}: {}", ended.text));
+    // That another tool has changed the database is said whatever fails.
+    let is_of_failure = |line: &&str| {
+        !line.contains(" of another tool ") && !line.contains("not by this program; the change is kept")
+    };
+    let is_silent = !ended.text.lines().any(|line| is_of_failure(&line));
     if errno == Errno::INTR {
-        return if ended.text.is_empty() { Ok(()) } else { wrong("somebody noticed") };
+        return if is_silent { Ok(()) } else { wrong("somebody noticed") };
     }
     match (change.moment, &story.whole) {
         // They tell of no recovery.
         (Moment::LookingBack, Command::Repair(_) | Command::Expire) => return Ok(()),
         // The second attempt at the end of a run has succeeded.
-        (Moment::Finishing, _) if ended.text.is_empty() => {
+        (Moment::Finishing, _) if is_silent => {
             let found = trial.recover(Door::default())?;
             return if found == Recovered::Nothing { Ok(()) } else { Err(format!("it left {found:?}")) };
         }

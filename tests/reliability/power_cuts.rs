@@ -6,7 +6,7 @@
 //! They are unmounted, mounted again, which replays their logs, and recovered by the program itself. Sometimes only one
 //! of two is cut, and the program has to say what it can and cannot put back.
 //! ```text
-//! PATCHADM_TESTS=whole cargo test --release --test integration reliability::power_cuts -- --nocapture
+//! PATCHADM_TESTS=whole cargo test --test integration reliability::power_cuts -- --nocapture
 //! ```
 //! Only root can do this, where the machine has loop devices and the tools; else it is skipped. Storage that loses what
 //! it said it had written is not played.

@@ -505,6 +505,11 @@ impl UndoData {
                 None
             }
         };
+        // Its owner may have made it of any size.
+        let is_larger = |line: &&LedgerLine| line.archive().is_some_and(|(_, size)| self.size() > size);
+        if let Some(line) = expected.filter(is_larger) {
+            must_be_that_of_the_run(self.path(), line, false)?;
+        }
         let (read, digest) = self.archive.read_all(&self.package, interrupt)?;
         expected.map_or(Ok(()), |line| same(self.path(), line, digest))?;
         let manifest = read.map_err(|unread| unread.of(self.path()))?;
@@ -598,7 +603,10 @@ impl DigestCheck {
 }
 
 fn same(shown: &str, line: &LedgerLine, digest: Digest) -> Result<(), ArchiveError> {
-    let is_same = line.archive().is_some_and(|(expected, _)| expected == digest);
+    must_be_that_of_the_run(shown, line, line.archive().is_some_and(|(expected, _)| expected == digest))
+}
+
+fn must_be_that_of_the_run(shown: &str, line: &LedgerLine, is_same: bool) -> Result<(), ArchiveError> {
     if rule::holds("archive.digest", is_same) {
         return Ok(());
     }
