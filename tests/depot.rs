@@ -8,7 +8,7 @@ use patchadm_svr4::patch::PatchId;
 use serde_json::Value;
 
 use crate::delivery::Patch;
-use crate::packages::Package;
+use crate::packages::{Package, files};
 use crate::publish::{deliver_signed, publish, secret_key, stage};
 use crate::scenario::{Run, Scenario};
 
@@ -233,6 +233,19 @@ fn a_depot_of_publish_and_what_is_no_directory_are_refused() {
     stage.run("depot index --offline y").fails(2);
     stage.run("depot check --key x y").fails(2);
     stage.run("depot").fails(2);
+}
+
+#[test]
+fn a_patch_is_not_indexed_in_place_of_its_directory() {
+    let (stage, depot) = three();
+    let patch = depot.join("200-01");
+    stage.run(&format!("sign --key {} {}", secret_key(), patch.display())).ok();
+    let before = files(&patch);
+    let said = make_index(&stage, &patch).fails(2);
+    assert!(said.contains(" is a patch: depot index takes the directory that contains patches\n"), "{said}");
+    assert!(said.contains(&format!("hint: patchadm depot index {}\n", depot.display())), "{said}");
+    assert_eq!(files(&patch), before);
+    make_index(&stage, &depot).ok();
 }
 
 #[test]

@@ -25,6 +25,8 @@ use patchadm_core::operation::patches::apply::demands;
 use patchadm_core::operation::session::RootAndPolicy;
 use patchadm_core::operation::signing::sign_index;
 use patchadm_inputs::sign::{Demand, DemandWord};
+use patchadm_planning::plan::refusal::Wording;
+use patchadm_producing::ends::{directory_above, is_patch};
 use patchadm_producing::secret_key::secret_key;
 use patchadm_rootfs::Root;
 use serde::Serialize;
@@ -99,6 +101,15 @@ impl DepotArgs {
 }
 
 fn index(call: &mut Invocation, args: &DepotArgs, directory: &Path) -> anyhow::Result<Reply> {
+    if is_patch(directory) {
+        let above = directory_above(directory);
+        let message = format!(
+            "`{}` is a patch: depot index takes the directory that contains patches",
+            directory.display()
+        );
+        let hint = format!("`patchadm depot index {}`", Wording::quoted(&above.to_string_lossy()));
+        return Err(usage(&hinted(&message, &hint)).into());
+    }
     let key =
         args.key.as_deref().map(|file| secret_key(call, file, args.password_file.clone())).transpose()?;
     let now = call.surroundings.now;
