@@ -31,6 +31,13 @@ fn what_makes_no_sense_is_wrong_usage() {
         let text = publish(&stage, words).fails(1);
         assert!(text.contains(said), "{words}: {text}");
     }
+    for options in ["", "--dry-run "] {
+        let text = publish(&stage, &format!("--unsigned {options}nothing depot")).fails(1);
+        assert!(
+            text.contains("nothing: ") && text.contains("\nhint: check the directory nothing\n"),
+            "{text}"
+        );
+    }
     let key = secret_key().replace("plain", "locked");
     let said = publish(&stage, &format!("--key {key} work depot")).fails(2);
     assert!(said.contains("hint: specify its file with `--password-file`"), "{said}");
