@@ -8,7 +8,8 @@ mod trials;
 
 use std::fs;
 
-use crate::packages::Package;
+use crate::delivery::Patch;
+use crate::packages::{Package, files};
 use crate::scenario::Scenario;
 use sets::{DELTA, Deb, curl, delta, document, field, libcurl, members, names, replace, stage, told, work};
 
@@ -426,6 +427,18 @@ fn one_run_at_a_time_has_the_working_directory() {
     assert!(said.contains("is locked by process"), "{said}");
     drop(lock);
     stage.run(DELTA).ok();
+}
+
+#[test]
+fn a_patch_is_no_working_directory() {
+    let stage = stage();
+    Patch::of("100-01", Package::new("ACMEweb").file("bin/httpd", 0o755, "x\n")).write(&stage.beside(""));
+    stage.run("keygen -o own --no-password").ok();
+    stage.run("sign --key own.sec 100-01").ok();
+    let before = files(&stage.beside("100-01"));
+    let said = stage.run("delta --release release --stable stable --work 100-01").fails(2);
+    assert!(said.contains("`100-01` is a patch, not a working directory\n"), "{said}");
+    assert_eq!(files(&stage.beside("100-01")), before);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use patchadm_svr4::patch::PatchId;
 use serde_json::Value;
 
 use crate::delivery::Patch;
-use crate::packages::Package;
+use crate::packages::{Package, files};
 use crate::publish::{deliver_signed, publish, secret_key, stage};
 use crate::scenario::{Run, Scenario};
 
@@ -236,6 +236,19 @@ fn a_depot_of_publish_and_what_is_no_directory_are_refused() {
 }
 
 #[test]
+fn a_patch_is_not_indexed_in_place_of_its_directory() {
+    let (stage, depot) = three();
+    let patch = depot.join("200-01");
+    stage.run(&format!("sign --key {} {}", secret_key(), patch.display())).ok();
+    let before = files(&patch);
+    let said = make_index(&stage, &patch).fails(2);
+    assert!(said.contains(" is a patch: depot index takes the directory that contains patches\n"), "{said}");
+    assert!(said.contains(&format!("hint: patchadm depot index {}\n", depot.display())), "{said}");
+    assert_eq!(files(&patch), before);
+    make_index(&stage, &depot).ok();
+}
+
+#[test]
 fn an_index_is_signed_and_believed_by_its_key() {
     let (stage, depot) = three();
     let named = depot.display().to_string();
@@ -306,12 +319,46 @@ fn every_object_of_a_published_depot_is_compared() {
 }
 
 #[test]
-fn a_directory_without_an_index_is_indexed_in_memory() {
+fn a_directory_without_an_index_is_not_checked() {
     let (stage, depot) = three();
-    let said = check(&stage, "", &depot).ok();
-    assert!(said.contains("version 0, 3 objects"), "{said}");
+    let place = depot.display();
+    let reason =
+        format!("the depot was not checked: {place} has no index.json\nhint: patchadm depot index {place}\n");
+    for options in ["", "--signature require"] {
+        let said = check(&stage, options, &depot).fails(1);
+        assert!(said.ends_with(&reason), "{said}");
+    }
     assert!(!depot.join("index.json").exists() && !depot.join(".patchadm-index").exists());
-    check(&stage, "--signature require", &depot).fails(1);
+    fs::create_dir(stage.beside("nothing")).unwrap();
+    check(&stage, "", &stage.beside("nothing")).fails(1);
+}
+
+#[test]
+fn a_check_without_trusted_keys_says_that_no_signature_was_checked() {
+    let (stage, depot) = three();
+    stage.run(&format!("depot index --key {} {}", secret_key(), depot.display())).ok();
+    let note = "signatures were not checked; specify trusted keys with `--keys DIR`\n";
+    assert!(check(&stage, "", &depot).ok().starts_with(note));
+    assert!(check(&stage, "--signature off", &depot).ok().starts_with(note));
+    stage.run(&format!("key -R @ROOT@ trust --name build {}", secret_key().replace(".sec", ".pub"))).ok();
+    let said = check(&stage, "--signature warn", &depot).ok();
+    assert!(said.starts_with("the index is signed by key "), "{said}");
+}
+
+#[test]
+fn an_index_that_changed_after_it_was_signed_may_be_in_publication_or_altered() {
+    let (stage, depot) = three();
+    let named = depot.display().to_string();
+    stage.run(&format!("depot index --key {} {named}", secret_key())).ok();
+    stage.run(&format!("key -R @ROOT@ trust --name build {}", secret_key().replace(".sec", ".pub"))).ok();
+    let text = fs::read_to_string(depot.join("index.json")).unwrap();
+    fs::write(depot.join("index.json"), text.replace("Web 100-01", "Web 100-0X")).unwrap();
+    let said = stage.run(&format!("update -R @ROOT@ -M {named}")).fails(1);
+    assert!(said.contains(&format!("signature of {named}/index.json does not exist")), "{said}");
+    assert!(
+        said.contains("the depot may be updating right now; otherwise the index was never signed"),
+        "{said}"
+    );
 }
 
 #[test]

@@ -276,6 +276,8 @@ fn patches_without_signature_are_named_and_taken_only_if_that_is_said() {
     let said = publish_signed(&stage);
     assert_eq!(said.code, 3);
     assert!(said.stdout.contains("  to sign: work/200-01.zip.manifest\n"), "{}", said.stdout);
+    let command = "`patchadm sign --key FILE work/100-01.zip work/200-01.zip.manifest`";
+    assert!(said.stdout.contains(command), "{}", said.stdout);
     fs::create_dir(stage.beside("work/handover")).unwrap();
     fs::write(stage.beside("work/handover/200-01.zip.manifest.minisig"), text).unwrap();
     fs::remove_file(first).unwrap();
@@ -297,6 +299,7 @@ fn a_depot_without_signatures_stays_one_until_a_key_is_named() {
     publish(&stage, "--unsigned work depot").ok();
     let said = publish(&stage, &format!("--refresh --key {} depot", secret_key())).fails(3);
     assert!(said.contains("depot/index.json is not signed"), "{said}");
+    assert!(said.contains("an index that was never signed is accepted with `--unsigned`"), "{said}");
     publish(&stage, &format!("--refresh --unsigned --key {} depot", secret_key())).ok();
     assert_eq!(index(&stage).version, 3);
     let said = publish(&stage, "--refresh --unsigned depot").fails(3);
@@ -347,7 +350,11 @@ fn an_index_is_signed_elsewhere_and_then_put_in_place() {
     assert_eq!(document(&run)["to_sign"], serde_json::json!(["depot/index/next.json"]));
     assert!(!stage.beside("depot/index.json").exists());
     let said = publish(&stage, "--finish depot").fails(3);
-    assert!(said.contains("next.json is not signed"), "{said}");
+    let hint = "depot/index/next.json is not signed\nhint: patchadm sign --key FILE depot/index/next.json\n";
+    assert!(said.contains(hint), "{said}");
+    let said = publish(&stage, "work depot").ok();
+    let hint = "\nhint: run `patchadm sign --key FILE depot/index/next.json`, then `patchadm publish --finish depot`\n";
+    assert!(said.ends_with(hint), "{said}");
     stage.run(&format!("sign --key {} depot/index/next.json", secret_key())).ok();
     let before = depot(&stage);
     assert!(publish(&stage, "--finish --dry-run depot").ok().contains("would publish version 1"));

@@ -101,6 +101,9 @@ fn a_directory_that_is_not_what_was_signed_or_no_patch_is_refused() {
         assert!(said.contains(reason), "{reason}: {said}");
         let is_about_manifest = reason.contains("the patch: ") || reason.contains("is the manifest");
         assert_eq!(said.contains("delete its manifest"), is_about_manifest, "{said}");
+        let begins =
+            said.contains("\nhint: remove the named file if it does not belong to the patch, or restore");
+        assert_eq!(begins, is_about_manifest, "{said}");
         assert!(!stage.beside("depot").exists(), "{reason}");
         if is_about_manifest {
             fs::remove_file(path.join("MANIFEST")).unwrap();

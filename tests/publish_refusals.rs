@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::delivery::Patch;
 use crate::depots::{digest, public_key, read_depot};
-use crate::packages::Package;
+use crate::packages::{Package, files};
 use crate::publish::{deliver_signed, depot, index, publish, publish_signed, secret_key, stage};
 use crate::scenario::Scenario;
 
@@ -30,6 +30,13 @@ fn what_makes_no_sense_is_wrong_usage() {
     {
         let text = publish(&stage, words).fails(1);
         assert!(text.contains(said), "{words}: {text}");
+    }
+    for options in ["", "--dry-run "] {
+        let text = publish(&stage, &format!("--unsigned {options}nothing depot")).fails(1);
+        assert!(
+            text.contains("nothing: ") && text.contains("\nhint: check the directory nothing\n"),
+            "{text}"
+        );
     }
     let key = secret_key().replace("plain", "locked");
     let said = publish(&stage, &format!("--key {key} work depot")).fails(2);
@@ -56,6 +63,40 @@ fn a_patch_in_place_of_its_directory_gets_the_command_that_publishes_it() {
     stage.run(&format!("sign --key {} work/{directory}", secret_key())).ok();
     refused(directory);
     assert!(!stage.beside("depot").exists());
+}
+
+#[test]
+fn a_patch_in_place_of_the_depot_is_refused_and_gets_no_file_more() {
+    let stage = stage();
+    let patch = Patch::of("200-01", Package::new("ACMEweb").file("bin/httpd", 0o755, "x\n"));
+    let directory = patch.write(&stage.beside("work"));
+    fs::create_dir(stage.beside("depot")).unwrap();
+    let refused = |words: &str, hint: &str| {
+        let before = files(&directory);
+        let said = publish(&stage, words).fails(2);
+        assert!(said.contains("`work/200-01` is a patch, not a depot\n"), "{said}");
+        assert!(said.contains(&format!("hint: {hint}\n")), "{said}");
+        assert_eq!(files(&directory), before);
+    };
+    let swapped = "patchadm publish --unsigned work depot";
+    refused("--unsigned depot work/200-01", swapped);
+    stage.run(&format!("sign --key {} work/200-01", secret_key())).ok();
+    refused("--unsigned depot work/200-01", swapped);
+    let other = "specify the directory of a depot, or a new one";
+    refused("--unsigned work work/200-01", other);
+    refused("--refresh work/200-01", other);
+    refused("--finish work/200-01", other);
+    publish(&stage, "--unsigned work depot").ok();
+    refused("--unsigned depot work/200-01", swapped);
+    fs::rename(&directory, stage.beside("200-01")).unwrap();
+    let said = publish(&stage, "--unsigned depot 200-01").fails(2);
+    let hint =
+        "hint: move the patch to a directory WORK, then run `patchadm publish --unsigned WORK depot`\n";
+    assert!(said.contains(hint), "{said}");
+    let file = deliver_signed(&stage, "100-01", "one\n");
+    let name = file.file_name().unwrap().to_str().unwrap();
+    let said = publish(&stage, &format!("--unsigned depot work/{name}")).fails(2);
+    assert!(said.contains(&format!("`work/{name}` is a file, not a depot\nhint: {swapped}\n")), "{said}");
 }
 
 #[test]

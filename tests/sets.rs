@@ -263,13 +263,14 @@ fn a_directory_without_a_patch_is_said() {
     fs::write(empty.join("notes"), "nothing here\n").unwrap();
     let before = stage.everything();
     let said = stage.run("add -R @ROOT@ -M empty").fails(1);
-    assert!(said.contains("there is no patch in empty\n"), "{said}");
+    assert!(said.contains("empty has no patches and no index\n"), "{said}");
     assert!(said.contains("specify the directory that contains the patches"), "{said}");
     assert_eq!(said.trim_end().lines().count(), 3, "{said}");
     stage.run(&format!("patchadd -R @ROOT@ -M {}", empty.display())).fails(34);
     fs::write(empty.join("100-01.zip"), "no archive\n").unwrap();
     let said = stage.run("plan -R @ROOT@ -M empty").fails(1);
-    assert!(said.contains("there is no patch in empty: 100-01.zip cannot be read as one, "), "{said}");
+    let reason = "empty has no patches and no index: 100-01.zip cannot be read as a patch, ";
+    assert!(said.contains(reason), "{said}");
     // An id is refused by itself, and a depot with an index may have no patch yet.
     stage.run("add -R @ROOT@ -M empty 100-01").fails(1);
     fs::remove_file(empty.join("100-01.zip")).unwrap();

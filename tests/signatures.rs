@@ -251,6 +251,17 @@ fn a_file_more_or_less_is_refused_by_name() {
 }
 
 #[test]
+fn a_package_of_a_signed_patch_is_not_signed_by_itself() {
+    let stage = stage("require");
+    let at = signed(&stage, "");
+    let package = at.join("ACMEweb");
+    let said = stage.run(&format!("sign --key {} {}", testdata("plain.sec"), package.display())).fails(3);
+    assert!(said.contains("it is a package of a patch with a manifest; sign the patch"), "{said}");
+    assert!(!package.join("MANIFEST").exists());
+    add(&stage, &at).ok();
+}
+
+#[test]
 fn the_manifest_of_another_patch_is_refused() {
     let stage = stage("require");
     let at = signed(&stage, "");

@@ -56,6 +56,28 @@ fn what_is_missing_is_applied_and_then_nothing_is() {
 }
 
 #[test]
+fn a_directory_without_patches_and_index_is_named() {
+    let stage = stage();
+    fs::create_dir(stage.beside("nothing")).unwrap();
+    let note = "nothing has no patches and no index";
+    let run = stage.run("update -R @ROOT@ -M nothing");
+    assert_eq!((run.code, run.stdout.as_str()), (0, "nothing to do: there is no patch to apply\n"));
+    assert_eq!(run.stderr, format!("note: {note}\n"));
+    assert_eq!(document(&stage, "update -R @ROOT@ -M nothing")["notes"], json!([note]));
+    for line in ["missing -R @ROOT@ -M nothing", "missing --json -R @ROOT@ -M nothing"] {
+        let run = stage.run(line);
+        assert_eq!((run.code, run.stderr), (0, format!("note: {note}\n")), "{line}");
+    }
+    fs::write(stage.beside("policy"), format!("depot={}\n", stage.beside("nothing").display())).unwrap();
+    let said = stage.run("status -R @ROOT@ --policy policy").ok();
+    assert!(said.contains("unknown: ") && said.contains(note), "{said}");
+    // A depot may not have its first patch yet.
+    stage.run("depot index nothing").ok();
+    let run = stage.run("update -R @ROOT@ -M nothing");
+    assert_eq!((run.code, run.stderr.as_str()), (0, ""));
+}
+
+#[test]
 fn a_group_narrows_what_is_applied_and_what_it_requires_says_for_whom() {
     let stage = stage();
     let done = document(&stage, "update -R @ROOT@ -M delivered missingr");

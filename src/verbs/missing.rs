@@ -106,6 +106,7 @@ pub(super) fn missing_patches(
     let fetching = FetchOptions { is_impatient: true, ..OfflineOption { offline: is_offline }.into() };
     let comparison =
         ReferenceComparison::open(call, (&ComparisonOptions::default(), &fetching), root, USAGE)?;
+    comparison.must_have_patches()?;
     let today = call.surroundings.now.date_naive();
     let choice = AnalysisChoice::of(&AnalysisOptions::default(), &[], today)
         .map_err(|message| Stop::Usage { message, usage: USAGE })?;

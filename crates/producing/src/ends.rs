@@ -1,13 +1,30 @@
 //! Exit codes and next steps for failures of making patches.
 
+use std::path::{Path, PathBuf};
+
 use patchadm_cli::reply::cause_of::{of_io, of_root};
 use patchadm_cli::reply::failure::{problem_code, source_code};
 use patchadm_cli::reply::{Exit, ExitCause, Stop};
+use patchadm_inputs::sign::MANIFEST;
 use patchadm_making::build::{AbiError, BuildError, PreviousError};
 use patchadm_making::delta::{DeltaError, SourceFailure};
 use patchadm_making::release::{ReleaseError, ReleaseProblem};
 use patchadm_planning::plan::refusal::Command;
 use patchadm_rootfs::LockError;
+
+/// True for a patch and for a package, unlike for a directory of patches and for a depot.
+pub fn is_patch(path: &Path) -> bool {
+    [MANIFEST, "patchinfo", "pkginfo", "pkgmap"].iter().any(|name| path.join(name).is_file())
+}
+
+/// Returns the directory that contains a file or directory.
+pub fn directory_above(path: &Path) -> PathBuf {
+    match (path.file_name(), path.parent()) {
+        (Some(_), Some(parent)) if parent.as_os_str().is_empty() => PathBuf::from("."),
+        (Some(_), Some(parent)) => parent.to_owned(),
+        _ => path.join(".."),
+    }
+}
 
 /// Exits as for an unreadable patch.
 pub fn of_release(error: &ReleaseError) -> (Exit, &'static str) {

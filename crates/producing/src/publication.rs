@@ -6,10 +6,10 @@ use std::time::Instant;
 use chrono::SecondsFormat;
 use serde::Serialize;
 
-use crate::secret_key::secret_key;
+use crate::secret_key::{RIGHT_OR_NOT, secret_key, signing_command};
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::cause_of::{of_io, of_root};
-use patchadm_cli::reply::failure::source_code;
+use patchadm_cli::reply::failure::{hinted, source_code};
 use patchadm_cli::reply::json::milliseconds_since;
 use patchadm_cli::reply::{CommandReport, Exit, ExitCause, ResultWord, Stop};
 use patchadm_cli::surroundings::{Output, Zone};
@@ -17,7 +17,7 @@ use patchadm_core::operation::depots::FlagsFileError;
 use patchadm_core::operation::publish::{IndexSigning, PublishError, PublishReport, PublishState, SignIndex};
 use patchadm_inputs::input_file::read_small;
 use patchadm_inputs::sign::{PublicKey, SecretKey};
-use patchadm_planning::plan::refusal::Command;
+use patchadm_planning::plan::refusal::{Command, Wording};
 use patchadm_rootfs::LockError;
 
 /// Default validity of an index, in days.
@@ -61,20 +61,21 @@ const DAMAGED: u8 = 33;
 
 pub fn refused(error: &PublishError) -> anyhow::Error {
     let (exit, next) = end_of(error);
-    Stop::Refused { exit, message: format!("nothing was published\n{error}\nhint: {next}") }.into()
+    Stop::Refused { exit, message: hinted(&format!("nothing was published\n{error}"), &next) }.into()
 }
 
-fn end_of(error: &PublishError) -> (Exit, &'static str) {
-    match error {
+fn end_of(error: &PublishError) -> (Exit, String) {
+    let (exit, next) = match error {
         PublishError::Lock(LockError::Held { .. }) => {
             (Exit::LOCKED, "try again when the other command has finished")
         }
         PublishError::Lock(LockError::Root(error)) | PublishError::Depot(error) => {
-            (Exit::failed(of_root(error)), "check the depot")
+            (Exit::failed(of_root(error)), "check the named file or directory")
         }
-        PublishError::Directory { error, .. } | PublishError::Read { error, .. } => {
-            (Exit::failed(of_io(error)), "check the named file or directory")
+        PublishError::Directory { path, error } => {
+            return (Exit::failed(of_io(error)), format!("check the directory {}", quoted(path)));
         }
+        PublishError::Read { error, .. } => (Exit::failed(of_io(error)), "check the named file or directory"),
         PublishError::Flags(FlagsFileError::Words { .. }) => {
             (Exit::of_verb(ExitCause::Settings), "fix that line")
         }
@@ -91,14 +92,21 @@ fn end_of(error: &PublishError) -> (Exit, &'static str) {
         PublishError::Index { .. } | PublishError::DamagedObject(_) => {
             (Exit::new(DAMAGED, ExitCause::DamagedInput), "restore it from a mirror or a backup")
         }
+        PublishError::Unsigned(index) if index.ends_with("index/next.json") => {
+            return (Exit::SIGNATURE, signing_command([index.as_path()]));
+        }
+        PublishError::Unsigned(_) => (
+            Exit::SIGNATURE,
+            "restore it from a mirror or a backup; an index that was never signed is accepted with `--unsigned`",
+        ),
         PublishError::Signature { .. } => (
             Exit::SIGNATURE,
             "find out who signed it; patchadm-depot(5) describes how to change the key of a depot",
         ),
-        PublishError::Manifest { .. } => (
-            Exit::SIGNATURE,
-            "if the patch is right, delete its manifest; `patchadm sign --key FILE PATCH` makes it again",
-        ),
+        PublishError::Manifest { .. } => {
+            let again = "delete its manifest; `patchadm sign --key FILE PATCH` makes it again";
+            return (Exit::SIGNATURE, format!("{RIGHT_OR_NOT}, {again}"));
+        }
         PublishError::Changed(_) => {
             (Exit::of_verb(ExitCause::Edited), "publish again when nobody is writing to it")
         }
@@ -114,7 +122,12 @@ fn end_of(error: &PublishError) -> (Exit, &'static str) {
         PublishError::NoIndex(_) => (Exit::failed(ExitCause::NotFound), "publish patches first"),
         PublishError::Interrupted(signal) => (Exit::by_signal(*signal), "run it again"),
         _ => (Exit::failed(ExitCause::Internal), "check the depot"),
-    }
+    };
+    (exit, next.to_owned())
+}
+
+fn quoted(path: &Path) -> String {
+    Wording::quoted(&path.to_string_lossy())
 }
 
 #[derive(Debug, Serialize)]
@@ -188,13 +201,14 @@ impl PublicationReport {
     pub fn advice(&self) -> Option<String> {
         match self.state {
             PublishState::Waiting => Some(format!(
-                "hint: sign it with `patchadm sign` or minisign, then run `patchadm publish --finish {}`",
-                self.place
+                "hint: run {}, then `patchadm publish --finish {}`",
+                signing_command(self.to_sign.iter().map(Path::new)),
+                Wording::quoted(&self.place)
             )),
-            PublishState::Unsigned => Some(
-                "hint: sign each of these files with `patchadm sign --key FILE TARGET`, or publish without signatures with `--unsigned`"
-                    .to_owned(),
-            ),
+            PublishState::Unsigned => Some(format!(
+                "hint: run {}, or publish without signatures with `--unsigned`",
+                signing_command(self.to_sign.iter().map(Path::new))
+            )),
             _ => None,
         }
     }

@@ -48,22 +48,27 @@ pub fn signing_refused(error: SigningError) -> anyhow::Error {
     };
     let advice = match &error {
         SigningError::Differs { path, .. } => {
-            format!("if the patch is right, delete {}, and sign the patch again", path.display())
+            format!("{RIGHT_OR_NOT}, delete {}, and sign the patch again", path.display())
         }
         SigningError::Source(SourceError { path, problem: SourceProblem::HoldsPatches(names) }) => {
-            name_each(path, names)
+            let patches: Vec<PathBuf> = names.iter().map(|name| path.join(name)).collect();
+            format!("specify each patch: {}", signing_command(patches.iter().map(PathBuf::as_path)))
         }
         _ => String::new(),
     };
     Stop::Refused { exit, message: hinted(&error.to_string(), &advice) }.into()
 }
 
-/// Advises to name the patches of a directory, the first of many.
-fn name_each(directory: &Path, names: &[String]) -> String {
-    let quoted = |name: &String| Wording::quoted(&directory.join(name).to_string_lossy());
-    let targets: Vec<String> = names.iter().take(MOST_NAMED).map(quoted).collect();
-    let others = if names.len() > MOST_NAMED { ", and the others in the same way" } else { "" };
-    format!("specify each patch: `patchadm sign --key FILE {}`{others}", targets.join(" "))
+/// Begins the advice about a patch that does not match its manifest.
+pub(crate) const RIGHT_OR_NOT: &str = "remove the named file if it does not belong to the patch, or restore an altered \
+    patch from its source; only if the patch is right";
+
+/// Returns the command that signs targets, the first of many.
+pub(crate) fn signing_command<'p>(targets: impl IntoIterator<Item = &'p Path>) -> String {
+    let mut targets = targets.into_iter().map(|target| Wording::quoted(&target.to_string_lossy()));
+    let named: Vec<String> = targets.by_ref().take(MOST_NAMED).collect();
+    let others = if targets.next().is_some() { ", and the others in the same way" } else { "" };
+    format!("`patchadm sign --key FILE {}`{others}", named.join(" "))
 }
 
 const MOST_NAMED: usize = 5;

@@ -7,13 +7,14 @@ use std::time::Instant;
 use patchadm_cli::arguments::verbs::{DryRunOption, RootlessOptions};
 use patchadm_cli::arguments::{VerboseOption, one_of, parse};
 use patchadm_cli::call::Invocation;
+use patchadm_cli::reply::failure::hinted;
 use patchadm_cli::reply::json::milliseconds_since;
 use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, Stop};
 use patchadm_cli::surroundings::Output;
 use patchadm_cli::surroundings::caller::with_signals;
 use patchadm_making::build::{BuildRequest, PatchForm, ReleaseSide, UnpairedPackage};
 use patchadm_making::delta::{DeltaReport, DeltaRequest, SourceEnd, SourceOutcome, delta, parse_bases};
-use patchadm_producing::ends::{of_failure, stop as stopped};
+use patchadm_producing::ends::{is_patch, of_failure, stop as stopped};
 use patchadm_producing::patch_options::{FILE_FORMS, PatchOptions, read, wrong};
 use patchadm_svr4::patch::PatchId;
 use serde::Serialize;
@@ -23,6 +24,11 @@ use crate::releases::left_out_scripts;
 /// The first failed source determines the exit code; the others get their patches nevertheless.
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: DeltaArgs = parse(call, USAGE)?;
+    if is_patch(&args.work) {
+        let message = format!("`{}` is a patch, not a working directory", args.work.display());
+        let message = hinted(&message, "specify another directory with `--work`");
+        return Err(Stop::Usage { message, usage: USAGE }.into());
+    }
     let template = args.template(call.surroundings.now.timestamp())?;
     let patch = |id: PatchId| BuildRequest { id, ..template.clone() };
     let bases = args.bases()?;

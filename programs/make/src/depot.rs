@@ -25,6 +25,8 @@ use patchadm_core::operation::patches::apply::demands;
 use patchadm_core::operation::session::RootAndPolicy;
 use patchadm_core::operation::signing::sign_index;
 use patchadm_inputs::sign::{Demand, DemandWord};
+use patchadm_planning::plan::refusal::Wording;
+use patchadm_producing::ends::{directory_above, is_patch};
 use patchadm_producing::secret_key::secret_key;
 use patchadm_rootfs::Root;
 use serde::Serialize;
@@ -99,6 +101,15 @@ impl DepotArgs {
 }
 
 fn index(call: &mut Invocation, args: &DepotArgs, directory: &Path) -> anyhow::Result<Reply> {
+    if is_patch(directory) {
+        let above = directory_above(directory);
+        let message = format!(
+            "`{}` is a patch: depot index takes the directory that contains patches",
+            directory.display()
+        );
+        let hint = format!("`patchadm depot index {}`", Wording::quoted(&above.to_string_lossy()));
+        return Err(usage(&hinted(&message, &hint)).into());
+    }
     let key =
         args.key.as_deref().map(|file| secret_key(call, file, args.password_file.clone())).transpose()?;
     let now = call.surroundings.now;
@@ -145,8 +156,8 @@ fn check(call: &mut Invocation, args: &DepotArgs, named: &OsStr) -> anyhow::Resu
     let stale = checked.depot.check(&root, word.unwrap_or(DemandWord::Off), call.surroundings.now);
     let stale = stale.map_err(|failure| query_refused(&root, &failure))?;
     let exit = exit_of(&checked);
-    let report =
-        DepotReport::of_check(&checked, stale.map(|stale| stale.to_string()), call.surroundings.began);
+    let notes = stale.map(|stale| stale.to_string()).into_iter().chain(signature_note(&checked, &demands));
+    let report = DepotReport::of_check(&checked, notes.collect(), call.surroundings.began);
     Ok(Reply::about(&root, exit, report))
 }
 
@@ -154,6 +165,14 @@ fn policy_and_demands(root: &Root, args: &DepotArgs) -> Result<(RootAndPolicy, V
     let root_and_policy = RootAndPolicy::of(root)?;
     let demands = demands(&root_and_policy, &args.signature.clone().request())?;
     Ok((root_and_policy, demands))
+}
+
+/// Returns a note about the signature of the index.
+fn signature_note(checked: &DepotCheck, demands: &[Demand]) -> Option<String> {
+    if demands.is_empty() {
+        return Some("signatures were not checked; specify trusted keys with `--keys DIR`".to_owned());
+    }
+    checked.depot.verdict().note().map(|note| note.replace("the patch", "the index"))
 }
 
 /// The worst finding: wrong, then missing, then unreadable.
@@ -188,7 +207,7 @@ pub(super) struct DepotReport {
     #[serde(skip)]
     summary: String,
     #[serde(skip)]
-    note: Option<String>,
+    notes: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -216,6 +235,9 @@ impl DepotReport {
         } else {
             format!("{place}: version {version} stays; nothing is new")
         };
+        let left_out = indexed.left_out_of_xref.filter(|number| *number > 0).map(|number| {
+            format!("left out of patchdiag.xref, which contains only ids of six digits and two: {number}")
+        });
         let errors = indexed.passed_over.iter().map(|passed_over| ObjectError {
             object: passed_over.name.clone(),
             reason: passed_over.reason.clone(),
@@ -229,13 +251,11 @@ impl DepotReport {
             errors: errors.collect(),
             is_index: true,
             summary,
-            note: indexed.left_out_of_xref.filter(|number| *number > 0).map(|number| {
-                format!("left out of patchdiag.xref, which contains only ids of six digits and two: {number}")
-            }),
+            notes: left_out.into_iter().collect(),
         }
     }
 
-    fn of_check(checked: &DepotCheck, stale: Option<String>, began: Instant) -> Self {
+    fn of_check(checked: &DepotCheck, notes: Vec<String>, began: Instant) -> Self {
         let (depot, faults) = (&checked.depot, &checked.faults);
         let (place, version, objects) = (depot.location(), depot.index().version, checked.objects);
         let found = match faults.len() {
@@ -255,7 +275,7 @@ impl DepotReport {
             errors: errors.collect(),
             is_index: false,
             summary: format!("{place}: version {version}, {objects} objects: {found}"),
-            note: stale.or_else(|| depot.verdict().note().map(|note| note.replace("the patch", "the index"))),
+            notes,
         }
     }
 }
@@ -269,7 +289,7 @@ impl CommandReport for DepotReport {
                 output.line(format!("{}: {}", error.object, error.reason))?;
             }
         }
-        if let Some(note) = &self.note {
+        for note in &self.notes {
             output.line(note)?;
         }
         Ok(output.line(&self.summary)?)

@@ -12,8 +12,8 @@ use patchadm_cli::surroundings::caller::with_signals;
 use patchadm_core::operation::depots::{DepotError, DepotLocation};
 use patchadm_core::operation::publish::{PublishRequest, PublishState, PublishWork, publish};
 use patchadm_core::operation::signing::sign_index;
-use patchadm_inputs::sign::MANIFEST;
 use patchadm_planning::plan::refusal::Wording;
+use patchadm_producing::ends::{directory_above, is_patch};
 use patchadm_producing::publication::{DAYS, IndexKey, PublicationReport, read_key, refused, signing};
 
 const USAGE: &str = "patchadm-make publish [option...] work depot\n\
@@ -70,9 +70,7 @@ fn expiry(text: &str) -> Result<Expiry, String> {
 pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let args: PublishArgs = parse(call, USAGE)?;
     let (work, depot) = args.work_and_depot()?;
-    if let PublishWork::Patches(work) = work {
-        must_hold_patches(call, work)?;
-    }
+    must_be_no_patch(call, work, &depot)?;
     let key = read_key(call, args.key.as_deref(), args.password_file.clone())?;
     let now = call.surroundings.now;
     let sign = |text: &[u8]| match &key {
@@ -99,29 +97,62 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     Ok(Reply::new(exit, PublicationReport::of(&published, &depot, call.surroundings.began)))
 }
 
-/// Refuses a patch in place of the directory that contains it: its files would be taken for damaged patches.
-fn must_hold_patches(call: &Invocation, work: &Path) -> Result<(), Stop> {
-    if !work.is_file() && !work.join(MANIFEST).is_file() && !holds_only_packages(work) {
-        return Ok(());
-    }
-    let directory = match (work.file_name(), work.parent()) {
-        (Some(_), Some(parent)) if parent.as_os_str().is_empty() => PathBuf::from("."),
-        (Some(_), Some(parent)) => parent.to_owned(),
-        _ => work.join(".."),
+/// Refuses a patch in place of the directory that contains it, because its files would be taken for damaged patches; and
+/// in place of the depot, because a patch with more files does not match its signature.
+fn must_be_no_patch(call: &Invocation, work: PublishWork<'_>, depot: &Path) -> Result<(), Stop> {
+    let is_patch_as_depot =
+        is_patch(depot) || directories_in(depot).any(|path| path.join("pkginfo").is_file());
+    let (message, hint) = match work {
+        PublishWork::Patches(work) if work.is_file() || is_patch(work) || holds_only_packages(work) => {
+            let shown = work.display();
+            let message = format!("`{shown}` is a patch: publish takes the directory that contains patches");
+            (message, publication_of(call, work, (work, depot), depot))
+        }
+        _ if !is_patch_as_depot && !depot.is_file() => return Ok(()),
+        _ => {
+            let kind = if is_patch_as_depot { "patch" } else { "file" };
+            let hint = match work {
+                PublishWork::Patches(work) if could_be_depot(work) => {
+                    publication_of(call, depot, (work, depot), work)
+                }
+                _ => "specify the directory of a depot, or a new one".to_owned(),
+            };
+            (format!("`{}` is a {kind}, not a depot", depot.display()), hint)
+        }
     };
-    let words =
-        call.arguments.iter().map(|word| if word == work { directory.as_os_str() } else { word.as_os_str() });
+    Err(Stop::Usage { message: hinted(&message, &hint), usage: USAGE })
+}
+
+/// Returns the command that publishes the directory above a patch `into` a depot, instead of these operands.
+fn publication_of(call: &Invocation, patch: &Path, (work, depot): (&Path, &Path), into: &Path) -> String {
+    let above = directory_above(patch);
+    // A depot in the same directory would be taken for a patch.
+    let is_beside_depot = directory_above(into) == above;
+    let directory: &Path = if is_beside_depot { Path::new("WORK") } else { &above };
+    let words = call.arguments.iter().map(|word| match Path::new(word) {
+        word if word == work => directory,
+        word if word == depot => into,
+        word => word,
+    });
     let words: Vec<String> = words.map(|word| Wording::quoted(&word.to_string_lossy())).collect();
-    let message =
-        format!("`{}` is a patch: publish takes the directory that contains patches", work.display());
-    let message = hinted(&message, &format!("`patchadm publish {}`", words.join(" ")));
-    Err(Stop::Usage { message, usage: USAGE })
+    let command = format!("`patchadm publish {}`", words.join(" "));
+    if is_beside_depot { format!("move the patch to a directory WORK, then run {command}") } else { command }
+}
+
+/// True if patches and a depot may be named in the wrong order.
+fn could_be_depot(work: &Path) -> bool {
+    let is_empty = || fs::read_dir(work).is_ok_and(|mut entries| entries.next().is_none());
+    work.join("objects").is_dir() || is_empty()
+}
+
+fn directories_in(path: &Path) -> impl Iterator<Item = PathBuf> {
+    let entries = fs::read_dir(path).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).filter(|path| path.is_dir())
 }
 
 /// Directories in a directory of patches are patches.
 fn holds_only_packages(work: &Path) -> bool {
-    let entries = fs::read_dir(work).into_iter().flatten().flatten();
-    let mut directories = entries.map(|entry| entry.path()).filter(|path| path.is_dir()).peekable();
+    let mut directories = directories_in(work).peekable();
     directories.peek().is_some() && directories.all(|path| path.join("pkginfo").is_file())
 }
 

@@ -131,9 +131,18 @@ impl ReferenceComparison {
         unverified(ground, &self.signature, &self.name)
     }
 
+    /// Fails if the depot has neither an index nor patches.
+    pub fn must_have_patches(&self) -> anyhow::Result<()> {
+        let Some((depot, _)) = &self.depot else { return Ok(()) };
+        depot.must_have_patches().map_err(|error| depot_refused(&error))
+    }
+
     /// Returns a note about everything in the directory of the depot that is not a patch.
     pub fn passed_over(&self) -> Option<String> {
         let (depot, _) = self.depot.as_ref()?;
+        if let Err(error) = depot.must_have_patches() {
+            return Some(error.to_string());
+        }
         match depot.passed_over() {
             [] => None,
             [(name, reason)] => Some(format!("{name} is skipped, because it is not a patch: {reason}")),

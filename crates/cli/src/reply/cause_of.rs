@@ -163,6 +163,7 @@ pub fn of_depot(error: &DepotError) -> ExitCause {
         | DepotError::Offline(_)
         | DepotError::NoIndex(_)
         | DepotError::Missing(_)
+        | DepotError::MissingSignature(_)
         | DepotError::Size { .. } => ExitCause::Download,
         DepotError::Digest(_) | DepotError::IndexSignature { .. } => ExitCause::Signature,
         DepotError::NotThere(_) | DepotError::NoDepot(_) | DepotError::NoPatches { .. } => {

@@ -1,12 +1,15 @@
 //! Exit code and next step if a depot cannot be used or a patch cannot be fetched.
 
+use std::path::Path;
+
 use super::cause::ExitCause;
 use super::cause_of::of_depot;
 use super::exit::Exit;
-use patchadm_core::operation::depots::{DepotError, FlagsFileError};
+use patchadm_core::operation::depots::{DepotError, FlagsFileError, is_on_network};
 use patchadm_inputs::cache::CacheError;
 use patchadm_inputs::http::{HttpError, HttpProblem};
 use patchadm_inputs::sign::SignatureState;
+use patchadm_planning::plan::refusal::Wording;
 use patchadm_rootfs::LockError;
 
 /// A download failed, or has another size than in the index.
@@ -55,11 +58,20 @@ pub fn depot_advice(error: &DepotError) -> String {
         DepotError::Cache(CacheError::Held(_)) | DepotError::Lock(LockError::Held { .. }) => {
             "try again when the other command has finished".to_owned()
         }
+        DepotError::NoIndex(directory)
+            if !is_on_network(directory.as_ref()) && !Path::new(directory).join("objects").exists() =>
+        {
+            format!("`patchadm depot index {}`", Wording::quoted(directory))
+        }
         DepotError::NoIndex(_) => {
             "create one with `patchadm depot index DIR`, in the directory of the patches".to_owned()
         }
         DepotError::Missing(_) => {
             "try again later; the depot may be updating right now".to_owned()
+        }
+        DepotError::MissingSignature(_) => {
+            "try again later; the depot may be updating right now; otherwise the index was never signed, or changed afterwards, and its maintainer must publish it again"
+                .to_owned()
         }
         DepotError::Index { .. } => {
             "specify the directory that contains index.json; if it is the right one, ask the maintainer of the depot to fix it"
@@ -101,6 +113,7 @@ pub fn begins_with_place(error: &DepotError) -> bool {
         error,
         DepotError::NotThere(_)
             | DepotError::NoDepot(_)
+            | DepotError::NoPatches { .. }
             | DepotError::Http(_)
             | DepotError::Offline(_)
             | DepotError::NoIndex(_)

@@ -108,6 +108,7 @@ impl PatchesReport {
                 holders =
                     report.exchanges.iter().flat_map(|exchange| exchange.holders.iter().cloned()).collect();
                 after = AfterRunEntries::of(root, followed(&report), matches!(face, PatchFace::Classic));
+                after.notes.extend(report.empty_depot);
                 preparation = PreparationEntries::of(root, report.preparation, &mut recovery_notes);
                 trial = report.trial.map(|outcome| TrialEntry::of(root, command, outcome));
                 patch_lists = PatchListEntry::all(command, &report.patches);
@@ -289,8 +290,7 @@ fn is_half_done(failure: &Failure) -> bool {
 /// Returns a backout in the form of an application.
 pub fn as_applied(report: BackOutReport) -> ApplyReport {
     let BackOutReport { recovered, preparation, patches, exchanges, plan_file, refused } = report;
-    let (after, trial) = (AfterRun::default(), None);
-    ApplyReport { recovered, preparation, patches, exchanges, after, trial, plan_file, refused }
+    ApplyReport { recovered, preparation, patches, exchanges, plan_file, refused, ..ApplyReport::default() }
 }
 
 /// During a trial the policy's limits wait; they follow when its check has confirmed it.

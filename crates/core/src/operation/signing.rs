@@ -129,6 +129,10 @@ fn manifest_of(target: &Path) -> Result<(PathBuf, Vec<u8>), SigningError> {
     let unreadable = |error| SigningError::Io { path: target.to_owned(), error };
     let metadata = std::fs::metadata(target).map_err(unreadable)?;
     if metadata.is_dir() {
+        if target.join("pkginfo").is_file() && target.join("../MANIFEST").is_file() {
+            let reason = "it is a package of a patch with a manifest; sign the patch";
+            return Err(SigningError::unfit(target, reason));
+        }
         return checked(target.join("MANIFEST"), || members_manifest(target));
     }
     if !metadata.is_file() {

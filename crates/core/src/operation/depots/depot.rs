@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use chrono::{DateTime, Utc};
 
 use super::DepotError;
-use super::in_place::{index_of, must_be_unique, read_in_place};
+use super::in_place::{index_of, read_in_place};
 use super::index::{IndexBytes, KnownPatches};
 use super::session::FetchSession;
 use crate::operation::depot_memory::{check_index, remember_index};
@@ -194,12 +194,16 @@ impl Depot {
         self.index.patches().chain(&self.others).collect()
     }
 
-    pub(super) fn must_be_unique(&self) -> Result<(), DepotError> {
+    /// A directory with neither index nor patches is a mistake.
+    pub fn must_have_patches(&self) -> Result<(), DepotError> {
         match &self.location {
-            DepotLocation::Address(_) => Ok(()),
-            DepotLocation::Directory(directory) => {
-                must_be_unique(directory, self.index.patches(), &self.others)
+            DepotLocation::Directory(directory)
+                if self.is_indexed_here && self.index.patches().len() == 0 =>
+            {
+                let damaged = self.passed_over.first().cloned();
+                Err(DepotError::NoPatches { directory: directory.clone(), damaged })
             }
+            _ => Ok(()),
         }
     }
 

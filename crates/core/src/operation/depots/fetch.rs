@@ -373,11 +373,10 @@ pub fn check_depot(
     session: &FetchSession<'_>,
 ) -> Result<DepotCheck, DepotError> {
     let depot = open_depot(location, demands, session)?;
-    depot.must_be_unique()?;
-    let (mut objects, mut faults) = (0, Vec::new());
-    for (name, reason) in depot.passed_over() {
-        faults.push(DepotFault { object: name.clone(), reason: reason.clone(), error: None });
+    if depot.is_indexed_here() {
+        return Err(DepotError::NoIndex(location.to_string()));
     }
+    let (mut objects, mut faults) = (0, Vec::new());
     let all = depot.index().patches().len();
     for (done, patch) in depot.index().patches().enumerate() {
         session.go_on()?;

@@ -116,7 +116,7 @@ fn entries(
     (patches, others)
 }
 
-pub(super) fn must_be_unique<'p>(
+fn must_be_unique<'p>(
     directory: &Path,
     mut patches: impl Iterator<Item = &'p DepotPatch>,
     others: &[DepotPatch],

@@ -151,7 +151,7 @@ impl IndexBytes {
         for demand in demands.iter().filter(|demand| demand.word != DemandWord::Off) {
             let (verdict, _) = judge(self.signature.is_some().then_some(&files), demand, KeyRole::Index);
             if verdict.is_refused() && self.signature.is_none() {
-                return Err(DepotError::Missing(format!("the signature of {}", self.path)));
+                return Err(DepotError::MissingSignature(self.path.clone()));
             }
             if verdict.is_refused() {
                 return Err(DepotError::IndexSignature {

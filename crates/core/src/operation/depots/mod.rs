@@ -47,7 +47,7 @@ pub enum DepotError {
     FileAddress(String),
     #[error("{} does not exist", .0.display())]
     NotThere(PathBuf),
-    #[error("there is no patch in {}{}", directory.display(), damaged_words(damaged.as_ref()))]
+    #[error("{} has no patches and no index{}", directory.display(), damaged_words(damaged.as_ref()))]
     NoPatches {
         directory: PathBuf,
         /// The first file that looks like a patch but is unreadable, with the reason.
@@ -77,9 +77,11 @@ pub enum DepotError {
         path: String,
         verdict: Box<Verdict>,
     },
-    /// The index names it, or its signature.
+    /// The index names it.
     #[error("{0} does not exist")]
     Missing(String),
+    #[error("the signature of {0} does not exist")]
+    MissingSignature(String),
     #[error("{path} has {found} bytes, but the index says {wanted}")]
     Size {
         path: String,
@@ -142,7 +144,7 @@ impl DepotError {
 }
 
 fn damaged_words(damaged: Option<&(String, String)>) -> String {
-    damaged.map(|(name, reason)| format!(": {name} cannot be read as one, {reason}")).unwrap_or_default()
+    damaged.map(|(name, reason)| format!(": {name} cannot be read as a patch, {reason}")).unwrap_or_default()
 }
 
 fn verdict_words(verdict: &Verdict) -> String {

@@ -178,6 +178,9 @@ struct PatchToPublish {
 /// Locks a directory of `patchadm delta` against builds. Other directories have no lock, and a caller without write
 /// permission only reads.
 fn lock_work(work: &Path, wait: &mut dyn FnMut(&LockHolder) -> bool) -> Result<Option<Lock>, PublishError> {
+    if let Err(error) = std::fs::read_dir(work) {
+        return Err(PublishError::Directory { path: work.to_owned(), error });
+    }
     let dir = Dir::of_host(work)?;
     if dir.look(LOCK)?.is_none_or(|seen| seen.file_type != FileType::Regular) {
         return Ok(None);

@@ -128,6 +128,8 @@ pub enum PublishError {
         /// The end of a sentence.
         reason: String,
     },
+    #[error("{} is not signed", .0.display())]
+    Unsigned(PathBuf),
     /// The manifest of a patch is not the one that signing would make.
     #[error("{path} {reason}")]
     Manifest {

@@ -369,7 +369,9 @@ impl IndexFile {
 
     /// Refuses an unsigned index, or one not signed by these keys. `others_too` accepts unknown keys.
     pub(super) fn must_be_signed(&self, keys: &[PublicKey], others_too: bool) -> Result<(), PublishError> {
-        let Some(signature) = &self.signature else { return Err(self.fault("is not signed")) };
+        let Some(signature) = &self.signature else {
+            return Err(PublishError::Unsigned(PathBuf::from(&self.path)));
+        };
         let signature = Signature::parse(signature, SignatureFormat::Minisign)
             .map_err(|error| self.fault(format!("has an invalid signature: {error}")))?;
         let id = signature.key;

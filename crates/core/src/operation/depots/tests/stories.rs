@@ -359,7 +359,7 @@ fn an_index_that_was_refused_is_fetched_again_although_it_is_unchanged() {
     open(&[]).unwrap();
     let before = server.asked().len();
     let require = [Demand { word: DemandWord::Require, keys: KeyRing::default() }];
-    assert!(matches!(open(&require), Err(DepotError::Missing(_))));
+    assert!(matches!(open(&require), Err(DepotError::MissingSignature(_))));
     assert_eq!(server.asked()[before].header("if-none-match"), None, "its signature may exist by now");
 }
 

@@ -106,6 +106,8 @@ pub struct ApplyReport {
     pub exchanges: Vec<ExchangeReport>,
     pub after: AfterRun,
     pub trial: Option<TrialOutcome>,
+    /// A sentence, if the depot has neither an index nor patches.
+    pub empty_depot: Option<String>,
     /// Dry run only, on request.
     pub plan_file: Option<Box<PlanFile>>,
     /// Why the caller could not perform the plan of a dry run: the root is read-only, or belongs to another user.

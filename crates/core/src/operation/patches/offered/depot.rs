@@ -49,20 +49,6 @@ impl SetDepot {
         Ok(Self { depot, named, demands, separator, word })
     }
 
-    /// A directory with neither index nor patches is a mistake.
-    pub(super) fn must_have_patches(&self) -> Result<(), DepotError> {
-        let depot = &self.depot;
-        match depot.location() {
-            DepotLocation::Directory(directory)
-                if depot.is_indexed_here() && depot.index().patches().len() == 0 =>
-            {
-                let damaged = depot.passed_over().first().cloned();
-                Err(DepotError::NoPatches { directory: directory.clone(), damaged })
-            }
-            _ => Ok(()),
-        }
-    }
-
     pub(super) fn offers(&self, entries: &[&DepotPatch]) -> Result<Vec<Offer>, Failure> {
         let offers = entries.iter().map(|entry| Offer::of_entry(entry, &self.separator));
         offers.collect::<Result<_, _>>().map_err(|error| {

@@ -278,9 +278,12 @@ fn apply_of_depot(
     if !is_named || !request.preparation.is_adopting(&ground.policy) {
         must_have_database(root)?;
     }
-    if matches!(&of_depot.patches, PatchOperands::Words(ids) if ids.is_empty()) {
-        depot.must_have_patches()?;
-    }
+    let empty_depot = match depot.depot.must_have_patches() {
+        Err(error) if matches!(&of_depot.patches, PatchOperands::Words(ids) if ids.is_empty()) => {
+            return Err(error.into());
+        }
+        found => found.err().map(|error| error.to_string()),
+    };
     let entries: Vec<&DepotPatch> = depot.depot.patches();
     let offers = depot.offers(&entries)?;
     let named = match &of_depot.patches {
@@ -293,7 +296,8 @@ fn apply_of_depot(
     let choices = SetRequest { named, ..request.choices.clone() };
     let (operands, room) = (Vec::new(), SharedRoom::default());
     let offered = DepotOffers { depot: &depot, offers, operands, entries, room };
-    apply_offers(root, ground, (request, &choices), offered, session, caller)
+    let report = apply_offers(root, ground, (request, &choices), offered, session, caller)?;
+    Ok(ApplyReport { empty_depot, ..report })
 }
 
 /// Patches that were read, and those of a depot.
