@@ -107,8 +107,9 @@ fn a_plan_that_edited_files_stop_is_shown_with_the_reason() {
         assert_eq!(run.code, 3);
         let lines: Vec<&str> = run.stdout.lines().collect();
         let expected = [
+            "100-01: would be refused".to_owned(),
             "  For: ACMEweb (i386) 1.0 (installed as ACMEweb)".to_owned(),
-            "100-01 would make these changes:".to_owned(),
+            "If it were not refused, it would make these changes:".to_owned(),
             "Package ACMEweb:".to_owned(),
             format!("  replace          @ROOT@{HTTPD} (8 bytes)"),
             format!("  replace          @ROOT@{TOOL} (7 bytes)"),

@@ -362,9 +362,12 @@ pub fn plan_text(root: &Root, entry: &PatchEntry) -> String {
     text
 }
 
-/// Returns the requirements, the packages and the changes of a refused patch, as far as they are known.
+/// Returns the requirements, the packages and the changes of a refused patch, as far as they are known, below its id.
 pub fn refused_text(root: &Root, entry: &PatchEntry) -> String {
-    let mut text = String::new();
+    if entry.needs.is_empty() && entry.fits.is_empty() && entry.refused_changes.is_none() {
+        return String::new();
+    }
+    let mut text = format!("{}: would be refused\n", entry.id);
     for need in &entry.needs {
         let _ = writeln!(text, "  Requires: {need}");
     }
@@ -372,7 +375,7 @@ pub fn refused_text(root: &Root, entry: &PatchEntry) -> String {
         let _ = writeln!(text, "  For: {fit}");
     }
     let Some(changes) = &entry.refused_changes else { return text };
-    let _ = writeln!(text, "{} would make these changes:", entry.id);
+    text.push_str("If it were not refused, it would make these changes:\n");
     let mut package = None;
     for change in changes {
         if package != Some(&change.package) {
