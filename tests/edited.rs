@@ -165,6 +165,29 @@ fn replaced_edits_go_into_the_undo_data_and_come_back() {
 }
 
 #[test]
+fn each_replaced_edit_is_named_with_its_way_back() {
+    let note = |path: &str, is: &str, restores: &str| {
+        format!(
+            "note: @ROOT@{path} was edited; the edited version {is} in the undo data, and removing the patch {restores} it\n"
+        )
+    };
+    let stage = stage();
+    let planned = add(&stage, "--dry-run --edited replace").ok();
+    let done = add(&stage, "--edited replace").ok();
+    for path in [HTTPD, TOOL] {
+        assert!(planned.contains(&note(path, "would be", "would restore")), "{planned}");
+        assert!(done.contains(&note(path, "is", "restores")), "{done}");
+    }
+    assert!(!done.contains(CONF), "it was not edited: {done}");
+}
+
+#[test]
+fn undo_data_that_is_not_saved_is_not_promised() {
+    let said = add(&stage(), "--no-undo --edited replace").ok();
+    assert!(said.contains(HTTPD) && !said.contains("in the undo data"), "{said}");
+}
+
+#[test]
 fn kept_edits_stay_with_the_version_of_the_patch_beside_them() {
     for line in ["--edited keep", "--keep-edited @HTTPD@ --keep-edited @TOOL@"] {
         let stage = stage();

@@ -532,6 +532,7 @@ mod tests {
             scripts: Vec::new(),
             missing: Vec::new(),
             replaced_edits: Vec::new(),
+            saved_edits: Vec::new(),
             moved: Vec::new(),
             named: None,
             because: Vec::new(),
