@@ -220,7 +220,7 @@ fn without_undo_data_a_replaced_edit_stays_beside_the_new_file() {
     assert_eq!(stage.text(&format!("{TOOL}.edited-100-01")), "somebody's\n", "never overwritten");
     assert_eq!(stage.text(&format!("{TOOL}.edited-100-01.2")), "my tool\n");
     let note = format!(
-        "NOTE: @ROOT@{HTTPD} was edited; the edited version is kept as @ROOT@{HTTPD}.edited-100-01\n"
+        "NOTE: @ROOT@{HTTPD} was edited; the run keeps the edited version as @ROOT@{HTTPD}.edited-100-01\n"
     );
     assert!(said.contains(&note), "{said}");
 }
