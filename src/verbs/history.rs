@@ -352,7 +352,7 @@ impl RunEntry {
 /// A blank inside quotes ends no word.
 fn without_root(typed: &str) -> String {
     let (mut is_quoted, mut is_escaped) = (false, false);
-    let mut words = typed.split(|letter| {
+    let mut words = typed.split(|letter: char| {
         is_quoted ^= letter == '\'' && !is_escaped;
         is_escaped = letter == '\\' && !is_quoted;
         letter == ' ' && !is_quoted
