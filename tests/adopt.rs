@@ -407,3 +407,12 @@ fn a_patch_that_is_built_with_what_adopt_prints_fits() {
     stage.run("remove -R @ROOT@ 100-01").ok();
     assert_eq!(stage.text("/srv/tool/bin/tool"), "one\n");
 }
+
+#[test]
+fn the_word_of_version_0_1_for_before_upgrade_is_in_no_usage() {
+    let stage = Scenario::new();
+    for line in ["adopt -R @ROOT@", "adopt --help", "adopt --foresee --all -R @ROOT@"] {
+        let said = stage.run(line).said();
+        assert!(said.contains("--before-upgrade") && !said.contains("foresee"), "{line}: {said}");
+    }
+}

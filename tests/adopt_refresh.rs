@@ -239,7 +239,7 @@ fn an_edit_that_only_the_undo_data_had_is_put_beside_the_new_file() {
         (run.code, run.stderr.as_str()),
         (
             0,
-            "note: @ROOT@/usr/lib/libweb.so was edited before 100-01; the edited version is kept as @ROOT@/usr/lib/libweb.so.edited-100-01\n"
+            "note: @ROOT@/usr/lib/libweb.so was edited before 100-01; the run keeps the edited version as @ROOT@/usr/lib/libweb.so.edited-100-01\n"
         )
     );
     assert_eq!(stage.text("/usr/lib/libweb.so"), "lib two\n");

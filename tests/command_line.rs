@@ -280,6 +280,15 @@ fn a_policy_of_the_callers_takes_the_place_of_the_roots() {
 }
 
 #[test]
+fn a_verb_without_a_dry_run_names_no_command_that_changes_the_root() {
+    let stage = Scenario::new();
+    for line in ["recover --dry-run -R @ROOT@", "-R @ROOT@ recover -n", "confirm -n -R @ROOT@"] {
+        let said = stage.run(line).fails(2);
+        assert!(said.contains("\nhint: `patchadm -R @ROOT@ status` shows "), "{line}: {said}");
+    }
+}
+
+#[test]
 fn a_classic_option_that_is_not_built_is_named_with_what_to_do_instead() {
     let stage = Scenario::new();
     for (line, says, instead) in [

@@ -361,7 +361,7 @@ fn the_hook_of_apt_still_stops_an_upgrade_that_loses_a_fix() {
         let said = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(code), "{said}");
         assert!(said.contains("300001-01 would be LOST to acme-one 1.0-2"), "{said}");
-        assert!(said.contains("the apt hook is of version 0.1"), "{said}");
+        assert!(said.contains("`--foresee` is called `--before-upgrade` now; "), "{said}");
     }
     left.run("adopt --refresh --from-hook -R @/root");
 }

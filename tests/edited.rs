@@ -107,8 +107,9 @@ fn a_plan_that_edited_files_stop_is_shown_with_the_reason() {
         assert_eq!(run.code, 3);
         let lines: Vec<&str> = run.stdout.lines().collect();
         let expected = [
+            "100-01: would be refused".to_owned(),
             "  For: ACMEweb (i386) 1.0 (installed as ACMEweb)".to_owned(),
-            "100-01 would make these changes:".to_owned(),
+            "If it were not refused, it would make these changes:".to_owned(),
             "Package ACMEweb:".to_owned(),
             format!("  replace          @ROOT@{HTTPD} (8 bytes)"),
             format!("  replace          @ROOT@{TOOL} (7 bytes)"),
@@ -164,6 +165,29 @@ fn replaced_edits_go_into_the_undo_data_and_come_back() {
 }
 
 #[test]
+fn each_replaced_edit_is_named_with_its_way_back() {
+    let note = |path: &str, is: &str, restores: &str| {
+        format!(
+            "note: @ROOT@{path} was edited; the edited version {is} in the undo data, and removing the patch {restores} it\n"
+        )
+    };
+    let stage = stage();
+    let planned = add(&stage, "--dry-run --edited replace").ok();
+    let done = add(&stage, "--edited replace").ok();
+    for path in [HTTPD, TOOL] {
+        assert!(planned.contains(&note(path, "would be", "would restore")), "{planned}");
+        assert!(done.contains(&note(path, "is", "restores")), "{done}");
+    }
+    assert!(!done.contains(CONF), "it was not edited: {done}");
+}
+
+#[test]
+fn undo_data_that_is_not_saved_is_not_promised() {
+    let said = add(&stage(), "--no-undo --edited replace").ok();
+    assert!(said.contains(HTTPD) && !said.contains("in the undo data"), "{said}");
+}
+
+#[test]
 fn kept_edits_stay_with_the_version_of_the_patch_beside_them() {
     for line in ["--edited keep", "--keep-edited @HTTPD@ --keep-edited @TOOL@"] {
         let stage = stage();
@@ -196,7 +220,7 @@ fn without_undo_data_a_replaced_edit_stays_beside_the_new_file() {
     assert_eq!(stage.text(&format!("{TOOL}.edited-100-01")), "somebody's\n", "never overwritten");
     assert_eq!(stage.text(&format!("{TOOL}.edited-100-01.2")), "my tool\n");
     let note = format!(
-        "NOTE: @ROOT@{HTTPD} was edited; the edited version is kept as @ROOT@{HTTPD}.edited-100-01\n"
+        "NOTE: @ROOT@{HTTPD} was edited; the run keeps the edited version as @ROOT@{HTTPD}.edited-100-01\n"
     );
     assert!(said.contains(&note), "{said}");
 }

@@ -40,8 +40,23 @@ fn the_runs_are_listed_oldest_first() {
     assert_eq!(lines.len(), 3, "{text}");
     assert_eq!(lines[1][1..3], ["2026-11-20", "07:00"]);
     assert_eq!(said["runs"][1]["time"], "2026-11-20T07:00:00Z");
-    assert_eq!(&lines[1][4..], ["patchadd", "done", "100-01"]);
-    assert_eq!(&lines[0][4..], ["pkgadd", "done", "ACMEweb"]);
+    assert_eq!((lines[1][4], &lines[1][lines[1].len() - 2..]), ("patchadd", ["done", "100-01"].as_slice()));
+    assert_eq!((lines[0][4], &lines[0][lines[0].len() - 2..]), ("pkgadd", ["done", "ACMEweb"].as_slice()));
+    assert_eq!(&lines[2][4..], ["remove", "100-01", "done", "100-01"], "the root is left out");
+}
+
+#[test]
+fn a_run_that_was_rolled_back_is_said_in_words() {
+    let stage = stage();
+    append(
+        &stage,
+        "{\"run\":\"99-00000000000000ab\",\"time\":\"2026-11-20T08:00:00Z\",\"user\":\"root\",\"command\":\"patchadd\",\
+         \"typed\":\"add 100-01\",\"patches\":[\"100-01\"],\"packages\":[\"ACMEweb\"],\"result\":\"rolled-back\",\"duration\":3}\n",
+    );
+    let table = stage.run("history -R @ROOT@").ok();
+    assert!(table.lines().last().unwrap().contains("  rolled back  100-01"), "{table}");
+    assert!(stage.run("history -R @ROOT@ 99").ok().contains("  Result: rolled back\n"));
+    assert_eq!(document(&stage, "history --json -R @ROOT@ 99")["runs"][0]["result"], "rolled-back");
 }
 
 #[test]

@@ -276,7 +276,7 @@ fn shlibs_shows_what_is_kept_and_prunes_what_nobody_needs() {
     assert_eq!((&said["changed"], &said["pruned"][0]["package"]), (&json!(true), &json!("ACMEx-SO")));
     assert!(!stage.at("/usr/lib64/libx.so.1").exists() && !stage.at("/var/sadm/pkg/ACMEx-SO").exists());
     assert_eq!(stage.run("libs list -R @ROOT@").ok(), "no libraries are kept\n");
-    assert!(stage.run("history -R @ROOT@").ok().contains("  libs  "));
+    assert!(stage.run("history -R @ROOT@").ok().contains("  libs prune "));
     assert_eq!(excepted(&stage), [""; 0]);
 }
 

@@ -81,6 +81,8 @@ fn the_queries_name_a_merge_until_the_file_beside_is_gone() {
         )),
         "{status}"
     );
+    let checked = |words: &str| stage.run("check -R @ROOT@").stdout.contains(words);
+    assert!(checked(" match their records; 1 editable file is modified; 1 merge is open\n"));
     let told = |line: &str| stage.run(line).ok().contains(&sentence());
     let lines = [
         format!("show -R @ROOT@ {CONF}"),
@@ -92,6 +94,7 @@ fn the_queries_name_a_merge_until_the_file_beside_is_gone() {
         assert!(told(line), "{line}: {}", stage.run(line).stdout);
     }
     fs::remove_file(stage.at(&format!("{CONF}.patch-100-01"))).unwrap();
+    assert!(checked("; 1 editable file is modified\n"));
     let status = stage.run("status -R @ROOT@").ok();
     assert!(status.contains("\nMerges       none\n"), "{status}");
     for line in lines.iter().filter(|line| !line.starts_with("history") && !line.contains(".patch-")) {

@@ -40,7 +40,7 @@ fn a_deleted_file_and_a_deleted_directory_are_named_as_missing_before_they_are_m
         }
         let said = stage.run(&format!("{} -R @ROOT@ {}", ask, patch.display())).ok();
         for path in &gone {
-            let note = format!("@ROOT@{path} is missing; it is created again");
+            let note = format!("@ROOT@{path} was missing; the run creates it again");
             assert!(said.contains(&note), "{ask}: {said}");
         }
     }
@@ -48,7 +48,10 @@ fn a_deleted_file_and_a_deleted_directory_are_named_as_missing_before_they_are_m
     stage.run("patchrm -R @ROOT@ 100-01").ok();
     assert_same(&stage.tree(), &before);
     let said = stage.run(&format!("patchadd -R @ROOT@ {}", patch.display())).ok();
-    assert!(said.contains("NOTE: @ROOT@/opt/ACMEweb/bin/httpd is missing; it is created again"), "{said}");
+    assert!(
+        said.contains("NOTE: @ROOT@/opt/ACMEweb/bin/httpd was missing; the run creates it again"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -68,7 +71,7 @@ fn what_a_backout_makes_again_is_named_too() {
     for ask in ["remove --dry-run", "remove"] {
         let said = stage.run(&format!("{ask} -R @ROOT@ 100-01")).ok();
         assert!(
-            said.contains("@ROOT@/opt/ACMEweb/bin/httpd is missing; it is created again"),
+            said.contains("@ROOT@/opt/ACMEweb/bin/httpd was missing; the run creates it again"),
             "{ask}: {said}"
         );
     }

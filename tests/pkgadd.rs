@@ -181,7 +181,7 @@ fn the_same_version_again_replaces_what_is_different_and_keeps_what_was_edited()
     let run = add(&stage, "-n -S ACMEall", &[again]);
     assert_eq!(run.code, 0, "{}", run.stderr);
     assert!(run.stderr.contains("same architecture and version"), "{}", run.stderr);
-    let kept = "NOTE: @ROOT@/opt/ACMEall/etc/tool.conf was edited; the edited version is kept as \
+    let kept = "NOTE: @ROOT@/opt/ACMEall/etc/tool.conf was edited; the run keeps the edited version as \
                 @ROOT@/opt/ACMEall/etc/tool.conf.edited-ACMEall\n";
     assert!(run.stderr.contains(kept), "{}", run.stderr);
     let read = |path| fs::read_to_string(stage.at(path)).unwrap();

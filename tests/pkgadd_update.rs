@@ -174,7 +174,7 @@ fn what_somebody_wrote_is_kept_under_another_name() {
     assert_eq!(stage.text("/opt/ACMEfoo/etc/conf.edited-ACMEfoo"), "colour=mine\n");
     assert!(!stage.at("/opt/ACMEfoo/old/deep/file").exists());
     assert_eq!(stage.text("/opt/ACMEfoo/old/deep/file.edited-ACMEfoo"), "mine too\n");
-    let kept = "/opt/ACMEfoo/old/deep/file was edited; the edited version is kept as";
+    let kept = "/opt/ACMEfoo/old/deep/file was edited; the run keeps the edited version as";
     assert!(said.stderr.contains(kept), "{}", said.stderr);
     assert_eq!(stage.run("pkgchk -R @ROOT@").ok(), "");
 }

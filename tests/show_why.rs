@@ -93,10 +93,11 @@ fn a_plan_of_a_patch_that_would_be_refused_has_its_reasons_and_all_its_changes()
     assert_eq!(run.code, 3);
     assert_eq!(
         run.stdout,
-        "  Requires: 100-02 (not applied)
+        "300-01: would be refused
+  Requires: 100-02 (not applied)
   Requires: 100-01 (applied)
   For: ACMEweb (i386) 1.0 (installed as ACMEweb)
-300-01 would make these changes:
+If it were not refused, it would make these changes:
 Package ACMEweb:
   replace          @ROOT@/opt/ACMEweb/bin/httpd (5 bytes)
     mode 0755 → 0700
@@ -108,6 +109,23 @@ Package ACMEweb:
     let planned = run.stderr.replace("would not be applied", "was not applied");
     assert_eq!(added.stderr, planned, "the reason is that of add");
     assert!(before.difference(&stage.everything()).is_empty());
+}
+
+#[test]
+fn each_patch_of_a_plan_stands_above_its_own_requirements() {
+    let stage = stage();
+    Patch::of("300-01", web("four\n")).says("SUNW_REQUIRES", "999-01").directory(&stage);
+    let run = stage.run("plan -R @ROOT@ delivered/100-01 delivered/300-01");
+    let expected = "100-01: nothing to do: it is already applied to ACMEweb
+300-01: would be refused
+  Requires: 999-01 (not applied)
+  For: ACMEweb (i386) 1.0 (installed as ACMEweb)
+If it were not refused, it would make these changes:
+Package ACMEweb:
+  replace          @ROOT@/opt/ACMEweb/bin/httpd (5 bytes)
+2 patches: 1 skipped, 1 refused
+";
+    assert_eq!(run.stdout, expected, "nothing is planned, so there are no totals");
 }
 
 #[test]

@@ -71,8 +71,8 @@ struct AdoptArgs {
     /// Show what an upgrade, read from standard input, would do to applied patches
     #[arg(long, group = "what", conflicts_with_all = ["pkg", "pkg_version", "arch", "name", "basedir", "editable", "volatile", "exclude"])]
     before_upgrade: bool,
-    /// Called by the apt hook of version 0.1, which stops apt only for exit code 69
-    #[arg(long, group = "what", hide = true)]
+    /// The word of version 0.1 for `--before-upgrade`, whose apt hook stops apt only for exit code 69.
+    #[arg(skip)]
     foresee: bool,
     /// Accept that the fix in this patch is lost or will be lost; repeatable
     #[arg(long, value_name = "ID", requires = "refresh", action = clap::ArgAction::Append)]
@@ -132,8 +132,11 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         let message = "the version of the package is given with --pkg-version".to_owned();
         return Err(Stop::Usage { message, usage: USAGE }.into());
     }
+    // No option of its own, which a usage error would name.
+    let old_word = call.arguments.iter_mut().find(|word| *word == "--foresee");
+    let foresee = old_word.map(|word| *word = "--before-upgrade".into()).is_some();
     let mut args: AdoptArgs = parse(call, USAGE)?;
-    args.before_upgrade |= args.foresee;
+    args.foresee = foresee;
     if args.refresh {
         return refresh::run(call, &args);
     }

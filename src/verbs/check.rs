@@ -29,6 +29,7 @@ use patchadm_core::operation::check::{
 use patchadm_core::operation::object_check::ObjectCheckError;
 use patchadm_core::operation::patches::overtaken::NativeOverview;
 use patchadm_core::operation::patches::undo_states::{PackageUndo, UndoState};
+use patchadm_core::operation::queries::runs::open_merges;
 use patchadm_core::operation::session::RootAndPolicy;
 use patchadm_inputs::database::RecordDamage;
 use patchadm_inputs::database::agreement::ForeignChange;
@@ -107,6 +108,11 @@ struct Comparison {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     changed_records: Vec<ChangedRecord>,
     checked: usize,
+    /// Editable files, which may be modified.
+    #[serde(skip)]
+    edited: usize,
+    #[serde(skip)]
+    open_merges: usize,
     discrepancies: Vec<ObjectDiscrepancy>,
     patches: Vec<PatchState>,
     interrupted: Vec<HalfApplied>,
@@ -487,6 +493,13 @@ impl Comparison {
             records: report.damage.iter().map(DamagedRecord::of).collect(),
             changed_records: report.changed.iter().map(ChangedRecord::of).collect(),
             checked: report.objects.len(),
+            edited: report.objects.iter().filter(|checked| checked.is_edited).count(),
+            // Damage of the history is in the section of records.
+            open_merges: open_merges(root).map_or(0, |open| {
+                let is_checked =
+                    |path: &ObjectPath| report.objects.iter().any(|checked| checked.path == *path);
+                open.iter().filter(|open| is_checked(&open.merge.path)).count()
+            }),
             discrepancies: discrepancies.collect(),
             patches: report.patches.iter().map(PatchState::of).collect(),
             interrupted: report.interrupted.iter().map(|half| HalfApplied::of(half, &wording)).collect(),
@@ -500,7 +513,26 @@ impl Comparison {
             closed: report.patches.iter().filter(|patch| patch.is_closed()).count(),
             way_on: who_may_read(&wording),
             show: show_differing(report.wrong().map(|checked| &checked.path), &wording),
-            sound_paths: sound.map(|checked| format!("{}: ok", root.show(&checked.path))).collect(),
+            sound_paths: sound
+                .map(|checked| {
+                    let state = if checked.is_edited { "modified (editable)" } else { "ok" };
+                    format!("{}: {state}", root.show(&checked.path))
+                })
+                .collect(),
+        }
+    }
+
+    /// Continues the sentence about compared objects.
+    fn local_changes(&self) -> String {
+        let edited = match self.edited {
+            0 => String::new(),
+            1 => "; 1 editable file is modified".to_owned(),
+            edited => format!("; {edited} editable files are modified"),
+        };
+        match self.open_merges {
+            0 => edited,
+            1 => format!("{edited}; 1 merge is open"),
+            open => format!("{edited}; {open} merges are open"),
         }
     }
 
@@ -510,18 +542,15 @@ impl Comparison {
         let changed =
             self.changed_records.iter().map(|one| Section::new("changed-records", Limited, one.sentence()));
         let mut sections: Vec<Section> = changed.collect();
-        let files = match (self.checked, self.discrepancies.len()) {
-            (1, 0) => Section::new("files", Ok, "1 object matches its record"),
-            (all, 0) => Section::new("files", Ok, format!("{all} objects match their records")),
-            (all, 1) => {
-                Section::new("files", Attention, format!("1 of {all} objects differs from its record"))
-            }
-            (all, wrong) => Section::new(
-                "files",
-                Attention,
-                format!("{wrong} of {all} objects differ from their records"),
-            ),
+        let (state, text) = match (self.checked, self.discrepancies.len()) {
+            (all, 0) => match all.saturating_sub(self.edited) {
+                1 => (Ok, "1 object matches its record".to_owned()),
+                matching => (Ok, format!("{matching} objects match their records")),
+            },
+            (all, 1) => (Attention, format!("1 of {all} objects differs from its record")),
+            (all, wrong) => (Attention, format!("{wrong} of {all} objects differ from their records")),
         };
+        let files = Section::new("files", state, text + &self.local_changes());
         let mut details = self.sound_paths.clone();
         for ObjectDiscrepancy { path, errors } in &self.discrepancies {
             details.push(path.clone());

@@ -245,12 +245,17 @@ impl RunEntry {
         has("--probe") && !has("--trial")
     }
 
-    /// Returns the verb or the classic command that was typed.
-    fn verb(&self) -> &str {
-        if self.is_revert() {
-            return "revert";
+    /// Returns the command as it was typed, without the root: all runs have the same.
+    fn listed_command(&self) -> String {
+        match &self.typed {
+            _ if self.is_revert() => "revert".to_owned(),
+            Some(typed) => without_root(typed),
+            None => self.command.clone(),
         }
-        self.typed.as_deref().and_then(|typed| typed.split(' ').next()).unwrap_or(&self.command)
+    }
+
+    fn result_words(&self) -> &str {
+        if self.result == "rolled-back" { "rolled back" } else { &self.result }
     }
 
     fn columns(&self, is_verbose: bool, zone: Zone) -> [String; 6] {
@@ -286,8 +291,8 @@ impl RunEntry {
             field(run, WIDEST_COLUMN),
             field(&zone.minute_of(&self.time), WIDEST_COLUMN),
             field(&self.user, WIDEST_COLUMN),
-            field(self.verb(), WIDEST_COLUMN),
-            field(if self.reverted.is_some() { "reverted" } else { &self.result }, WIDEST_COLUMN),
+            field(&self.listed_command(), WIDEST_COLUMN),
+            field(if self.reverted.is_some() { "reverted" } else { self.result_words() }, WIDEST_COLUMN),
             field(&what, widest_last),
         ]
     }
@@ -295,7 +300,7 @@ impl RunEntry {
     fn shown_result(&self) -> String {
         match &self.reverted {
             Some(why) => format!("reverted: {why}"),
-            None => self.result.clone(),
+            None => self.result_words().to_owned(),
         }
     }
 
@@ -342,6 +347,25 @@ impl RunEntry {
         lines.extend(self.logs.iter().flatten().map(|log| ("Log", log.clone())));
         lines
     }
+}
+
+/// A blank inside quotes ends no word.
+fn without_root(typed: &str) -> String {
+    let (mut is_quoted, mut is_escaped) = (false, false);
+    let mut words = typed.split(|letter: char| {
+        is_quoted ^= letter == '\'' && !is_escaped;
+        is_escaped = letter == '\\' && !is_quoted;
+        letter == ' ' && !is_quoted
+    });
+    let mut kept = Vec::new();
+    while let Some(word) = words.next() {
+        if ["-R", "--root"].contains(&word) {
+            words.next();
+        } else if !word.starts_with("--root=") {
+            kept.push(word);
+        }
+    }
+    kept.join(" ")
 }
 
 /// Returns the deadline of a trial that began at a time, both as recorded.
@@ -410,4 +434,22 @@ fn print_row(row: &[String; 6], widths: &[usize; 6], output: &mut Output) -> any
     output.print(format!("  {command}{}  ", pad(command, widths[3])))?;
     output.shaded(Some(shade), result)?;
     Ok(output.line(format!("{}  {what}", pad(result, widths[4])))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_leaves_out_the_root_of_a_command() {
+        for (typed, listed) in [
+            ("adopt -R /a --refresh", "adopt --refresh"),
+            (r"remove --note 'it'\''s' -R '/a b' 100-01", r"remove --note 'it'\''s' 100-01"),
+            ("add --root=/a 100-01 --root /b", "add 100-01"),
+            ("add -R", "add"),
+            ("", ""),
+        ] {
+            assert_eq!(without_root(typed), listed, "{typed}");
+        }
+    }
 }

@@ -195,7 +195,7 @@ fn print_merges_and_notes(entry: &PatchEntry, output: &mut Output) -> anyhow::Re
     for sentence in entry.merge_sentences() {
         output.line(format!("  merge: {sentence}"))?;
     }
-    for note in &entry.notes {
+    for note in entry.edit_sentences().chain(entry.notes.iter().cloned()) {
         output.line(format!("  note: {note}"))?;
     }
     Ok(())

@@ -295,31 +295,41 @@ fn already_applied() {
     }
 }
 
+/// Types the one command that the refusal to remove `100-01` names, and returns its ids.
+#[track_caller]
+fn removed_together(stage: &Scenario) -> String {
+    let said = stage.run("remove -R @ROOT@ 100-01").fails(3);
+    type_it(stage, &said, &[]).ok();
+    let command = command_of(&said, &[]);
+    command.strip_prefix("patchadm -R @ROOT@ remove ").unwrap_or_else(|| panic!("{said}")).to_owned()
+}
+
 fn superseded() {
     let stage = stage();
     applied(&stage, &[&patch("100-01"), &patch("100-02"), &patch("100-03")]);
-    let typed = until_accepted(&stage, "remove -R @ROOT@ 100-01");
-    assert_eq!(typed, ["patchadm -R @ROOT@ remove 100-03", "patchadm -R @ROOT@ remove 100-02"]);
+    for line in ["remove -R @ROOT@ --dry-run 100-01", "remove -R @ROOT@ --with-dependents 100-01"] {
+        let said = stage.run(line).fails(3);
+        assert_eq!(command_of(&said, &[]), "patchadm -R @ROOT@ remove 100-01 100-02 100-03", "{said}");
+    }
+    assert_eq!(removed_together(&stage), "100-01 100-02 100-03");
     assert_eq!(stage.text("/opt/ACMEweb/bin/httpd"), "one\n");
 }
 
 fn obsoleted() {
     let stage = stage();
     applied(&stage, &[&patch("100-01"), &patch("200-01").says("SUNW_OBSOLETES", "100-01")]);
-    assert_eq!(until_accepted(&stage, "remove -R @ROOT@ 100-01"), ["patchadm -R @ROOT@ remove 200-01"]);
+    assert_eq!(removed_together(&stage), "100-01 200-01");
 }
 
-/// Of two patches that need it, one needs the other as well: the one that can go is named first.
+/// Of two patches that need it, one needs the other as well.
 fn needed() {
     let stage = stage();
     let second = of_file("200-01", "bin/tool").says("SUNW_REQUIRES", "100-01");
     let third = of_file("300-01", "bin/third").says("SUNW_REQUIRES", "100-01 200-01");
     applied(&stage, &[&patch("100-01"), &second, &third]);
-    let typed = until_accepted(&stage, "remove -R @ROOT@ 100-01");
-    assert_eq!(typed, ["patchadm -R @ROOT@ remove 300-01", "patchadm -R @ROOT@ remove 200-01"]);
+    assert_eq!(removed_together(&stage), "100-01 200-01 300-01");
 }
 
-/// Two later patches changed the same file: the last of them is named, which can go.
 /// A patch of a file that is there to be edited.
 fn settings(id: &str, file: &str) -> Patch {
     Patch::of(id, Package::new("ACMEweb").of_class("none", 'e', file, 0o755, format!("as of {id}\n")))
@@ -331,8 +341,7 @@ fn changed_for_another_package() {
     let stage = Scenario::with(&[web(), add]);
     let other = Package::new("ACMEadd").param("BASEDIR", "/opt/ACMEweb").file("bin/httpd", 0o755, "two\n");
     applied(&stage, &[&patch("100-01"), &Patch::of("200-01", other)]);
-    let typed = until_accepted(&stage, "remove -R @ROOT@ 100-01");
-    assert_eq!(typed, ["patchadm -R @ROOT@ remove 200-01"]);
+    assert_eq!(removed_together(&stage), "100-01 200-01");
     assert_eq!(stage.text("/opt/ACMEweb/bin/httpd"), "one\n");
 }
 
@@ -341,10 +350,9 @@ fn not_handed_on() {
     let file = "bin/httpd";
     applied(&stage, &[&settings("100-01", file), &settings("200-01", file)]);
     let said = stage.run("remove -R @ROOT@ 100-01").fails(3);
-    assert!(said.ends_with("remove 200-01`, and apply it again afterwards\n"), "{said}");
+    assert!(said.ends_with("remove 100-01 200-01`, and apply the later ones again afterwards\n"), "{said}");
     applied(&stage, &[&settings("300-01", file)]);
-    let typed = until_accepted(&stage, "remove -R @ROOT@ 100-01");
-    assert_eq!(typed, ["patchadm -R @ROOT@ remove 300-01", "patchadm -R @ROOT@ remove 200-01"]);
+    assert_eq!(removed_together(&stage), "100-01 200-01 300-01");
     assert_eq!(stage.text("/opt/ACMEweb/bin/httpd"), "one\n");
 }
 
@@ -357,8 +365,8 @@ fn chain() {
     applied(&stage, &[&patch("100-01"), &Patch::of("200-01", both), &of_file("300-01", "bin/tool")]);
     let said = stage.run("remove -R @ROOT@ 100-01").fails(3);
     assert!(said.contains("patch 200-01"), "{said}");
-    assert_eq!(last_line(&said), "remove 300-01 first: `patchadm -R @ROOT@ remove 300-01`");
-    until_accepted(&stage, "remove -R @ROOT@ 100-01");
+    assert!(last_line(&said).starts_with("remove these patches in one command: `"), "{said}");
+    assert_eq!(removed_together(&stage), "100-01 200-01 300-01");
     assert_eq!(stage.text("/opt/ACMEweb/bin/httpd"), "one\n");
 }
 
@@ -379,8 +387,7 @@ fn used_later() {
     let stage = stage();
     let directory = Patch::of("100-01", Package::new("ACMEweb").directory("share"));
     applied(&stage, &[&directory, &of_file("200-01", "share/a"), &of_file("300-01", "share/b")]);
-    let typed = until_accepted(&stage, "remove -R @ROOT@ 100-01");
-    assert_eq!(typed.last().unwrap().split(' ').nth(3), Some("remove"), "{typed:?}");
+    removed_together(&stage);
     assert!(!stage.at("/opt/ACMEweb/share").exists());
 }
 

@@ -54,7 +54,9 @@ fn foresee(call: &mut Invocation, args: &AdoptArgs) -> anyhow::Result<Reply> {
     let mut reply = ForeseenReply::of(&foreseen, call.surroundings.native_upgrade.as_deref());
     reply.is_by_apt = upcoming.is_by_apt;
     if args.foresee {
-        call.output.note("the apt hook is of version 0.1; `patchadm setup hooks install` replaces it")?;
+        call.output.note(
+            "`--foresee` is called `--before-upgrade` now; `patchadm setup hooks install` replaces an apt hook that uses it",
+        )?;
         reply.exit = if reply.stopped { STOPPED_FOR_OLD_HOOK } else { reply.exit };
     }
     Ok(Reply::about(&root, reply.exit, reply))

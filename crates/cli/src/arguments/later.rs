@@ -129,6 +129,11 @@ pub(super) fn later_option(command: &str, is_verb: bool, queries: &[&str], optio
     let (_, verbs) = OF_FEW_VERBS.iter().find(|(name, _)| is_verb && *name == option)?;
     let hint = match *verbs {
         CHANGES | ASKING if queries.contains(&command) => "\nhint: queries do not need it",
+        // Without it, the command would change the root.
+        CHANGES if ["-n", "--dry-run"].contains(&option) => match command {
+            "recover" | "confirm" => "\nhint: `patchadm status` shows the interrupted run and the trial",
+            _ => "",
+        },
         CHANGES | ASKING => "\nhint: leave it out",
         _ => "",
     };
@@ -157,6 +162,17 @@ mod tests {
         };
         assert_eq!(told("status", "--as-owner"), of_changes("status", "queries do not need it"));
         assert_eq!(told("keygen", "--as-owner"), of_changes("keygen", "leave it out"));
+        for option in ["-n", "--dry-run"] {
+            let said = told("recover", option).unwrap();
+            assert!(
+                said.ends_with("\nhint: `patchadm status` shows the interrupted run and the trial"),
+                "{said}"
+            );
+            assert!(
+                told("key", option).is_some_and(|said| !said.contains("leave it out")),
+                "it would change the root"
+            );
+        }
         for command in ["key", "status", "report"] {
             assert!(
                 told(command, "--roots")

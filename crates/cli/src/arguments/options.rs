@@ -22,6 +22,7 @@ use crate::reply::{Exit, ExitCause, Stop};
 use crate::surroundings::output::is_of_verbs;
 use crate::surroundings::{Manner, Surroundings, WhenToColour};
 use patchadm_inputs::input_file::read_own;
+use patchadm_planning::plan::refusal::Wording;
 use patchadm_rootfs::Root;
 use patchadm_svr4::format::params::LARGEST_FILE;
 
@@ -173,9 +174,10 @@ pub fn parse<A: clap::Parser>(call: &mut Invocation, usage: &'static str) -> Res
     let name = call.name;
     let is_verb = is_of_verbs(call.program);
     let queries = call.of.queries;
+    let wording = wording_of(&call.arguments);
     let stop = |error: clap::Error| match error.kind() {
         ErrorKind::DisplayHelp => Stop::Help(help_text(&command, &error)),
-        _ => stop(&error, (name, is_verb, queries), usage),
+        _ => stop(&error, (name, is_verb, queries), usage, &wording),
     };
     let matches = command.clone().try_get_matches_from(words(call)).map_err(stop)?;
     must_suit_several_roots(&command, &matches, usage)?;
@@ -302,10 +304,19 @@ pub fn refuse_unsupported<const N: usize>(
     }
 }
 
+/// For advice about the root of arguments that cannot be read.
+fn wording_of(arguments: &[OsString]) -> Wording {
+    let is_root = |word: &OsString| ["-R", "--root"].iter().any(|option| word == option);
+    let root = arguments.iter().skip_while(|word| !is_root(word)).nth(1);
+    let root = root.and_then(|root| std::path::absolute(root).ok());
+    root.map_or_else(Wording::default, |root| Wording::of_verbs(&root))
+}
+
 fn stop(
     error: &clap::Error,
     (command, is_verb, queries): (&str, bool, &[&str]),
     usage: &'static str,
+    wording: &Wording,
 ) -> Stop {
     let text = error.render().to_string();
     if error.kind() == ErrorKind::DisplayVersion {
@@ -320,7 +331,7 @@ fn stop(
         && let Some(message) =
             named(ContextKind::InvalidArg).and_then(|option| later_option(command, is_verb, queries, option))
     {
-        return Stop::Usage { message, usage };
+        return Stop::Usage { message: wording.completed(&message).into_owned(), usage };
     }
     let first = text.split("\n\n").next().unwrap_or(&text);
     let mut message = first.trim_start_matches("error: ").trim_end().to_owned();

@@ -31,6 +31,8 @@ use patchadm_planning::plan::{Action, Plan, SpaceNeed};
 use patchadm_rootfs::{Root, human_free, human_needed};
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 
+const MOST_EDITS_SHOWN: usize = 10;
+
 /// One patch in the answer and its JSON document.
 #[derive(Debug, Serialize)]
 pub struct PatchEntry {
@@ -67,6 +69,9 @@ pub struct PatchEntry {
     /// Locally modified objects that it replaces or deletes, as they are shown.
     #[serde(skip)]
     pub replaced_edits: Vec<String>,
+    /// Those whose old version only the undo data of the patch has.
+    #[serde(skip)]
+    pub saved_edits: Vec<String>,
     /// Objects that undo data of later patches restores from now on.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub moved: Vec<MovedObject>,
@@ -141,6 +146,23 @@ impl PatchEntry {
         self.merges.iter().map(sentence)
     }
 
+    /// Names locally modified objects that only undo data has from now on, ten at most.
+    pub fn edit_sentences(&self) -> impl Iterator<Item = String> {
+        let (is, are, restores) = if self.is_planned() {
+            ("would be", "would be", "would restore")
+        } else {
+            ("is", "are", "restores")
+        };
+        let named = self.saved_edits.iter().take(MOST_EDITS_SHOWN).map(move |path| {
+            format!(
+                "{path} was edited; the edited version {is} in the undo data, and removing the patch {restores} it"
+            )
+        });
+        let more = self.saved_edits.len().saturating_sub(MOST_EDITS_SHOWN);
+        let rest = (more > 0).then(|| format!("the edited versions of {more} more {are} in the undo data"));
+        named.chain(rest)
+    }
+
     pub fn result(&self) -> ResultWord {
         match &self.failure {
             // It is not in force, and is not going to be.
@@ -206,6 +228,10 @@ impl PatchEntry {
             privileged: plan.iter().flat_map(|plan| grants(plan)).collect(),
             scripts: one.scripts,
             missing: one.missing.iter().map(ToString::to_string).collect(),
+            saved_edits: plan
+                .filter(|_| command == Command::Patchadd)
+                .map(|plan| saved_edits(plan, &one.replaced_edits).map(|path| root.show(path)).collect())
+                .unwrap_or_default(),
             replaced_edits: one.replaced_edits.iter().map(|path| root.show(path)).collect(),
             moved: one.moved,
             named,
@@ -295,6 +321,19 @@ impl FileCounts {
     }
 }
 
+/// Returns the replaced edits without a copy beside the new object.
+fn saved_edits<'p>(plan: &'p Plan, replaced: &'p [ObjectPath]) -> impl Iterator<Item = &'p ObjectPath> {
+    let added = plan.changes.iter().filter(|change| matches!(change.action, Action::Add(_)));
+    let copied: HashSet<&[u8]> = added.filter_map(|change| edited_of_copy(change.path.as_bytes())).collect();
+    let is_saved = !plan.undo.is_empty();
+    replaced.iter().filter(move |path| is_saved && !copied.contains(path.as_bytes()))
+}
+
+fn edited_of_copy(copy: &[u8]) -> Option<&[u8]> {
+    let mark = b".edited-";
+    copy.get(..copy.windows(mark.len()).rposition(|part| part == mark)?)
+}
+
 /// Returns the verdict, the exit code and the reason of a patch that was carried out or planned.
 fn success(command: Command, is_done: bool, because: &[String]) -> (&'static str, Exit, String) {
     let required = because.first().map(|by| format!("required by {by}")).unwrap_or_default();
@@ -356,15 +395,18 @@ pub fn plan_text(root: &Root, entry: &PatchEntry) -> String {
     for sentence in entry.merge_sentences() {
         let _ = writeln!(text, "note: {sentence}");
     }
-    for note in &entry.notes {
+    for note in entry.edit_sentences().chain(entry.notes.iter().cloned()) {
         let _ = writeln!(text, "note: {note}");
     }
     text
 }
 
-/// Returns the requirements, the packages and the changes of a refused patch, as far as they are known.
+/// Returns the requirements, the packages and the changes of a refused patch, as far as they are known, below its id.
 pub fn refused_text(root: &Root, entry: &PatchEntry) -> String {
-    let mut text = String::new();
+    if entry.needs.is_empty() && entry.fits.is_empty() && entry.refused_changes.is_none() {
+        return String::new();
+    }
+    let mut text = format!("{}: would be refused\n", entry.id);
     for need in &entry.needs {
         let _ = writeln!(text, "  Requires: {need}");
     }
@@ -372,7 +414,7 @@ pub fn refused_text(root: &Root, entry: &PatchEntry) -> String {
         let _ = writeln!(text, "  For: {fit}");
     }
     let Some(changes) = &entry.refused_changes else { return text };
-    let _ = writeln!(text, "{} would make these changes:", entry.id);
+    text.push_str("If it were not refused, it would make these changes:\n");
     let mut package = None;
     for change in changes {
         if package != Some(&change.package) {

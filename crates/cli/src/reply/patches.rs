@@ -221,7 +221,9 @@ impl PatchesReport {
         }
         let ends = ends_of(&self.patches, self.exit) + &runs_of_removal(self.command, &self.patches);
         if self.is_plan() {
-            return std::iter::once(ends).chain(plan_totals(&self.patches)).collect();
+            let is_any_planned = self.patches.iter().any(PatchEntry::is_planned);
+            let totals = is_any_planned.then(|| plan_totals(&self.patches));
+            return std::iter::once(ends).chain(totals.into_iter().flatten()).collect();
         }
         vec![format!("{ends}; {}", seconds(self.duration_ms))]
     }
@@ -530,6 +532,7 @@ mod tests {
             scripts: Vec::new(),
             missing: Vec::new(),
             replaced_edits: Vec::new(),
+            saved_edits: Vec::new(),
             moved: Vec::new(),
             named: None,
             because: Vec::new(),

@@ -191,7 +191,7 @@ impl PlanBuilder<'_> {
         };
         let copy = self.free_name(path, suffix)?;
         let (shown, kept) = (self.inventory.show(path), self.inventory.show(&copy));
-        self.notes.push(format!("{shown} was edited; the edited version is kept as {kept}"));
+        self.notes.push(format!("{shown} was edited; the run keeps the edited version as {kept}"));
         let copied = as_it_is(old, body);
         self.change(package, &copy, Action::Add(copied));
         Ok(())

@@ -103,6 +103,8 @@ pub struct CheckedObject {
     pub path: ObjectPath,
     /// In the order of a report; empty if all is as recorded.
     pub findings: Vec<ObjectFinding>,
+    /// An editable file with other content than recorded, which is no finding.
+    pub is_edited: bool,
 }
 
 impl CheckedObject {
@@ -211,10 +213,35 @@ pub(super) type OpenedObject = (Rc<Dir>, ObjectStatus);
 impl ComparisonWalk<'_> {
     /// An unreadable object is a finding.
     pub(super) fn checked(&mut self, line: &ContentsLine) -> CheckedObject {
-        CheckedObject { findings: self.findings(line), path: line.path.clone() }
+        let (findings, is_edited) = (self.findings(line), self.is_edited(line));
+        CheckedObject { findings, is_edited, path: line.path.clone() }
     }
 
-    pub(super) fn findings(&mut self, line: &ContentsLine) -> Vec<ObjectFinding> {
+    /// Reads a file of the recorded size only if its time differs, or if all contents are read.
+    fn is_edited(&mut self, line: &ContentsLine) -> bool {
+        let comparison = self.comparison;
+        let aspects = comparison.aspects;
+        let is_left_out = (aspects.sizes || aspects.contents) && !aspects.changing_contents;
+        if line.object.ftype != Ftype::Editable || !is_left_out {
+            return false;
+        }
+        let Ok(Some((dir, seen))) = self.look_up(&line.path) else { return false };
+        if seen.file_type != FileType::Regular {
+            return false;
+        }
+        let found = sizes(line, &seen);
+        if found.iter().any(|finding| matches!(finding, ObjectFinding::Size(_))) {
+            return true;
+        }
+        if found.is_empty() && !aspects.contents {
+            return false;
+        }
+        self.buffer.resize(BUFFER, 0);
+        let found = content(&dir, line, Vec::new(), None, (&seen, &mut self.buffer, comparison.interrupt));
+        found.is_ok_and(|found| found.iter().any(|finding| matches!(finding, ObjectFinding::Cksum(_))))
+    }
+
+    fn findings(&mut self, line: &ContentsLine) -> Vec<ObjectFinding> {
         let line = self.comparison.overridden.line(line);
         self.compare(&line).unwrap_or_else(|error| vec![ObjectFinding::Unreadable(in_full(&error))])
     }

@@ -363,7 +363,7 @@ pub(super) fn hidden(
             Ok(paths) => unknown.extend(paths.into_iter().filter(|path| !known.contains(path))),
             Err(error) => {
                 let findings = vec![ObjectFinding::Unreadable(error.to_string())];
-                found.push(CheckedObject { path: path.clone(), findings });
+                found.push(CheckedObject { path: path.clone(), findings, is_edited: false });
             }
         }
     }
@@ -380,7 +380,7 @@ pub(super) fn hidden(
                     vec![ObjectFinding::Hidden, ObjectFinding::Unfixed(UnfixedReason::Native(owner))]
                 }
             };
-            found.push(CheckedObject { path, findings });
+            found.push(CheckedObject { path, findings, is_edited: false });
         }
     }
     Ok(found)

@@ -225,7 +225,7 @@ impl<'a> CheckedRecords<'a> {
         if self.map.is_none() && fixes.is_none() && !aspects.exclusive {
             let compared = scope.each(view, *workers, self.step.as_ref(), || {
                 let mut walk = comparison.walk();
-                move |line: ContentsLine| CheckedObject { findings: walk.findings(&line), path: line.path }
+                move |line: ContentsLine| walk.checked(&line)
             })?;
             if let Some((checked, unknown)) = compared {
                 return Ok(ObjectCheckReport { checked, unknown, ..ObjectCheckReport::default() });

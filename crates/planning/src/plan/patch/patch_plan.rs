@@ -111,7 +111,7 @@ pub(super) fn missing(
     let missing = changes.iter().map(Box::as_ref).filter(is_made_again).map(|change| change.path.clone());
     let missing: Vec<ObjectPath> = missing.collect();
     notes.extend(
-        missing.iter().map(|path| format!("{} is missing; it is created again", inventory.show(path))),
+        missing.iter().map(|path| format!("{} was missing; the run creates it again", inventory.show(path))),
     );
     missing
 }

@@ -288,7 +288,9 @@ impl<'a> RefreshPlanner<'a> {
             Reason::Object { package: package.clone(), path: path.to_string(), problem }
         })?;
         let kept = draft.inventory.show(&name);
-        draft.notes.push(format!("{shown} was edited before {id}; the edited version is kept as {kept}"));
+        draft
+            .notes
+            .push(format!("{shown} was edited before {id}; the run keeps the edited version as {kept}"));
         draft.open_way(package, &name).map_err(|problem| Reason::Object {
             package: package.clone(),
             path: name.to_string(),

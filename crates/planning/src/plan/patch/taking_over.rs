@@ -238,7 +238,7 @@ impl TakingOver<'_> {
             problem,
         })?;
         let kept = draft.inventory.show(&name);
-        draft.notes.push(format!("{shown} was edited; the edited version is kept as {kept}"));
+        draft.notes.push(format!("{shown} was edited; the run keeps the edited version as {kept}"));
         draft.change(self.package, &name, Action::Add(new));
         Ok(())
     }

@@ -84,12 +84,19 @@ impl Refusal {
     }
 
     fn of_patch_in_the_way(&self, wording: &Wording) -> String {
+        let is_applied_again = matches!(*self.reason, Reason::NotHandedOn { .. });
+        if let WayOut::First { together: Some(words), .. } = &self.way_out
+            && let Some(removal) = wording.removal_together(words)
+        {
+            let again = if is_applied_again { ", and apply the later ones again afterwards" } else { "" };
+            return format!("{removal}{again}");
+        }
         match (&self.way_out, self.reason.stands_in_the_way()) {
-            (WayOut::First(id), Some(by)) if *id != by => wording.removal_first(id, id),
+            (WayOut::First { id, .. }, Some(by)) if *id != by => wording.removal_first(id, id),
             (WayOut::Blocked { patch, why }, _) => {
                 format!("patch {patch} cannot be {} either: {why}", wording.removed())
             }
-            (_, Some(by)) if matches!(*self.reason, Reason::NotHandedOn { .. }) => {
+            (_, Some(by)) if is_applied_again => {
                 format!("{}, and apply it again afterwards", wording.removal_first("it", &by))
             }
             (_, Some(by)) => wording.removal_first("it", &by),

@@ -104,8 +104,9 @@ pub enum WayOut {
     /// Not looked up.
     #[default]
     Unknown,
-    /// This patch can be backed out now, before any other.
-    First(String),
+    /// This patch can be backed out now, before any other. `together` has the words of `patchadm remove` for all
+    /// patches that have to go, if they are known.
+    First { id: String, together: Option<String> },
     /// This patch cannot be backed out either.
     Blocked { patch: String, why: String },
 }

@@ -60,13 +60,19 @@ impl Wording {
         if self.is_classic { self.command("patchrm", ids) } else { self.verb(&format!("remove {ids}")) }
     }
 
-    /// Returns the advice to remove patches before the change. `which` stands for them in the sentence.
+    /// Returns the advice to remove patches in one command. Classic commands advise one patch at a time.
+    pub fn removal_together(&self, words: &str) -> Option<String> {
+        let removal = self.removal(words);
+        (!self.is_classic).then(|| format!("remove these patches in one command: {removal}"))
+    }
+
+    /// Returns the advice to remove patches before the change. `which` stands for them in a classic sentence.
     pub fn removal_first(&self, which: &str, ids: &str) -> String {
         let removal = self.removal(ids);
         if self.is_classic {
             format!("back {which} out first: {removal}")
         } else {
-            format!("remove {which} first: {removal}")
+            format!("remove {ids} first: {removal}")
         }
     }
 
@@ -170,6 +176,18 @@ mod tests {
         let (verbs, classic) =
             (Wording::of_verbs(Path::new("/mnt/a b")), Wording::of_classic(Path::new("/zones/a")));
         assert_eq!(verbs.removal("1-01"), "`patchadm -R '/mnt/a b' remove 1-01`");
+        assert_eq!(
+            (verbs.removal_first("it", "1-01"), classic.removal_first("it", "1-01")),
+            (
+                "remove 1-01 first: `patchadm -R '/mnt/a b' remove 1-01`".to_owned(),
+                "back it out first: `patchrm -R /zones/a 1-01`".to_owned()
+            )
+        );
+        assert_eq!(
+            verbs.removal_together("1-01 1-02").as_deref(),
+            Some("remove these patches in one command: `patchadm -R '/mnt/a b' remove 1-01 1-02`")
+        );
+        assert_eq!(classic.removal_together("1-01 1-02"), None);
         assert_eq!(verbs.command("patchadd", "-u PATCH"), "`patchadm patchadd -R '/mnt/a b' -u PATCH`");
         assert_eq!(classic.removal("1-01"), "`patchrm -R /zones/a 1-01`");
         assert_eq!(classic.verb("recover"), "`patchadm -R /zones/a recover`");

@@ -180,8 +180,8 @@ fn what_was_edited_after_the_patch_is_kept_and_said() {
     assert_eq!(
         plan.notes,
         [
-            "/opt/web/bin/httpd was edited; the edited version is kept as /opt/web/bin/httpd.edited-900-01",
-            "/opt/web/bin/tool was edited; the edited version is kept as /opt/web/bin/tool.edited-900-01"
+            "/opt/web/bin/httpd was edited; the run keeps the edited version as /opt/web/bin/httpd.edited-900-01",
+            "/opt/web/bin/tool was edited; the run keeps the edited version as /opt/web/bin/tool.edited-900-01"
         ]
     );
     assert_eq!(world.patchrm("900-01"), 0);

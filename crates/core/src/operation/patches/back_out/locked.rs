@@ -187,7 +187,8 @@ impl<'a> EachBackout<'a> {
                     perform_one(session, &self.input, &self.request.scripts, id, planned)
                 }
             };
-            let outcome = outcome.with_way_out(&self.input);
+            let before: &[PatchOutcome] = if self.is_performed() { &[] } else { done.as_slice() };
+            let outcome = outcome.with_way_out(&self.input, before);
             let is_last = outcome.result.is_err() && self.is_performed();
             done.push(outcome);
             if is_last {

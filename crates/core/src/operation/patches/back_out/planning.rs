@@ -468,31 +468,61 @@ fn known_file(record: &ObjectRecord, object: DeliveredIdentity) -> Option<KnownF
     Some(KnownFile { inode: object.inode, mtime: became.mtime, ctime: object.changed, sums })
 }
 
+/// Plans until a search for the patches in the way ends without a result.
+const LONGEST_WAY_OUT: usize = 64;
+
 impl PatchOutcome {
-    /// Adds the patch that can be backed out now to a refusal: plans each blocking patch in turn.
-    pub(super) fn with_way_out(mut self, input: &BackOutInput<'_>) -> Self {
+    /// Adds the patches in the way to a refusal: projects the backout of each. `before` are outcomes of patches that
+    /// were named, too, and whose backouts are projected.
+    pub(super) fn with_way_out(mut self, input: &BackOutInput<'_>, before: &[Self]) -> Self {
         if let Err(Failure::Refused(refusal)) = &mut self.result {
-            refusal.way_out = way_out(input, refusal);
+            refusal.way_out = way_out(input, before, refusal);
         }
         self
     }
 }
 
-fn way_out(input: &BackOutInput<'_>, refusal: &Refusal) -> WayOut {
-    let mut asked = BTreeSet::new();
+fn way_out(input: &BackOutInput<'_>, before: &[PatchOutcome], refusal: &Refusal) -> WayOut {
+    let separator = &input.ground.policy.separator;
+    let Ok(subject) = PatchId::parse(&refusal.subject, separator) else { return WayOut::Unknown };
+    let mut ahead = input.anew().steady();
+    ahead.before = input.before.clone();
+    let (mut waiting, mut gone) = (vec![subject], Vec::new());
     let mut stands = refusal.reason.stands_in_the_way();
-    while let Some(patch) = stands.filter(|patch| asked.insert(patch.clone())) {
-        let Ok(id) = PatchId::parse(&patch, &input.ground.policy.separator) else { break };
-        stands = match plan(input, &id) {
-            Ok(_) => return WayOut::First(patch),
-            Err(Failure::Refused(next)) => match next.reason.stands_in_the_way() {
-                None => return WayOut::Blocked { patch, why: next.why() },
-                further => further,
-            },
-            Err(failed) => return WayOut::Blocked { patch, why: failed.to_string() },
+    for _ in 0..LONGEST_WAY_OUT {
+        if let Some(patch) = stands.take() {
+            match PatchId::parse(&patch, separator) {
+                Ok(id) if !waiting.contains(&id) => waiting.push(id),
+                _ => break,
+            }
+        }
+        let Some(id) = waiting.last() else { break };
+        let why = match plan(&ahead, id) {
+            Ok(planned) => {
+                ahead.before.add(planned.patch_plan.plan, BTreeMap::new());
+                gone.extend(waiting.pop());
+                continue;
+            }
+            Err(Failure::Refused(next)) => {
+                stands = next.reason.stands_in_the_way();
+                next.why()
+            }
+            Err(failed) => failed.to_string(),
         };
+        if stands.is_none() {
+            let is_subject = waiting.len() == 1;
+            if is_subject {
+                break;
+            }
+            return WayOut::Blocked { patch: id.to_string(), why };
+        }
     }
-    WayOut::Unknown
+    let Some(first) = gone.first().map(ToString::to_string) else { return WayOut::Unknown };
+    let force = if input.force { "--force " } else { "" };
+    let others = before.iter().filter(|outcome| outcome.result.is_ok()).map(|outcome| outcome.id.clone());
+    let ids: Vec<String> = gone.iter().rev().map(ToString::to_string).chain(others).collect();
+    let together = waiting.is_empty().then(|| format!("{force}{}", ids.join(" ")));
+    WayOut::First { id: first, together }
 }
 
 /// Has the patch's own scripts, copied to the database by its application.
