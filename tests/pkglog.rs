@@ -49,7 +49,7 @@ fn readers_see_what_is_logged_and_the_next_run_writes_it_and_removes_the_log() {
     db().write(&spool);
     let run = stage.run(&format!("pkgadd -n -R @ROOT@ -d {} ACMEdb", spool.display()));
     assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
-    let taken_over = "@ROOT@/var/sadm/install/pkglog: 1 changes of another tool are kept";
+    let taken_over = "@ROOT@/var/sadm/install/pkglog: 1 change of another tool is kept";
     assert!(run.stderr.contains(taken_over), "{}", run.stderr);
     assert!(!stage.at(LOG).exists());
     let of_web: Vec<String> = stage.lines().into_iter().filter(|line| line.ends_with("ACMEweb")).collect();
@@ -195,7 +195,7 @@ fn a_log_that_a_script_of_the_run_writes_is_taken_over() {
     let line = "/opt/ACMEdb/made f none 0644 root root 2 1000 1577836800 ACMEdb";
     let (code, said) = install_logging(&stage, &format!("+{line}\n###Marker\n"));
     assert_eq!(code, 0, "{said}");
-    assert!(said.contains("1 changes of another tool are kept"), "{said}");
+    assert!(said.contains("1 change of another tool is kept"), "{said}");
     assert!(stage.lines().iter().any(|found| found == line), "{:?}", stage.lines());
     assert!(!stage.at(LOG).exists());
 }

@@ -189,7 +189,12 @@ impl<'p> RecordStager<'_, 'p> {
                     (facts, contents) = (staged, old_b3);
                     if logged > 0 {
                         let log = self.root.show(&places::pkglog());
-                        self.notes.push(format!("{log}: {logged} changes of another tool are kept"));
+                        let kept = if logged == 1 {
+                            "change of another tool is"
+                        } else {
+                            "changes of another tool are"
+                        };
+                        self.notes.push(format!("{log}: {logged} {kept} kept"));
                     }
                 }
                 Some(ToStage::ContentsStamp) => {
