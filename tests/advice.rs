@@ -208,7 +208,8 @@ fn no_text_that_is_printed_as_it_stands_names_a_command_without_its_root() {
 
 /// Sources whose hints go through `Output::error`, `Output::complain` or `Wording::completed`, which add the root, or are about
 /// another host.
-const COMPLETED: [&str; 4] = [
+const COMPLETED: [&str; 5] = [
+    "crates/cli/src/arguments/later.rs",
     "crates/cli/src/reply/depot_end.rs",
     "crates/cli/src/reply/refreshed.rs",
     "src/verbs/adopt/before_upgrade.rs",
