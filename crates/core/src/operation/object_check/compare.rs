@@ -446,11 +446,8 @@ fn sizes(line: &ContentsLine, seen: &ObjectStatus) -> Vec<ObjectFinding> {
     findings
 }
 
-/// Holes of as many bytes take long to read, and no space of who made them.
-const LARGE_HOLES: u64 = 1 << 30;
-
 /// Compares the sum, then the digest of the patch that delivered the file. Reads the bytes even if the size differs,
-/// because the sum is reported, but no large holes.
+/// because the sum is reported.
 fn content(
     dir: &Dir,
     line: &ContentsLine,
@@ -459,9 +456,7 @@ fn content(
     (seen, buffer, interrupt): (&ObjectStatus, &mut [u8], Interrupt<'_>),
 ) -> Result<Vec<ObjectFinding>, RootError> {
     let expected = line.object.content;
-    let is_other_size = findings.iter().any(|finding| matches!(finding, ObjectFinding::Size(_)));
-    let is_hollow = seen.size.saturating_sub(seen.allocated) >= LARGE_HOLES;
-    if is_other_size && is_hollow || expected.cksum.is_none() && delivered.is_none() {
+    if expected.cksum.is_none() && delivered.is_none() {
         return Ok(findings);
     }
     let mut file = InterruptibleRead::new(dir.open_still(line.path.name())?, interrupt);

@@ -87,25 +87,6 @@ fn a_signal_ends_the_comparison_of_a_file_that_would_take_hours() {
     assert!(matches!(findings[..], [ObjectFinding::Unreadable(_)]), "{findings:?}");
 }
 
-#[test]
-fn a_file_of_another_size_that_is_all_holes_is_not_read() {
-    let dir = tempfile::tempdir().unwrap();
-    let root = Root::open(dir.path()).unwrap();
-    fs::File::create(dir.path().join("sparse")).unwrap().set_len(1 << 40).unwrap();
-    let comparison = ObjectComparison {
-        root: &root,
-        accounts: None,
-        aspects: CheckedAspects { contents: true, ..CheckedAspects::default() },
-        delivered: &DeliveredFiles::default(),
-        follows_links: true,
-        overridden: OverriddenAttributes::default(),
-        // It would end the reading.
-        interrupt: &|| Some(15),
-    };
-    let findings = comparison.compare_one(&line("/sparse", b"acme")).findings;
-    assert!(matches!(findings[..], [ObjectFinding::Size(_)]), "{findings:?}");
-}
-
 /// Writes the records of a root: these lines and one of another package.
 fn record(root: &Root, lines: &[ContentsLine]) {
     let other = b"/zz d none ? ? ? ACMEother".to_vec();
