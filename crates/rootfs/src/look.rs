@@ -63,6 +63,13 @@ pub struct StillFile {
     is_known: bool,
 }
 
+impl StillFile {
+    /// For reads at positions, which end whatever the file is now: a pipe has none.
+    pub fn positioned(&self) -> &File {
+        &self.file
+    }
+}
+
 impl Read for StillFile {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.is_begun && !self.is_known {

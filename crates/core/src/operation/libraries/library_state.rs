@@ -220,11 +220,11 @@ pub(super) fn symbols_at(root: &Root, physical: &ObjectPath) -> Option<ElfSymbol
 /// `None` if it is neither program nor library.
 pub(super) fn file_at(root: &Root, physical: &ObjectPath) -> Option<Arc<LibraryFile>> {
     let mut head = [0; elf::MAGIC.len()];
-    root.open_still(physical).ok()?.read_exact(&mut head).ok()?;
+    let mut file = root.open_still(physical).ok()?;
+    file.read_exact(&mut head).ok()?;
     if head != elf::MAGIC {
         return None;
     }
-    let (file, _) = root.dir_if_there(&physical.parent()?).ok()??.open_file(physical.name()).ok()?;
-    let facts = elf::read(&mut FilePieces::new(&file)).ok()??;
+    let facts = elf::read(&mut FilePieces::new(file.positioned())).ok()??;
     Some(Arc::new(LibraryFile { facts: Arc::new(facts) }))
 }
