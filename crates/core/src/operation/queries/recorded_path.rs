@@ -204,7 +204,7 @@ impl<'r> PathFinder<'r> {
         let names: HashSet<&[u8]> = found.iter().map(|one| one.place.name()).collect();
         // Nearly all lines fail the search for the bare name, which is much cheaper than their key.
         let name = names.iter().next().filter(|_| names.len() == 1);
-        let name = name.map(|name| Finder::new(name));
+        let name = name.map(Finder::new);
         let may_have =
             |raw: &[u8]| name.as_ref().is_none_or(|name| name.find(raw).is_some() || raw.contains(&b'\\'));
         let lines = contents::scan(view, |raw| may_have(raw) && names.contains(last_component(&key_of(raw))));
