@@ -6,6 +6,7 @@ use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -38,6 +39,8 @@ fn slow_server(depot: PathBuf, pause: Duration) -> FaultyServer {
         let mut steps = whole("200 OK", &bytes);
         if asked.path.contains("00-01.tar") {
             let (first, last) = bytes.split_at(bytes.len() / 2);
+            // Fetched at once, they end one after the other.
+            let pause = if asked.path.contains("200-01") { pause * 2 } else { pause };
             let drip = Step::Drip(last[..4].to_vec(), Duration::from_millis(5));
             steps[1] = Step::Send(first.to_vec());
             steps.extend([Step::Wait(pause), drip, Step::Send(last[4..].to_vec())]);
@@ -101,6 +104,24 @@ fn a_command_has_one_bar_that_only_moves_forward() {
     let percent = regex::Regex::new("([0-9]+)% [a-z]").unwrap();
     let shown: Vec<u64> = percent.captures_iter(&text).map(|part| part[1].parse().unwrap()).collect();
     assert!(shown.first() < shown.last() && shown.is_sorted(), "{shown:?}: {text:?}");
+}
+
+#[test]
+fn patches_of_a_depot_that_is_far_away_are_fetched_at_once() {
+    let (stage, depot) = stage();
+    let asked_for = AtomicUsize::new(0);
+    let server = FaultyServer::begin(move |asked| {
+        let Ok(bytes) = fs::read(depot.join(asked.path.trim_start_matches('/'))) else {
+            return whole("404 Not Found", b"");
+        };
+        if asked.path.contains("00-01.tar") {
+            asked_for.fetch_add(1, Ordering::SeqCst);
+            eventually("the other patch is asked for, too", || asked_for.load(Ordering::SeqCst) == 2);
+        }
+        whole("200 OK", &bytes)
+    });
+    let cache = cache_option(&stage, "add", &stage.beside("cache"));
+    stage.run(&format!("add -y -R @ROOT@ {cache} -M {}", server.url(""))).ok();
 }
 
 /// The size of a file that nobody reads to its end here.

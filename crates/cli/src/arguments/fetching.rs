@@ -64,7 +64,7 @@ impl FetchOptions {
         policy: &Policy,
         wait: Option<u64>,
         interrupt: &'a (dyn Fn() -> Option<i32> + Sync),
-        progress: &'a dyn Fn(DepotProgress<'_>),
+        progress: &'a (dyn Fn(DepotProgress<'_>) + Sync),
     ) -> DepotAccess<'a> {
         let network = &surroundings.network;
         let hidden = network.own_proxy.clone().or_else(|| policy.proxy.clone());

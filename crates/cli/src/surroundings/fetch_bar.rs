@@ -1,7 +1,7 @@
 //! The progress before a run, on the bar of its command: downloads, patches that are read or compared, and directories
 //! that are indexed.
 
-use std::cell::RefCell;
+use std::sync::{Mutex, PoisonError};
 
 use super::bar::{BarAmount, CommandBar};
 use patchadm_core::operation::depots::{DepotProgress, PatchWork};
@@ -16,7 +16,7 @@ const PATCH: u64 = 1_000;
 /// Disappears from standard error when it is dropped.
 pub struct FetchBar {
     bar: Option<CommandBar>,
-    shown: RefCell<ShownProgress>,
+    shown: Mutex<ShownProgress>,
 }
 
 #[derive(Default)]
@@ -37,12 +37,12 @@ enum FetchPhase {
 impl FetchBar {
     /// Never drawn unless enabled.
     pub fn new(bar: &CommandBar, is_enabled: bool) -> Self {
-        Self { bar: is_enabled.then(|| bar.clone()), shown: RefCell::default() }
+        Self { bar: is_enabled.then(|| bar.clone()), shown: Mutex::default() }
     }
 
     pub fn show(&self, progress: DepotProgress<'_>) {
         if let Some(bar) = &self.bar {
-            self.shown.borrow_mut().show(progress, bar);
+            self.shown.lock().unwrap_or_else(PoisonError::into_inner).show(progress, bar);
         }
     }
 }

@@ -26,7 +26,8 @@ pub struct DepotAccess<'a> {
     pub now: DateTime<Utc>,
     /// Returns the signal that asks the command to end, if any.
     pub interrupt: &'a (dyn Fn() -> Option<i32> + Sync),
-    pub progress: &'a dyn Fn(DepotProgress<'_>),
+    /// Called by several threads at once.
+    pub progress: &'a (dyn Fn(DepotProgress<'_>) + Sync),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

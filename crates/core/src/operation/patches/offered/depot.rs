@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::operation::depot_memory::last_used_depot;
 use crate::operation::depots::{
@@ -14,7 +15,7 @@ use patchadm_inputs::depot::DepotPatch;
 use patchadm_inputs::sign::{Demand, DemandWord};
 use patchadm_planning::plan::refusal::{Command, Reason};
 use patchadm_planning::resolve::{Offer, Resolution};
-use patchadm_rootfs::Root;
+use patchadm_rootfs::{Root, side_by_side};
 
 pub(super) struct SetDepot {
     pub(super) depot: Depot,
@@ -67,6 +68,9 @@ pub(super) enum FetchedPatch {
     Operand(usize),
 }
 
+/// Most of the time of small patches is that of waiting for a server that is far away.
+const MOST_DOWNLOADS: usize = 8;
+
 /// In order of application.
 pub(super) type FetchedPatches = Vec<Result<FetchedPatch, DepotError>>;
 
@@ -78,20 +82,34 @@ pub(super) fn fetch_planned(
     resolution: &Resolution,
     session: &FetchSession<'_>,
 ) -> Result<FetchedPatches, Failure> {
-    let mut fetched = Vec::new();
-    let all = resolution.planned().count();
-    for (done, verdict) in resolution.planned().enumerate() {
-        session.tell(DepotProgress::Patch { doing: PatchWork::Fetching, done, all });
-        let Some(place) = verdict.offer else { continue };
-        if place < operands {
-            fetched.push(Ok(FetchedPatch::Operand(place)));
-            continue;
+    let offers: Vec<usize> = resolution.planned().filter_map(|verdict| verdict.offer).collect();
+    let all = offers.len();
+    let finished = AtomicUsize::new(0);
+    let tell = || {
+        let done = finished.load(Ordering::Relaxed);
+        if done < all {
+            session.tell(DepotProgress::Patch { doing: PatchWork::Fetching, done, all });
         }
-        let Some(entry) = entries.get(place - operands) else { continue };
-        match fetch_patch(depot, entry, session) {
-            Err(error) if error.signal().is_some() => return Err(error.into()),
-            result => fetched.push(result.map(FetchedPatch::Path)),
-        }
+    };
+    let fetch = |at: usize| {
+        tell();
+        let fetched = match offers.get(at)?.checked_sub(operands) {
+            None => Ok(FetchedPatch::Operand(*offers.get(at)?)),
+            Some(place) => fetch_patch(depot, entries.get(place)?, session).map(FetchedPatch::Path),
+        };
+        finished.fetch_add(1, Ordering::Relaxed);
+        tell();
+        Some(fetched)
+    };
+    let is_far = matches!(depot.location(), DepotLocation::Address(_));
+    let at_once = if is_far { MOST_DOWNLOADS } else { 1 };
+    let mut fetched: FetchedPatches = side_by_side(at_once, all, || fetch).into_iter().flatten().collect();
+    let is_ended =
+        |patch: &Result<_, DepotError>| patch.as_ref().is_err_and(|error| error.signal().is_some());
+    if let Some(at) = fetched.iter().position(is_ended)
+        && let Err(signal) = fetched.swap_remove(at)
+    {
+        return Err(signal.into());
     }
     session.tell(DepotProgress::Ended);
     Ok(fetched)
