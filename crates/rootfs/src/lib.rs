@@ -64,6 +64,6 @@ pub use way::{
 };
 pub use work::{
     CountedRead, INTERRUPTED, Interrupt, InterruptibleRead, WorkMeter, WorkStep, WorkUnit, cores, never,
-    side_by_side,
+    processors, side_by_side,
 };
 pub use write::WritableFile;

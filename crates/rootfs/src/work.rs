@@ -8,10 +8,15 @@ use std::thread::{self, available_parallelism};
 /// More threads do not help: they share one disk, and each needs buffers.
 const MOST: usize = 8;
 
-/// Returns the number of threads for shareable work, at least 1. Cached: the system reads half a dozen files to answer.
-pub fn cores() -> usize {
+/// Returns the number of processors that the program may use. Cached: the system reads half a dozen files to answer.
+pub fn processors() -> usize {
     static KNOWN: OnceLock<usize> = OnceLock::new();
-    *KNOWN.get_or_init(|| available_parallelism().map_or(1, usize::from).min(MOST))
+    *KNOWN.get_or_init(|| available_parallelism().map_or(1, usize::from))
+}
+
+/// Returns the number of threads for shareable work, at least 1.
+pub fn cores() -> usize {
+    processors().min(MOST)
 }
 
 /// Gives each thread its own worker, and returns the results in the order of the pieces. The caller's thread is one of

@@ -185,7 +185,7 @@ impl Surroundings {
             began: Instant::now(),
             zone: Zone::of(set("TZ").as_deref()),
             machine: Machine::this(),
-            processors: std::thread::available_parallelism().map_or(1, usize::from),
+            processors: patchadm_rootfs::processors(),
             temporary: temporary(set("TMPDIR").map(PathBuf::from))?,
             home: set("HOME").map(PathBuf::from),
             stdout_is_terminal: std::io::stdout().is_terminal(),

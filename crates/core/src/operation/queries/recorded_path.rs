@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use memchr::memmem::Finder;
+use memchr::{memchr, memmem::Finder};
 
 use crate::operation::failure::Failure;
 use patchadm_inputs::database::contents::{self, ContentsLines};
@@ -205,8 +205,9 @@ impl<'r> PathFinder<'r> {
         // Nearly all lines fail the search for the bare name, which is much cheaper than their key.
         let name = names.iter().next().filter(|_| names.len() == 1);
         let name = name.map(Finder::new);
-        let may_have =
-            |raw: &[u8]| name.as_ref().is_none_or(|name| name.find(raw).is_some() || raw.contains(&b'\\'));
+        let may_have = |raw: &[u8]| {
+            name.as_ref().is_none_or(|name| name.find(raw).is_some() || memchr(b'\\', raw).is_some())
+        };
         let lines = contents::scan(view, |raw| may_have(raw) && names.contains(last_component(&key_of(raw))));
         let mut aliases: BTreeMap<ObjectPath, BTreeSet<ObjectPath>> = BTreeMap::new();
         for path in lines.map_err(DatabaseError::from)?.into_keys() {
