@@ -116,7 +116,7 @@ fn patches_of_a_depot_that_is_far_away_are_fetched_at_once() {
         };
         if asked.path.contains("00-01.tar") {
             asked_for.fetch_add(1, Ordering::SeqCst);
-            eventually("the other patch is asked for, too", || asked_for.load(Ordering::SeqCst) == 2);
+            eventually("both patches are requested", || asked_for.load(Ordering::SeqCst) == 2);
         }
         whole("200 OK", &bytes)
     });

@@ -107,6 +107,7 @@ impl PkgchkArgs {
             sizes: false,
             contents: self.contents || !self.attributes,
             changing_contents: !self.no_volatile,
+            edits: false,
             exclusive: self.exclusive,
         }
     }

@@ -322,8 +322,13 @@ impl ChosenArchives {
         let is_all = self.packages.len() == all.0.len();
         let named = self.packages.iter().filter(|_| !is_all);
         let packages = named.map(|package| PackagePattern::One(package.to_string())).collect();
-        let aspects =
-            CheckedAspects { attributes: true, sizes: !contents, contents, ..CheckedAspects::default() };
+        let aspects = CheckedAspects {
+            attributes: true,
+            sizes: !contents,
+            contents,
+            edits: true,
+            ..CheckedAspects::default()
+        };
         let scope = CheckScope { packages, ..CheckScope::default() };
         ObjectCheckRequest { scope, aspects, workers, ..ObjectCheckRequest::default() }
     }

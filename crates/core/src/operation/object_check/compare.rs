@@ -29,6 +29,8 @@ pub struct CheckedAspects {
     pub contents: bool,
     /// Includes files that are expected to change (`e`, `v`).
     pub changing_contents: bool,
+    /// Tells which editable files have other contents, which is no finding.
+    pub edits: bool,
     /// Finds objects without an owner in exclusive directories.
     pub exclusive: bool,
 }
@@ -221,8 +223,7 @@ impl ComparisonWalk<'_> {
     fn is_edited(&mut self, line: &ContentsLine) -> bool {
         let comparison = self.comparison;
         let aspects = comparison.aspects;
-        let is_left_out = (aspects.sizes || aspects.contents) && !aspects.changing_contents;
-        if line.object.ftype != Ftype::Editable || !is_left_out {
+        if line.object.ftype != Ftype::Editable || !aspects.edits {
             return false;
         }
         let Ok(Some((dir, seen))) = self.look_up(&line.path) else { return false };
