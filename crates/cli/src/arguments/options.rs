@@ -174,12 +174,12 @@ pub fn parse<A: clap::Parser>(call: &mut Invocation, usage: &'static str) -> Res
     let name = call.name;
     let is_verb = is_of_verbs(call.program);
     let queries = call.of.queries;
-    let wording = wording_of(&call.arguments);
-    let stop = |error: clap::Error| match error.kind() {
+    let stop = |arguments: &[OsString], error: clap::Error| match error.kind() {
         ErrorKind::DisplayHelp => Stop::Help(help_text(&command, &error)),
-        _ => stop(&error, (name, is_verb, queries), usage, &wording),
+        _ => stop(&error, (name, is_verb, queries), usage, arguments),
     };
-    let matches = command.clone().try_get_matches_from(words(call)).map_err(stop)?;
+    let matches = command.clone().try_get_matches_from(words(call));
+    let matches = matches.map_err(|error| stop(&call.arguments, error))?;
     must_suit_several_roots(&command, &matches, usage)?;
     let secrets = secret_values(&command, &matches);
     if !secrets.is_empty() {
@@ -191,7 +191,7 @@ pub fn parse<A: clap::Parser>(call: &mut Invocation, usage: &'static str) -> Res
     if let Some(path) = matches.try_get_one::<PathBuf>(POLICY).ok().flatten() {
         call.surroundings.policy = Some((path.clone(), read_policy(path)?));
     }
-    A::from_arg_matches(&matches).map_err(stop)
+    A::from_arg_matches(&matches).map_err(|error| stop(&call.arguments, error))
 }
 
 fn speak_as_asked(call: &mut Invocation, matches: &ArgMatches) {
@@ -316,7 +316,7 @@ fn stop(
     error: &clap::Error,
     (command, is_verb, queries): (&str, bool, &[&str]),
     usage: &'static str,
-    wording: &Wording,
+    arguments: &[OsString],
 ) -> Stop {
     let text = error.render().to_string();
     if error.kind() == ErrorKind::DisplayVersion {
@@ -331,7 +331,7 @@ fn stop(
         && let Some(message) =
             named(ContextKind::InvalidArg).and_then(|option| later_option(command, is_verb, queries, option))
     {
-        return Stop::Usage { message: wording.completed(&message).into_owned(), usage };
+        return Stop::Usage { message: wording_of(arguments).completed(&message).into_owned(), usage };
     }
     let first = text.split("\n\n").next().unwrap_or(&text);
     let mut message = first.trim_start_matches("error: ").trim_end().to_owned();

@@ -21,6 +21,7 @@ use patchadm_core::operation::patches::undo_states::PackageUndo;
 use patchadm_core::operation::queries::patch_objects::{ChangedObject, PatchAction};
 use patchadm_core::operation::queries::reasons::{PackageFit, PatchNeed};
 use patchadm_core::operation::running::UsingProcess;
+use patchadm_inputs::side_file::main_file;
 use patchadm_inputs::sign::Verdict;
 use patchadm_planning::plan::kept_libraries::{KeptLibrary, LibraryReport};
 use patchadm_planning::plan::patch::engine::PlannedScript;
@@ -324,14 +325,9 @@ impl FileCounts {
 /// Returns the replaced edits without a copy beside the new object.
 fn saved_edits<'p>(plan: &'p Plan, replaced: &'p [ObjectPath]) -> impl Iterator<Item = &'p ObjectPath> {
     let added = plan.changes.iter().filter(|change| matches!(change.action, Action::Add(_)));
-    let copied: HashSet<&[u8]> = added.filter_map(|change| edited_of_copy(change.path.as_bytes())).collect();
+    let copied: HashSet<ObjectPath> = added.filter_map(|change| main_file(&change.path)).collect();
     let is_saved = !plan.undo.is_empty();
-    replaced.iter().filter(move |path| is_saved && !copied.contains(path.as_bytes()))
-}
-
-fn edited_of_copy(copy: &[u8]) -> Option<&[u8]> {
-    let mark = b".edited-";
-    copy.get(..copy.windows(mark.len()).rposition(|part| part == mark)?)
+    replaced.iter().filter(move |path| is_saved && !copied.contains(*path))
 }
 
 /// Returns the verdict, the exit code and the reason of a patch that was carried out or planned.

@@ -93,8 +93,9 @@ pub(super) fn fetch_planned(
     };
     let fetch = |at: usize| {
         tell();
-        let fetched = match offers.get(at)?.checked_sub(operands) {
-            None => Ok(FetchedPatch::Operand(*offers.get(at)?)),
+        let offer = *offers.get(at)?;
+        let fetched = match offer.checked_sub(operands) {
+            None => Ok(FetchedPatch::Operand(offer)),
             Some(place) => fetch_patch(depot, entries.get(place)?, session).map(FetchedPatch::Path),
         };
         finished.fetch_add(1, Ordering::Relaxed);
