@@ -122,9 +122,10 @@ impl Inventory {
         self.linked_directories.get(path).filter(|_| is_link)
     }
 
-    /// Unless the link is an object of `package`: such a link stays when the package delivers a directory.
+    /// Unless the link is an object of `package`, or another name of one: such a link stays when the package
+    /// delivers a directory.
     pub fn staying_link(&self, package: &PkgInst, path: &ObjectPath) -> Option<&LinkedDirectory> {
-        let is_own = |line: &ContentsLine| line.object.ftype == Ftype::Symlink && line.is_owned_by(package);
+        let is_own = |line: &ContentsLine| line.object.ftype.is_link() && line.is_owned_by(package);
         self.linked_directory(path).filter(|_| !self.lines.get(path).is_some_and(is_own))
     }
 }

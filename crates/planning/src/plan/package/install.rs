@@ -824,7 +824,10 @@ fn given_up<'a>(
     let above: BTreeSet<&[u8]> = wanted.iter().flat_map(|each| each.path.ancestors_bytes()).collect();
     let leads_on = |line: &ContentsLine| {
         let ftype = line.object.ftype;
-        above.contains(line.path.as_bytes()) && (ftype.is_directory() || ftype == Ftype::Symlink)
+        above.contains(line.path.as_bytes())
+            && (ftype.is_directory()
+                || ftype == Ftype::Symlink
+                || ftype == Ftype::Link && inventory.linked_directory(&line.path).is_some())
     };
     let classes: BTreeSet<&str> = owned(package, inventory).map(|(_, _, class)| class).collect();
     let has_script = |class: &&str| !class_scripts(old, class, system).is_empty();

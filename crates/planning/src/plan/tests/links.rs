@@ -4,6 +4,7 @@ use super::*;
 use crate::plan::patch::backout_proof::root_after;
 use crate::plan::{Action, Body, Plan};
 use patchadm_changeset::format::manifest::ObjectRecord;
+use patchadm_rootfs::LiveKind;
 
 /// `path -> file` for every name that a plan links.
 fn linked(plan: &Plan) -> Vec<String> {
@@ -97,6 +98,18 @@ fn a_name_comes_back_as_a_file_of_its_own_where_its_file_was_written_anew_with_t
     let (file, name) = (&world.inventory.live[&file], &world.inventory.live[&name]);
     assert_eq!((&name.kind, name.mtime), (&before.kind, before.mtime));
     assert!(name.inode != file.inode && file.mtime != before.mtime);
+}
+
+#[test]
+fn a_directory_comes_back_that_gave_way_to_another_name_of_a_link_to_a_directory() {
+    let base = Parcel::empty("base").package("ACMEweb", "").directory("d").directory("e").file("e/x", "x");
+    let mut world = World::new().following_links().with(&base);
+    let before = (world.tree(), world.contents());
+    let turned = patch("900-01", "").symlink("a", "d").link("e", "/opt/web/a").deletes("e/x");
+    assert_eq!(world.patchadd(&turned), 0);
+    assert!(matches!(world.inventory.live[&path("/opt/web/e")].kind, LiveKind::Symlink(_)));
+    assert_eq!(world.patchrm("900-01"), 0);
+    assert_eq!((world.tree(), world.contents()), before);
 }
 
 #[test]
