@@ -287,6 +287,23 @@ fn an_edited_file_of_two_patches_stays_that_of_the_one_that_stands_and_can_go() 
 }
 
 #[test]
+fn a_file_that_only_patches_had_comes_back_whatever_version_they_were_applied_to() {
+    let stage = adopted();
+    let with = |more: &str| delivered("1.0-1").file("usr/share/web/more", 0o644, more);
+    applied(&stage, "", &Patch::of("100-01", with("more\n")));
+    let above = with("more and more\n").file("usr/share/web/most", 0o644, "most\n");
+    applied(&stage, "", &Patch::of("200-01", above));
+    dpkg_installs(&stage, Some(&ONE), &TWO, &[]);
+    let said = stage.run("adopt --refresh -R @ROOT@").ok();
+    assert!(said.contains("100-01: stands\n") && said.contains("200-01: stands\n"), "{said}");
+    stage.run("remove -R @ROOT@ 200-01").ok();
+    assert_eq!(stage.text("/usr/share/web/more"), "more\n");
+    assert_eq!(stage.run("pkgchk -R @ROOT@ DEBweb").ok(), "");
+    stage.run("remove -R @ROOT@ 100-01").ok();
+    assert!(!stage.at("/usr/share/web/more").exists());
+}
+
+#[test]
 fn a_removed_package_takes_its_registration_and_patches_along() {
     let stage = adopted();
     patched(&stage);

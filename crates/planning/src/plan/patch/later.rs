@@ -106,6 +106,12 @@ impl<'a> ListedPatches<'a> {
         after.filter(|other| other.stays).map(|other| (other.id.clone(), other.manifest)).collect()
     }
 
+    /// The ids of the patches before this one that stay.
+    pub(super) fn earlier(&self, id: &PatchId) -> BTreeSet<String> {
+        let before = self.0.iter().take_while(|other| other.id != *id);
+        before.filter(|other| other.stays).map(|other| other.id.to_string()).collect()
+    }
+
     pub(super) fn place(&self, id: &PatchId) -> Option<usize> {
         self.0.iter().position(|other| other.id == *id)
     }

@@ -30,6 +30,8 @@ pub(super) struct Restoring<'a> {
     pub(super) bound: bool,
     pub(super) native: Option<&'a str>,
     pub(super) later: Later<'a>,
+    /// Earlier patches that stay.
+    pub(super) earlier: BTreeSet<String>,
     /// For paths of several going patches: the last of them. Newer edits are kept under its id.
     pub(super) last: HashMap<ObjectPath, PatchId>,
     /// Edited files among these are left to the script.
@@ -275,6 +277,13 @@ impl<'a> Restoring<'a> {
         }
         let origin =
             draft.inventory.native_origin(self.package).filter(|_| !is_directory && record.was.is_some())?;
+        // Without an owner, the object of an earlier patch comes back.
+        let mut patches = draft.inventory.patched_by.get(path).into_iter().flatten();
+        if draft.inventory.native_owners.of(path).is_empty()
+            && patches.any(|patch| self.earlier.contains(patch))
+        {
+            return None;
+        }
         let installed = draft.inventory.packages.get(self.package)?;
         let registered = NativeRegistration::of(&installed.params).version;
         // At the same version, a path without an owner is one that an earlier patch added.
