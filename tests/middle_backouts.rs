@@ -348,3 +348,39 @@ fn an_archive_that_is_not_the_ledgers_is_refused_before_anything_is_changed() {
     assert!(said.contains("save/200-01/undo.gz"), "{said}");
     assert!(before.difference(&stage.everything()).is_empty());
 }
+
+/// Both packages have one file in common.
+fn sharing(name: &str) -> Package {
+    Package::new(name).param("BASEDIR", "/opt/acme").file("bin/tool", 0o755, "tool\n")
+}
+
+#[test]
+fn an_owner_that_was_removed_does_not_come_back_with_a_patch_from_the_middle() {
+    let stage = Scenario::with(&[sharing("ACMEa"), sharing("ACMEb")]);
+    let with = |content: &str| sharing("ACMEa").file("bin/tool", 0o755, content);
+    stage.patchadd("", &Patch::of("100-01", with("first\n"))).ok();
+    stage.run("pkgrm -n -R @ROOT@ ACMEb").done();
+    stage.patchadd("", &Patch::of("200-01", with("second\n"))).ok();
+    stage.run("remove -R @ROOT@ 100-01").ok();
+    stage.run("remove -R @ROOT@ 200-01").ok();
+    assert_eq!(stage.text("/opt/acme/bin/tool"), "tool\n");
+    let lines = stage.lines();
+    let line = lines.iter().find(|line| line.starts_with("/opt/acme/bin/tool ")).unwrap();
+    assert!(line.ends_with(" ACMEa"), "{line}");
+}
+
+#[test]
+fn a_file_that_another_package_owns_since_stays_when_the_patches_go_from_the_first_to_the_last() {
+    let stage =
+        Scenario::with(&[Package::new("ACMEa").param("BASEDIR", "/opt/acme").file("a", 0o644, "a\n")]);
+    let with = |content: &str| Package::new("ACMEa").file("bin/tool", 0o755, content);
+    stage.patchadd("", &Patch::of("100-01", with("tool\n"))).ok();
+    sharing("ACMEb").write(&stage.beside("spool"));
+    let spool = stage.beside("spool");
+    stage.run(&format!("pkgadd -n -R @ROOT@ -d {} ACMEb", spool.display())).done();
+    stage.patchadd("", &Patch::of("200-01", with("second\n"))).ok();
+    stage.run("remove -R @ROOT@ 100-01").ok();
+    stage.run("remove -R @ROOT@ 200-01").ok();
+    assert_eq!(stage.text("/opt/acme/bin/tool"), "tool\n");
+    assert_eq!(stage.run("pkgchk -R @ROOT@").ok(), "");
+}

@@ -90,6 +90,24 @@ fn a_backout_from_each_form_is_the_same() {
 }
 
 #[test]
+fn files_of_other_users_become_an_archive_and_files_again() {
+    let stage = Scenario::with(&[package()]);
+    stage.mode("/opt/ACMEweb/bin/httpd", 0o775);
+    std::os::unix::fs::chown(stage.at("/opt/ACMEweb/bin/httpd"), None, Some(80)).unwrap();
+    std::os::unix::fs::chown(stage.at("/opt/ACMEweb/etc/conf"), Some(80), Some(80)).unwrap();
+    let before = stage.tree();
+    let patch = patch("100-01").directory(&stage);
+    stage.run(&format!("add --edited replace --undo-format files -R @ROOT@ {}", patch.display())).ok();
+    for format in ["none", "files", "gz", "files"] {
+        stage.run(&format!("undo-data repack -R @ROOT@ --undo-format {format} 100-01")).ok();
+        stage.run("check --contents -R @ROOT@").ok();
+    }
+    stage.run("remove -R @ROOT@ 100-01").ok();
+    let difference = before.difference(&stage.tree());
+    assert!(difference.is_empty(), "{difference:?}");
+}
+
+#[test]
 fn the_content_of_an_archive_is_the_same_to_the_byte_when_it_comes_back_to_its_form() {
     let stage = stage();
     let read = |stage: &Scenario| fs::read(save(stage, "100-02").join("undo.gz")).unwrap();

@@ -92,9 +92,9 @@ impl RecordGuard {
             self.check_all(root, &trace_in(root, &self.places.tree, &tree, used)?.way)?;
         }
         // From here on, no one else can change its location.
-        if let Some(stages) = &self.places.stages {
-            let _ = self.stages.set(trace_in(root, &self.places.tree, &tree, stages)?.place);
-        }
+        let objects = self.places.objects.iter();
+        let objects = objects.map(|place| Ok(trace_in(root, &self.places.tree, &tree, place)?.place));
+        let _ = self.objects.set(objects.collect::<Result<_>>()?);
         let mut areas = vec![tree];
         for place in &self.places.elsewhere {
             areas.push(trace(root, place)?);

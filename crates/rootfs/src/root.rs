@@ -344,8 +344,8 @@ pub struct RecordPlaces {
     pub tree: ObjectPath,
     /// The directories that every change uses.
     pub used: Vec<ObjectPath>,
-    /// Objects two or more levels below it may belong to any user.
-    pub stages: Option<ObjectPath>,
+    /// Objects two or more levels below these directories may belong to any user.
+    pub objects: Vec<ObjectPath>,
     /// Directories and files outside the tree that count as records when they are used.
     pub elsewhere: Vec<ObjectPath>,
 }
@@ -357,7 +357,7 @@ pub(crate) struct RecordGuard {
     /// Set if the root is not the superuser's, whatever owners it shows.
     pub(super) foreign: Option<ForeignTree>,
     pub(super) areas: OnceLock<Vec<RecordArea>>,
-    pub(super) stages: OnceLock<ObjectPath>,
+    pub(super) objects: OnceLock<Vec<ObjectPath>>,
     pub(super) linked: RwLock<Vec<ObjectPath>>,
     pub(super) checked: RwLock<HashSet<ObjectPath>>,
     pub(super) mounts: Mutex<Mounts>,
@@ -377,7 +377,7 @@ impl RecordGuard {
             places,
             foreign,
             areas: OnceLock::new(),
-            stages: OnceLock::new(),
+            objects: OnceLock::new(),
             linked: RwLock::default(),
             checked: RwLock::default(),
             mounts: Mutex::default(),
@@ -391,7 +391,7 @@ impl RecordGuard {
     }
 
     pub(super) fn is_record(&self, physical: &ObjectPath) -> bool {
-        if self.stages.get().is_some_and(|stages| is_of_stage(stages, physical)) {
+        if self.objects.get().is_some_and(|places| places.iter().any(|place| is_object(place, physical))) {
             return false;
         }
         let is_in = |place: &ObjectPath| physical == place || physical.is_below(place);
@@ -404,9 +404,9 @@ impl RecordGuard {
     }
 }
 
-/// Returns true for a path in the stage of a run: objects of all owners, below a private directory.
-fn is_of_stage(stages: &ObjectPath, physical: &ObjectPath) -> bool {
-    physical.is_below(stages) && physical.parent().is_some_and(|parent| parent.is_below(stages))
+/// Returns true for a path in the stage or undo directory of a run: objects of all owners, below a private directory.
+fn is_object(place: &ObjectPath, physical: &ObjectPath) -> bool {
+    physical.is_below(place) && physical.parent().is_some_and(|parent| parent.is_below(place))
 }
 
 const LARGEST_ACCOUNTS: u64 = 64 << 20;

@@ -10,7 +10,7 @@ mod own;
 pub use own::{
     BELOW_OWN_DIRECTORY, OWN_DIRECTORY, OWN_LOG, attempts, contents_stamp, depots, history, is_record,
     is_reserved, is_setting, keys, ledger, ledgers, lost, own_directory, policy, root_id, stage_identity,
-    stage_list, stages, stages_at_top, trial, trial_record, unprivileged,
+    stage_list, stages, stages_at_top, trial, trial_record, undo_directories, unprivileged,
 };
 
 /// The tree of all records.

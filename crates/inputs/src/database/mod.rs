@@ -54,12 +54,17 @@ pub fn records() -> RecordPlaces {
     RecordPlaces {
         tree: places::records(),
         used: vec![install(), packages(), patches(), own_directory(), stages()],
-        stages: Some(stages()),
+        objects: vec![stages(), places::undo_directories()],
         elsewhere: vec![fixed("/etc/patchadm"), fixed("/etc/passwd"), fixed("/etc/group"), class_scripts()],
     }
 }
 
 /// Returns the place of the host's policy, which binds the superuser.
 pub fn host_policy() -> RecordPlaces {
-    RecordPlaces { tree: fixed("/etc/patchadm"), used: Vec::new(), stages: None, elsewhere: Vec::new() }
+    RecordPlaces {
+        tree: fixed("/etc/patchadm"),
+        used: Vec::new(),
+        objects: Vec::new(),
+        elsewhere: Vec::new(),
+    }
 }

@@ -113,6 +113,11 @@ pub fn stages() -> ObjectPath {
     fixed("/var/sadm/patchadm/stage")
 }
 
+/// Returns the directory of the undo directories on the file system of the records.
+pub fn undo_directories() -> ObjectPath {
+    fixed("/var/sadm/patchadm/undo")
+}
+
 /// Returns the directory of the stages on the file system of the root's topmost directory, where that is another one.
 pub fn stages_at_top() -> ObjectPath {
     fixed("/.patchadm")

@@ -370,7 +370,7 @@ pub(super) fn other_writer(
     let places = RecordPlaces {
         tree: if is_stage { own.clone() } else { ObjectPath::root() },
         used: Vec::new(),
-        stages: None,
+        objects: Vec::new(),
         elsewhere: Vec::new(),
     };
     // A projected tree does not show who may write to the real one.

@@ -124,9 +124,11 @@ impl<'a> Rewriting<'a> {
     fn inherit(&mut self, run: &ChainSegment<'a>) -> Result<(), Reason> {
         let Some(mut record) = self.objects.remove(run.path()) else { return Ok(()) };
         let Some(path) = record.object_path() else { return Ok(()) };
-        record.line =
-            inherited_line(run.first().record.line.as_deref(), record.line.as_deref(), self.later.package);
-        if let Some(found) = found_in_place(run)
+        let (before, package) = (run.first().record.line.as_deref(), self.later.package);
+        record.line = inherited_line(before, record.line.as_deref(), package);
+        if run.before().is_none() && has_other_owners(record.line.as_deref(), before) {
+            // Backing out the first patch alone would leave the object to them.
+        } else if let Some(found) = found_in_place(run)
             && let Some(content) = &record.was
         {
             // This patch is the only one that could have saved the content.
@@ -434,8 +436,9 @@ fn inherited_line(before: Option<&str>, found: Option<&str>, package: &PkgInst) 
     };
     let is_shared = found.owners.iter().any(|owner| owner.package != *package);
     match before {
-        Some(_) if !is_shared => return text_of(before),
-        None if !is_shared => return None,
+        Some(before) if !is_shared && before.owners.iter().all(|owner| owner.package == *package) => {
+            return text_of(Some(before));
+        }
         Some(before) => {
             if !before.is_owned_by(package) {
                 found.owners.retain(|owner| owner.package != *package);
@@ -444,7 +447,15 @@ fn inherited_line(before: Option<&str>, found: Option<&str>, package: &PkgInst) 
         }
         None => found.owners.retain(|owner| owner.package != *package),
     }
-    text_of(Some(found))
+    text_of(Some(found).filter(|found| !found.owners.is_empty()))
+}
+
+/// Returns true if a package owns the object that did not own it before.
+fn has_other_owners(line: Option<&str>, before: Option<&str>) -> bool {
+    let parse = |text: Option<&str>| text.and_then(|text| ContentsLine::parse(&decode(text)).ok());
+    let (line, before) = (parse(line), parse(before));
+    let is_new = |package: &PkgInst| !before.as_ref().is_some_and(|before| before.is_owned_by(package));
+    line.is_some_and(|line| line.owners.iter().any(|owner| is_new(&owner.package)))
 }
 
 fn text_of(line: Option<ContentsLine>) -> Option<Box<str>> {

@@ -455,9 +455,12 @@ impl LinkGroups {
         for (path, live) in one_path_each(draft, paths) {
             names.entry(key(path, live)).or_default().push(path);
         }
+        // Inode numbers differ between file systems; the archive does not.
+        let mut names: Vec<_> = names.into_values().filter(|names| names.len() > 1).collect();
+        names.sort();
         let mut groups = Self::default();
         let mut next = 0;
-        for names in names.into_values().filter(|names| names.len() > 1) {
+        for names in names {
             if !names.iter().any(|path| paths.contains(*path) && draft.changes.contains_key(*path)) {
                 continue;
             }
