@@ -373,7 +373,7 @@ fn an_owner_that_was_removed_does_not_come_back_with_a_patch_from_the_middle() {
 fn a_file_that_another_package_owns_since_stays_when_the_patches_go_from_the_first_to_the_last() {
     let stage =
         Scenario::with(&[Package::new("ACMEa").param("BASEDIR", "/opt/acme").file("a", 0o644, "a\n")]);
-    let with = |content: &str| Package::new("ACMEa").file("bin/tool", 0o755, content);
+    let with = |content: &str| sharing("ACMEa").file("bin/tool", 0o755, content);
     stage.patchadd("", &Patch::of("100-01", with("tool\n"))).ok();
     sharing("ACMEb").write(&stage.beside("spool"));
     let spool = stage.beside("spool");
