@@ -190,7 +190,7 @@ fn play(seed: u64, counts: &mut Counts) {
 
 #[test]
 fn random_updates_keep_what_is_needed_and_nothing_else_and_every_way_back_ends_at_the_first_tree() {
-    let cases = Sampled::of(6, 10_000);
+    let cases = Sampled::of(6, 5_000);
     let counts = Mutex::new(Counts::new());
     let processors: Vec<usize> = (0..std::thread::available_parallelism().map_or(1, usize::from)).collect();
     in_parallel(&processors, |_| {

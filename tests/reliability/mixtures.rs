@@ -24,7 +24,7 @@ use fresh::Template;
 use play::{Counts, Play};
 
 /// The sequences of a sample, and of the whole.
-const SEQUENCES: (u64, u64) = (4, 20_000);
+const SEQUENCES: (u64, u64) = (4, 2_400);
 
 /// Set for the process that plays.
 const PLAYS: &str = "PATCHADM_MIXTURES";

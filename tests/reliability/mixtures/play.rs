@@ -206,13 +206,16 @@ impl<'p> Play<'p> {
         let patch = &self.patches[number];
         let others =
             || self.applied.iter().filter(|other| **other != number).map(|other| &self.patches[*other]);
-        let is_obsolete = others().any(|other| other.obsoletes(patch));
+        let is_revision = |other: &&Made| other.base == patch.base;
+        let is_superseded = others().any(|other| is_revision(&other) && other.obsoletes(patch));
+        let is_obsolete = others().any(|other| !is_revision(&other) && other.obsoletes(patch));
         let mut effective = others().filter(|patch| !others().any(|other| other.obsoletes(patch)));
         let is_required = effective.any(|other| other.requires.iter().any(|id| !self.has(id, Some(number))));
         let reasons = [
+            (is_superseded, "the later revision "),
             (is_obsolete, " obsoletes "),
             (is_required, " requires "),
-            (patch.has_no_undo, "no files were saved"),
+            (patch.has_no_undo, "there is no undo data "),
         ];
         reasons.into_iter().filter(|(stands, _)| *stands).map(|(_, reason)| reason).collect()
     }
