@@ -371,3 +371,22 @@ fn an_interrupted_refresh_that_no_option_completes_says_what_does() {
     staged.live.run("stage promote web -R @ROOT@").ok();
     staged.assert_alike();
 }
+
+#[test]
+fn a_patched_line_has_the_owners_of_the_stage_there_and_those_of_the_root_here() {
+    let staged = Staged::new();
+    staged.pkgadd(&staged.stage(), &news());
+    let promoted = "stage promote web -R @ROOT@ --tree-only --max-delete 100%";
+    staged.live.run(promoted).ok();
+    let shared = Package::new("ACMEmail").file("/opt/ACMEnews/share/all", 0o644, "all 1\n");
+    staged.live.patchadd("", &Patch::of("300-01", shared)).ok();
+    staged.live.run("stage refresh web -R @ROOT@").ok();
+    let owners = |root: PathBuf| {
+        let contents = fs::read_to_string(root.join("var/sadm/install/contents")).unwrap();
+        let line = contents.lines().find(|line| line.starts_with("/opt/ACMEnews/share/all ")).unwrap();
+        line.split(' ').skip(9).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(owners(staged.stage.clone()), ["ACMEmail", "ACMEnews"]);
+    assert_eq!(owners(staged.live.root()), ["LOCLweb", "ACMEmail"]);
+    assert_eq!(staged.says("pkgchk -n"), (String::new(), String::new()));
+}

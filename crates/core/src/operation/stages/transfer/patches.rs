@@ -289,7 +289,28 @@ impl RecordSource<'_> {
             changed.lines.append(&mut paths.lines);
         }
         self.lines(&changed, &mut brought)?;
+        self.keep_owners_of_stage(&mut brought)?;
         Ok(brought)
+    }
+
+    /// Gives changed lines the owners that the stage has, with those that only the stage has.
+    fn keep_owners_of_stage(&self, brought: &mut BroughtPatches) -> Result<(), Failure> {
+        let (live, stage) = (&self.databases.0.packages, &self.databases.1.packages);
+        let paths = brought.lines.keys().cloned().collect();
+        let there = lines_of_paths(&RecordView::live(self.to), &paths).map_err(DatabaseError::from)?;
+        for (path, (_, line)) in &mut brought.lines {
+            let mut own = there.get(path).cloned();
+            if let Some(own) = &mut own {
+                own.owners.retain(|owner| !live.contains_key(&owner.package));
+            }
+            let own = own.filter(|own| !own.owners.is_empty());
+            if let Some(line) = line {
+                line.owners.retain(|owner| stage.contains_key(&owner.package));
+                line.owners.extend(own.iter().flat_map(|own| own.owners.iter().cloned()));
+            }
+            *line = line.take().filter(|line| !line.owners.is_empty()).or(own);
+        }
+        Ok(())
     }
 }
 
