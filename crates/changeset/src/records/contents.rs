@@ -111,6 +111,12 @@ pub fn lines_of_package(view: &RecordView<'_>, package: &PkgInst) -> Result<Cont
     Ok(lines)
 }
 
+/// Returns true if `line` has an owner that `other` lacks.
+pub fn has_other_owner(line: &ContentsLine, other: Option<&ContentsLine>) -> bool {
+    let is_known = |package| other.is_some_and(|other| other.is_owned_by(package));
+    line.owners.iter().any(|owner| !is_known(&owner.package))
+}
+
 /// One pass for all packages.
 pub fn lines_of_packages(
     view: &RecordView<'_>,

@@ -21,7 +21,7 @@ use super::own_files::{
 };
 use super::records::record_bases;
 use super::transfer::databases::{PackageDatabase, has_run_of_refresh, must_be_finished_but_for_refresh};
-use super::transfer::packages::{MovedPackages, has_other_owner};
+use super::transfer::packages::MovedPackages;
 use super::transfer::patches::RecordSource;
 use super::tree::{Tree, TreeObject, TreeRequest, Walk, WalkedObject, hide_own, kept_in, read_tree};
 use super::{StageError, Undertaking};
@@ -32,7 +32,7 @@ use crate::operation::trial::begin_change;
 use crate::three_way::{Outcomes, PathFacts, PathOutcome, TwoWay, of_recorded};
 use patchadm_changeset::format::manifest::{StateDifferences, decode, encode};
 use patchadm_changeset::transaction::Recovered;
-use patchadm_inputs::database::contents::lines_of_paths;
+use patchadm_inputs::database::contents::{has_other_owner, lines_of_paths};
 use patchadm_inputs::database::{DatabaseError, RecordView, installed, places};
 use patchadm_inputs::inventory::Touched;
 use patchadm_inputs::policy::Edited;

@@ -524,7 +524,7 @@ impl LivePatch<'_, '_> {
             bound: self.archive.is_bound,
             native: self.archive.native,
             later: self.going.listed.later(self.id),
-            earlier: self.going.listed.earlier(self.id),
+            listed: &self.going.listed,
             last: self.last.clone(),
             by_script: self.going.by_script.clone(),
         }

@@ -106,10 +106,10 @@ impl<'a> ListedPatches<'a> {
         after.filter(|other| other.stays).map(|other| (other.id.clone(), other.manifest)).collect()
     }
 
-    /// The ids of the patches before this one that stay.
-    pub(super) fn earlier(&self, id: &PatchId) -> BTreeSet<String> {
-        let before = self.0.iter().take_while(|other| other.id != *id);
-        before.filter(|other| other.stays).map(|other| other.id.to_string()).collect()
+    /// Returns true if `patch` was applied before this one and stays.
+    pub(super) fn is_earlier(&self, patch: &str, id: &PatchId) -> bool {
+        let mut before = self.0.iter().take_while(|other| other.id != *id);
+        before.any(|other| other.stays && other.id.as_str() == patch)
     }
 
     pub(super) fn place(&self, id: &PatchId) -> Option<usize> {

@@ -14,6 +14,7 @@ use patchadm_svr4::patch::PatchId;
 
 use super::backout_input::Later;
 use super::chains::has_same_content;
+use super::later::ListedPatches;
 use crate::plan::local_attributes::{Overridden, named_entries, override_of};
 use crate::plan::plan_builder::PlanBuilder;
 use crate::plan::privileges::{Allowed, OnRecord, allowed};
@@ -30,8 +31,7 @@ pub(super) struct Restoring<'a> {
     pub(super) bound: bool,
     pub(super) native: Option<&'a str>,
     pub(super) later: Later<'a>,
-    /// Earlier patches that stay.
-    pub(super) earlier: BTreeSet<String>,
+    pub(super) listed: &'a ListedPatches<'a>,
     /// For paths of several going patches: the last of them. Newer edits are kept under its id.
     pub(super) last: HashMap<ObjectPath, PatchId>,
     /// Edited files among these are left to the script.
@@ -280,7 +280,7 @@ impl<'a> Restoring<'a> {
         // Without an owner, the object of an earlier patch comes back.
         let mut patches = draft.inventory.patched_by.get(path).into_iter().flatten();
         if draft.inventory.native_owners.of(path).is_empty()
-            && patches.any(|patch| self.earlier.contains(patch))
+            && patches.any(|patch| self.listed.is_earlier(patch, self.id))
         {
             return None;
         }

@@ -11,6 +11,7 @@ use patchadm_changeset::format::manifest::{
     encode,
 };
 use patchadm_changeset::plan::UndoFormat;
+use patchadm_inputs::database::contents::has_other_owner;
 use patchadm_inputs::inventory::Save;
 use patchadm_rootfs::FileType;
 use patchadm_svr4::format::params;
@@ -126,7 +127,10 @@ impl<'a> Rewriting<'a> {
         let Some(path) = record.object_path() else { return Ok(()) };
         let (before, package) = (run.first().record.line.as_deref(), self.later.package);
         record.line = inherited_line(before, record.line.as_deref(), package);
-        if run.before().is_none() && has_other_owners(record.line.as_deref(), before) {
+        if run.before().is_none()
+            && line_of(record.line.as_deref())
+                .is_some_and(|line| has_other_owner(&line, line_of(before).as_ref()))
+        {
             // Backing out the first patch alone would leave the object to them.
         } else if let Some(found) = found_in_place(run)
             && let Some(content) = &record.was
@@ -430,8 +434,7 @@ fn target_of<'i>(
 
 /// This package's ownership as before the run, other owners as the patch found them.
 fn inherited_line(before: Option<&str>, found: Option<&str>, package: &PkgInst) -> Option<Box<str>> {
-    let parse = |text: Option<&str>| text.and_then(|text| ContentsLine::parse(&decode(text)).ok());
-    let (Some(mut found), before) = (parse(found), parse(before)) else {
+    let (Some(mut found), before) = (line_of(found), line_of(before)) else {
         return before.map(Into::into);
     };
     let is_shared = found.owners.iter().any(|owner| owner.package != *package);
@@ -450,12 +453,8 @@ fn inherited_line(before: Option<&str>, found: Option<&str>, package: &PkgInst) 
     text_of(Some(found).filter(|found| !found.owners.is_empty()))
 }
 
-/// Returns true if a package owns the object that did not own it before.
-fn has_other_owners(line: Option<&str>, before: Option<&str>) -> bool {
-    let parse = |text: Option<&str>| text.and_then(|text| ContentsLine::parse(&decode(text)).ok());
-    let (line, before) = (parse(line), parse(before));
-    let is_new = |package: &PkgInst| !before.as_ref().is_some_and(|before| before.is_owned_by(package));
-    line.is_some_and(|line| line.owners.iter().any(|owner| is_new(&owner.package)))
+fn line_of(text: Option<&str>) -> Option<ContentsLine> {
+    text.and_then(|text| ContentsLine::parse(&decode(text)).ok())
 }
 
 fn text_of(line: Option<ContentsLine>) -> Option<Box<str>> {

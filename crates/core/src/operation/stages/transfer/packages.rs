@@ -7,7 +7,9 @@ use super::patches::RecordSource;
 use super::undo_data::BroughtFailure;
 use crate::operation::failure::Failure;
 use crate::operation::stages::tree::without_kept;
-use patchadm_inputs::database::contents::{ContentsLines, lines_of_packages, lines_of_paths};
+use patchadm_inputs::database::contents::{
+    ContentsLines, has_other_owner, lines_of_packages, lines_of_paths,
+};
 use patchadm_inputs::database::{DatabaseError, RecordView};
 use patchadm_planning::plan::promotion::{BroughtPackage, BroughtPatches, local_package};
 use patchadm_planning::plan::refusal::BroughtReason;
@@ -238,14 +240,6 @@ impl RecordSource<'_> {
         let mut owners = line.owners.iter().map(|owner| &owner.package);
         owners.any(|package| !base.contains_key(package) && !known.contains_key(package))
     }
-}
-
-pub(in crate::operation::stages) fn has_other_owner(
-    line: &ContentsLine,
-    other: Option<&ContentsLine>,
-) -> bool {
-    let is_known = |package| other.is_some_and(|other| other.is_owned_by(package));
-    line.owners.iter().any(|owner| !is_known(&owner.package))
 }
 
 impl<'a> PackageMover<'a> {
