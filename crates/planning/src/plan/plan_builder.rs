@@ -231,22 +231,16 @@ impl<'a> PlanBuilder<'a> {
 
     /// Checks the plan as a whole. No place may be claimed afterwards.
     pub(super) fn finish(&mut self) -> Result<(), Reason> {
+        self.check_ways()?;
         self.claims = BTreeMap::new();
         let unreadable = self.inventory.native_owners.unreadable();
         if !self.changes.is_empty() {
             self.notes.extend(unreadable.iter().cloned());
         }
         self.check_native_owners()?;
-        let mut last_directory = None;
         for change in self.changes.values() {
-            let directory = change.path.parent_bytes();
-            if last_directory != directory {
-                self.check_above(change)?;
-            }
             self.check_ownership(change).map_err(|problem| refuse(change, problem))?;
             self.check_link(change).map_err(|problem| refuse(change, problem))?;
-            // An object that stays or goes needs no such check.
-            last_directory = directory.filter(|_| is_new(change));
             if let Some(held) = turns(change).then(|| self.first_held(&change.path)).flatten() {
                 return Err(refuse(change, ObjectProblem::NotEmpty(held)));
             }
@@ -266,15 +260,25 @@ impl<'a> PlanBuilder<'a> {
         Ok(())
     }
 
-    /// Links are planned last and may have taken a place above.
-    fn check_above(&self, change: &Change) -> Result<(), Reason> {
-        if !is_new(change) {
-            return Ok(());
+    /// Links are planned last and may have taken a place above an object that is made or delivered. A delivered object
+    /// may need no change.
+    fn check_ways(&self) -> Result<(), Reason> {
+        let made = self.changes.values().filter(|change| is_new(change));
+        let made = made.map(|change| (&change.path, &change.package));
+        let delivered = self.claims.values().filter(|(path, _)| self.line(path).is_some());
+        let mut open = None;
+        for (path, package) in made.chain(delivered.map(|(path, package)| (path, package))) {
+            let directory = path.parent_bytes();
+            if open == directory {
+                continue;
+            }
+            let mut above = path.ancestors_bytes();
+            above.try_for_each(|above| self.check_planned_directory(above)).map_err(|problem| {
+                Reason::Object { package: package.clone(), path: path.to_string(), problem }
+            })?;
+            open = directory;
         }
-        let mut above = change.path.ancestors_bytes();
-        above
-            .try_for_each(|above| self.check_planned_directory(above))
-            .map_err(|problem| refuse(change, problem))
+        Ok(())
     }
 
     fn check_link(&self, change: &Change) -> Result<(), ObjectProblem> {

@@ -148,6 +148,23 @@ fn nothing_comes_by_a_way_that_the_same_patch_turns() {
     assert_eq!(world.tree(), before);
 }
 
+/// The other name of a file is planned last: what comes by way of it may be there already.
+#[test]
+fn nothing_comes_by_way_of_another_name_of_a_link_that_the_same_patch_makes_a_file() {
+    let base = Parcel::empty("base").package("ACMEweb", "").directory("d").directory("d/x").file("d/y", "y");
+    let base = base.symlink("b", "d").link("e", "/opt/web/b");
+    let mut world = World::new().following_links().with(&base);
+    for (name, delivered) in [
+        ("another mode", patch("900-01", "").object("e/x", "d 0700 root bin", None, None)),
+        ("unchanged", patch("900-01", "").object("e/x", "d ? ? ?", None, None)),
+        ("new", patch("900-01", "").file("e/z", "z")),
+    ] {
+        let refusal = world.plan(&delivered.file("b", "b")).unwrap_err();
+        assert!(refusal.why().ends_with(": /opt/web/e is not a directory"), "{name}: {refusal}");
+    }
+    assert_eq!(world.patchadd(&patch("900-01", "").file("b", "b")), 0);
+}
+
 /// The link through which a patch sees the other name goes with the patch, so it is not there at the backout.
 #[test]
 fn a_name_seen_by_way_of_a_link_that_goes_comes_back_with_the_file() {
