@@ -360,9 +360,10 @@ fn build(live: &Scenario) {
 
 /// Runs a command that has to do what it is asked for, whatever it says.
 #[track_caller]
-pub(super) fn succeeds(stage: &Scenario, line: &str) {
+pub(super) fn succeeds(stage: &Scenario, line: &str) -> String {
     let run = stage.run(line);
     assert_eq!(run.code, 0, "{line}: {}{}", run.stdout, run.stderr);
+    run.stdout + &run.stderr
 }
 
 fn copy(from: &Path, to: &Path) {
