@@ -118,8 +118,22 @@ impl Play {
 
     /// Compares a text that we made with one of the results.
     pub(super) fn text_as_in(&mut self, file: &str, text: &str) {
+        self.texts(file, &fs::read_to_string(self.results().join(file)).unwrap(), text);
+    }
+
+    /// The same of lines whose order is that of a file system.
+    pub(super) fn listing_as_in(&mut self, file: &str, text: &str) {
+        let sorted = |text: &str| {
+            let mut lines: Vec<&str> = text.lines().collect();
+            lines.sort_unstable();
+            lines.join("\n")
+        };
+        self.texts(file, &sorted(&fs::read_to_string(self.results().join(file)).unwrap()), &sorted(text));
+    }
+
+    fn texts(&mut self, file: &str, result: &str, text: &str) {
         let [mut classic, mut ours] = [Seen::new(), Seen::new()];
-        seen::printed(&mut classic, "text", &fs::read_to_string(self.results().join(file)).unwrap());
+        seen::printed(&mut classic, "text", result);
         seen::printed(&mut ours, "text", &self.there(text));
         self.enter_differences(file, &classic, &ours);
     }

@@ -162,7 +162,7 @@ fn datastream(play: &mut Play) {
     play.stage().directory("/spool2");
     play.step("pkgadd-spool2");
     let unpacked = play.shell("find @ROOT@/spool2");
-    play.text_as_in("spool2.ls", &unpacked);
+    play.listing_as_in("spool2.ls", &unpacked);
 }
 
 /// A root of its own for each patch whose script fails; the patches are those whose names start so.

@@ -336,7 +336,11 @@ impl Dir {
 
     /// Afterwards no power cut undoes an earlier rename in this directory. Content of files is not covered.
     pub fn sync(&self) -> Result<()> {
-        self.change_itself(ChangeCall::Sync, "sync", || rustix::fs::fsync(self.fd()))
+        self.change_itself(ChangeCall::Sync, "sync", || {
+            rustix::fs::fsync(self.fd())?;
+            // An XFS that has shut itself down loses the change and still answers 0. Only its next answers say EIO.
+            rustix::fs::fstat(self.fd()).map(drop)
+        })
     }
 
     /// Also reports write errors on the file system since this handle was opened.

@@ -1,5 +1,6 @@
 //! Directories of tests in memory.
 
+use std::env;
 use std::sync::LazyLock;
 
 use rustix::fs::StatVfsMountFlags;
@@ -12,13 +13,22 @@ pub fn directory() -> TempDir {
     if *IN_MEMORY { tempfile::tempdir_in(MEMORY).unwrap() } else { tempfile::tempdir().unwrap() }
 }
 
+/// The same on a disk.
+pub fn directory_on_disk() -> TempDir {
+    if env::temp_dir().starts_with("/dev") {
+        tempfile::tempdir_in("/var/tmp").unwrap()
+    } else {
+        tempfile::tempdir().unwrap()
+    }
+}
+
 const MEMORY: &str = "/dev/shm";
 
 /// Whether tests are to be, and can be, played in memory.
 fn has_memory() -> bool {
     /// In bytes; all tests that are played at once need less.
     const ROOM: u64 = 1 << 30;
-    let is_told_otherwise = std::env::var_os("TMPDIR").is_some();
+    let is_told_otherwise = env::var_os("TMPDIR").is_some();
     let Ok(found) = rustix::fs::statvfs(MEMORY) else { return false };
     let runs_programs = !found.f_flag.contains(StatVfsMountFlags::NOEXEC);
     !is_told_otherwise && runs_programs && found.f_bavail * found.f_frsize >= ROOM

@@ -15,7 +15,7 @@ use patchadm_svr4::package::checksum;
 use tempfile::TempDir;
 
 use crate::checkout;
-use crate::in_memory::directory;
+use crate::in_memory::{directory, directory_on_disk};
 use crate::programs::{PATCHADM, sibling};
 use crate::schema::assert_document_if_asked;
 use crate::tools::skipped;
@@ -53,7 +53,7 @@ impl Scenario {
 
     /// The same on a disk, for tests of what only the file system of a disk does.
     pub fn on_disk(program: &Path) -> Self {
-        Self::in_directory(program, tempfile::tempdir().unwrap())
+        Self::in_directory(program, directory_on_disk())
     }
 
     fn in_directory(program: &Path, dir: TempDir) -> Self {
@@ -72,7 +72,7 @@ impl Scenario {
     /// A root with nothing in it at all, not even a package database; on a disk, whose listings have
     /// the order of those of the classic tools.
     pub fn bare(program: &Path) -> Self {
-        Self::bare_in_directory(program, tempfile::tempdir().unwrap())
+        Self::bare_in_directory(program, directory_on_disk())
     }
 
     /// The same in memory, for tests to which the order of listings does not matter.

@@ -6,7 +6,8 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use patchadm_rootfs::{ChangeCall, Door, RootChange};
+use patchadm_rootfs::{ChangeCall, Door, Root, RootChange};
+use patchadm_svr4::package::ObjectPath;
 
 use super::disk::{Disk, Switch, in_own_namespace, lacks};
 use crate::records::OWN;
@@ -140,5 +141,21 @@ fn a_real_power_cut_between_the_commit_and_the_rename_of_the_stage_loses_no_undo
                 assert_eq!(software(&after), software(&before), "{}, {number}", story.name);
             }
         }
+    });
+}
+
+#[test]
+fn a_directory_of_a_file_system_that_lost_its_power_cannot_be_synced() {
+    on_each("syncing a directory without power", |disk| {
+        let root = Root::open(disk.at()).unwrap();
+        let dir = root.dir(&ObjectPath::root()).unwrap();
+        dir.create(b"kept").unwrap();
+        dir.sync().unwrap();
+        let mut switch = disk.switch();
+        dir.create(b"lost").unwrap();
+        switch.checked();
+        switch.cut(false);
+        let error = dir.sync().unwrap_err();
+        assert!(matches!(error.errno(), Some(rustix::io::Errno::IO)), "{error}");
     });
 }

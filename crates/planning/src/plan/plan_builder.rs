@@ -239,10 +239,10 @@ impl<'a> PlanBuilder<'a> {
         }
         self.check_native_owners()?;
         for change in self.changes.values() {
-            self.check_ownership(change).map_err(|problem| refuse(change, problem))?;
-            self.check_link(change).map_err(|problem| refuse(change, problem))?;
+            self.check_ownership(change).map_err(|problem| refuse(&change.path, &change.package, problem))?;
+            self.check_link(change).map_err(|problem| refuse(&change.path, &change.package, problem))?;
             if let Some(held) = turns(change).then(|| self.first_held(&change.path)).flatten() {
-                return Err(refuse(change, ObjectProblem::NotEmpty(held)));
+                return Err(refuse(&change.path, &change.package, ObjectProblem::NotEmpty(held)));
             }
         }
         for path in self.full_directories() {
@@ -264,18 +264,19 @@ impl<'a> PlanBuilder<'a> {
     /// may need no change.
     fn check_ways(&self) -> Result<(), Reason> {
         let made = self.changes.values().filter(|change| is_new(change));
-        let made = made.map(|change| (&change.path, &change.package));
-        let delivered = self.claims.values().filter(|(path, _)| self.line(path).is_some());
+        let made = made.map(|change| (&change.path, &change.package, true));
+        let claimed = self.claims.values().map(|(path, package)| (path, package, false));
         let mut open = None;
-        for (path, package) in made.chain(delivered.map(|(path, package)| (path, package))) {
+        for (path, package, is_made) in made.chain(claimed) {
             let directory = path.parent_bytes();
-            if open == directory {
+            // A claimed object without a line leaves.
+            if open == directory || !(is_made || self.line(path).is_some()) {
                 continue;
             }
             let mut above = path.ancestors_bytes();
-            above.try_for_each(|above| self.check_planned_directory(above)).map_err(|problem| {
-                Reason::Object { package: package.clone(), path: path.to_string(), problem }
-            })?;
+            above
+                .try_for_each(|above| self.check_planned_directory(above))
+                .map_err(|problem| refuse(path, package, problem))?;
             open = directory;
         }
         Ok(())
@@ -442,8 +443,8 @@ fn is_new(change: &Change) -> bool {
     matches!(change.action, Action::Add(_) | Action::Replace(_))
 }
 
-fn refuse(change: &Change, problem: ObjectProblem) -> Reason {
-    Reason::Object { package: change.package.clone(), path: change.path.to_string(), problem }
+fn refuse(path: &ObjectPath, package: &PkgInst, problem: ObjectProblem) -> Reason {
+    Reason::Object { package: package.clone(), path: path.to_string(), problem }
 }
 
 pub(super) fn turns(change: &Change) -> bool {
@@ -464,7 +465,9 @@ impl<'a> PlanBuilder<'a> {
     fn check_native_owners(&mut self) -> Result<(), Reason> {
         let mut noted: BTreeMap<&NativeOwner, Vec<&ObjectPath>> = BTreeMap::new();
         for change in self.changes.values() {
-            let owner = self.foreign_owner_of(change).map_err(|problem| refuse(change, problem))?;
+            let owner = self
+                .foreign_owner_of(change)
+                .map_err(|problem| refuse(&change.path, &change.package, problem))?;
             if let Some(owner) = owner {
                 noted.entry(owner).or_default().push(&change.path);
             }
