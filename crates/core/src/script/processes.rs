@@ -28,6 +28,9 @@ const TICK: Duration = Duration::from_millis(10);
 /// For processes of a lost script.
 const LONGEST_SEARCH: Duration = Duration::from_secs(60);
 
+/// The longest wait of one search for processes that are executing a program. Others can make an execution long.
+const EXECUTION: Duration = Duration::from_secs(2);
+
 /// An open process, so that a signal reaches it or nobody.
 pub(super) struct HeldProcess {
     pid: i32,
@@ -117,8 +120,9 @@ fn end_politely(find: impl Fn() -> Vec<HeldProcess>) -> bool {
 /// Returns the processes whose environment names `run`. Members of `group` pass another check, because only a record
 /// names it.
 fn of_run(run: &str, group: i32, stop: Stop<'_>) -> Vec<HeldProcess> {
+    let until = Instant::now() + EXECUTION;
     others_that(|pid, stat| {
-        let is_named = environment_has(pid, (RUN.as_ref(), run.as_ref()), stop);
+        let is_named = environment_has(pid, (RUN.as_ref(), run.as_ref()), stop, until);
         if stat.group == group { rule::holds("progress.process.run", is_named) } else { is_named }
     })
 }
@@ -142,13 +146,25 @@ fn ancestors() -> Vec<i32> {
 }
 
 /// Checks the initial environment of a process. An unreadable one counts as false, as does one that is larger than
-/// execve(2) allows, which is none of ours.
-fn environment_has(pid: i32, (name, value): (&OsStr, &OsStr), stop: Stop<'_>) -> bool {
+/// execve(2) allows, which is none of ours. While the process is executing a program, all or some of its environment
+/// is missing: it is read again until it is whole, but not after `until`.
+fn environment_has(pid: i32, (name, value): (&OsStr, &OsStr), stop: Stop<'_>, until: Instant) -> bool {
     let wanted = [name.as_bytes(), b"=", value.as_bytes()].concat();
     let path = Path::new("/proc").join(pid.to_string()).join("environ");
-    let Ok(environment) = ProcLines::open(&path, ProcBounds::ENVIRONMENT, stop) else { return false };
-    let found = environment.ending_with(0).find(|variable| (variable == wanted).then_some(()));
-    found.is_ok_and(|found| found.is_some())
+    loop {
+        let Ok(environment) = ProcLines::open(&path, ProcBounds::ENVIRONMENT, stop) else { return false };
+        let mut read = 0;
+        let found = environment.ending_with(0).find(|variable| {
+            read += variable.len() as u64 + 1;
+            (variable == wanted).then_some(())
+        });
+        let Ok(found) = found else { return false };
+        let is_whole = || ProcessStat::of(pid).is_none_or(|stat| stat.has_environment_of(read));
+        if found.is_some() || is_whole() || stop() || Instant::now() >= until {
+            return found.is_some();
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 fn numbers() -> impl Iterator<Item = i32> {
@@ -201,7 +217,10 @@ impl ProcessIdentity {
         let is_gone = end_politely(itself) & end_politely(in_group);
         let until = Instant::now() + LONGEST_SEARCH;
         let stop = || Instant::now() >= until;
-        let marked = |mark| others_that(|pid, _| environment_has(pid, mark, &stop));
+        let marked = |mark| {
+            let until = Instant::now() + EXECUTION;
+            others_that(|pid, _| environment_has(pid, mark, &stop, until))
+        };
         is_gone & mark.is_none_or(|mark| end_politely(|| marked(mark)) && !stop())
     }
 }
@@ -215,19 +234,31 @@ struct ProcessStat {
     parent: i32,
     group: i32,
     start_time: u64,
+    /// In bytes; 0 if the process is ending, and in the kernel's own threads.
+    memory: u64,
+    /// In bytes; `None` while a program is being executed.
+    environment: Option<u64>,
 }
 
 impl ProcessStat {
     /// Reads `/proc/PID/stat`; `None` if the process is gone.
     fn of(pid: i32) -> Option<Self> {
         let text = proc_text(&Path::new("/proc").join(pid.to_string()).join("stat")).ok()?;
-        // The name in parentheses may contain anything; fields behind it count from 3.
+        // The name in parentheses may contain anything; fields behind it count from 3 (proc_pid_stat(5)).
         let mut fields = text.rsplit_once(')')?.1.split_ascii_whitespace();
         let state = fields.next()?.chars().next()?;
         let parent = fields.next()?.parse().ok()?;
         let group = fields.next()?.parse().ok()?;
         let start_time = fields.nth(16)?.parse().ok()?;
-        Some(Self { state, parent, group, start_time })
+        let memory = fields.next()?.parse().ok()?;
+        let (from, to): (u64, u64) = (fields.nth(26)?.parse().ok()?, fields.next()?.parse().ok()?);
+        let environment = to.checked_sub(from).filter(|_| to > 0);
+        Some(Self { state, parent, group, start_time, memory, environment })
+    }
+
+    /// True if the process has no more than these bytes of environment.
+    fn has_environment_of(&self, read: u64) -> bool {
+        self.memory == 0 || self.environment.is_some_and(|size| size <= read)
     }
 }
 
@@ -289,4 +320,26 @@ fn directory(root: &Root) -> Result<Dir, RootError> {
         };
     }
     Ok(dir)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn a_process_that_is_executing_a_program_is_still_of_its_run() {
+        let again = "exec sh -c \"$AGAIN\"";
+        let mut command = Command::new("sh");
+        let mut child =
+            command.args(["-c", again]).env("AGAIN", again).env(RUN, "17-00000000000000aa").spawn().unwrap();
+        let (pid, late) = (child.id().try_into().unwrap(), Instant::now() + Duration::from_secs(600));
+        let is_named = |value: &str| environment_has(pid, (RUN.as_ref(), value.as_ref()), &|| false, late);
+        let missed = (0..3000).filter(|_| !is_named("17-00000000000000aa")).count();
+        let is_mistaken = is_named("18-00000000000000bb");
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!((missed, is_mistaken), (0, false));
+    }
 }
