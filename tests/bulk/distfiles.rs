@@ -15,6 +15,9 @@ const ARCHIVE: &str = "the archive\n";
 /// An archive that no other recipe brings.
 const RARE: &str = "one archive\n";
 
+/// Another one.
+const FETCHED: &str = "an archive of its own\n";
+
 /// The fields of a record that names an archive, to be had at this address.
 fn fields((name, archive): (&str, &str), url: Option<&str>) -> String {
     let sum = sha256_text(&Sha256::digest(archive.as_bytes()));
@@ -29,18 +32,23 @@ fn a_distfile_that_is_cut_or_wrong_is_fetched_beside_it_or_is_the_failure() {
     };
     let script = "mkdir $DESTDIR/opt; cat $DISTDIR/* > $DESTDIR/opt/$PKGNAME\n";
     let right = build.write_elsewhere("right", ARCHIVE);
+    let own = build.write_elsewhere("own", FETCHED);
     let wrong = build.write_elsewhere("wrong", &ARCHIVE.to_uppercase());
     let distfiles = build.work().join("distfiles");
     for (name, there, url) in [
         ("there", Some(ARCHIVE), None),
         ("cut", Some("the"), Some(&right)),
         ("other", Some("THE ARCHIVE\n"), Some(&right)),
-        ("fetched", None, Some(&right)),
+        ("fetched", None, Some(&own)),
         ("missing", None, None),
         ("wrong", None, Some(&wrong)),
         ("nowhere", Some("the"), Some(&format!("{right}.gone"))),
     ] {
-        let archive = if ["missing", "wrong", "nowhere"].contains(&name) { RARE } else { ARCHIVE };
+        let archive = match name {
+            "missing" | "wrong" | "nowhere" => RARE,
+            "fetched" => FETCHED,
+            _ => ARCHIVE,
+        };
         build.recipe(name, &fields((name, archive), url.map(String::as_str)), script);
         if let Some(text) = there {
             fs::write(distfiles.join(name), text).unwrap();
@@ -62,7 +70,7 @@ fn a_distfile_that_is_cut_or_wrong_is_fetched_beside_it_or_is_the_failure() {
     for (name, text) in [
         ("cut", "the"),
         ("other", "THE ARCHIVE\n"),
-        ("fetched", ARCHIVE),
+        ("fetched", FETCHED),
         (&format!("by-sha256/{sum}"), ARCHIVE),
     ] {
         assert_eq!(fs::read_to_string(distfiles.join(name)).unwrap(), text, "{name}");
