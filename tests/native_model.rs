@@ -13,7 +13,7 @@ use md5::{Digest as _, Md5};
 use crate::delivery::Patch;
 use crate::packages::Package;
 use crate::random::Random;
-use crate::reliability::sample_or_whole;
+use crate::reliability::{part_of, sample_or_whole};
 use crate::scenario::Scenario;
 use crate::undo_forms::{UndoForms, with_undo};
 use crate::whole_contents::{faults_of_contents, missing_objects};
@@ -249,8 +249,8 @@ in_parts!(nothing_older_than_the_last_native_write_comes_back_and_no_edit_is_los
 
 /// Tells a part of the stories.
 fn tell(part: usize, parts: usize) {
-    for seed in (part..sample_or_whole(12, 5000)).step_by(parts) {
-        let mut story = Story::begin(0x5eed_3800 + seed as u64);
+    for seed in part_of(0..sample_or_whole(12, 5000), part, parts) {
+        let mut story = Story::begin(0x5eed_3800 + seed);
         for _ in 0..14 {
             story.step();
         }
