@@ -31,6 +31,9 @@ pub(crate) fn run(disk: &Disk, options: &Options, report: &mut Report) -> Result
     building::run(disk, options, report)?;
     shell_loop::run(disk, options, report)?;
     report.say(
+        "Each scan of a location has a sandbox of its own, so that none can change what another one prints.",
+    );
+    report.say(
         "The schedule is measured in virtual time, by tests that hold its targets: `cargo test -p patchadm-bulk-values schedule -- \
          --nocapture`.",
     );

@@ -32,6 +32,7 @@ pub(crate) enum Role {
     RpmChanged,
     Rsync,
     Snapshot,
+    OsTree,
 }
 
 impl Role {
@@ -60,6 +61,7 @@ impl Role {
             Self::RpmChanged => "rpm -U, changed files",
             Self::Rsync => "rsync --backup",
             Self::Snapshot => "snapshot, rsync",
+            Self::OsTree => "OSTree, pull and checkout",
         }
     }
 }
@@ -236,10 +238,7 @@ pub(crate) fn rounds(
         match contender.checked_round(disk, inputs, &mut Measured::default()) {
             Ok(()) => all.push((contender, Measured::default())),
             Err(error) if contender.role.is_required() => return Err(error),
-            Err(error) => report.skipped(
-                &format!("{}, {}", contender.role.name(), disk.word()),
-                &format!("{error:#}").replace('\n', "; "),
-            ),
+            Err(error) => report.failed(&format!("{}, {}", contender.role.name(), disk.word()), &error),
         }
     }
     for run in 1..=options.runs() {

@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow};
 
 /// A program with its arguments.
 #[derive(Clone)]
@@ -74,10 +74,12 @@ impl Line {
 
     /// Runs it, unmeasured, to a good end; what it wrote to its standard output.
     pub(crate) fn output(&self) -> Result<Vec<u8>> {
-        let output = self.command().output().with_context(|| format!("cannot run {self}"))?;
+        let program = self.program().to_string_lossy();
+        let output = self.command().output().with_context(|| format!("cannot run {program}"))?;
         if !output.status.success() {
             let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-            bail!("{self}: {}\n{}", output.status, tail(&said));
+            let failed = format!("{program} failed, {}", output.status);
+            return Err(anyhow!("{self}\n{}", tail(&said)).context(failed));
         }
         Ok(output.stdout)
     }

@@ -135,7 +135,8 @@ impl Section {
                 "How does it compare?",
                 "The same change by others. dpkg and rpm install uncompressed packages without scripts: the full package, and one \
                  of only the changed files. Their way back is to install the old version. rsync and the snapshot, a copy of the tree \
-                 with shared blocks, record nothing and do not sync.",
+                 with shared blocks, record nothing and do not sync. OSTree pulls the new tree from a repository beside it, \
+                 checks it out as hard links and renames it into place.",
                 18,
             ),
             Self::Start => (

@@ -86,6 +86,12 @@ impl Report {
         self.say(&format!("**Not measured**: {what}: {why}"));
     }
 
+    /// Says that something was not measured, because it failed: the page gets what it failed at, standard error all of it.
+    pub(crate) fn failed(&mut self, what: &str, error: &anyhow::Error) {
+        Self::progress(&format!("{what}: {error:#}"));
+        self.skipped(what, &error.to_string());
+    }
+
     /// Says on standard error what is being done, to whoever waits.
     pub(crate) fn progress(what: &str) {
         eprintln!("… {what}");

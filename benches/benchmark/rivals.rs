@@ -1,4 +1,4 @@
-//! Others that change an installed tree: dpkg, rpm, rsync, and a snapshot before rsync.
+//! Others that change an installed tree: dpkg, rpm, rsync, a snapshot before rsync, and OSTree.
 //!
 //! They get every advantage that is honest: packages that are not compressed, as the patch is not; no maintainer
 //! scripts; no dependencies. Their root and their database are on the disk, in the benchmark's own mount namespace, and
@@ -6,7 +6,9 @@
 //! says. Each is measured with the full package (20,000 files), and with a package of just the changed files, beside
 //! which another one owns the rest. The way back is the installation of the old version. rsync gets the full new tree
 //! and keeps what it replaces in a directory; it neither syncs nor records anything. A snapshot is a copy that shares its
-//! blocks, where the file system can share them; rsync then changes the tree, and the way back is the copy.
+//! blocks, where the file system can share them; rsync then changes the tree, and the way back is the copy. OSTree pulls
+//! a commit of the new tree from a repository beside it, checks it out as hard links, and renames it into place; the way
+//! back checks out the old commit, and removes what the new one brought.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -53,17 +55,17 @@ impl Rivals {
                 && is_installed("rpm")
                 && let Err(error) = rivals.rpm(&cut, &stage)
             {
-                report.skipped(&format!("rpm, {}", cut.name), &format!("{error:#}"));
+                report.failed(&format!("rpm, {}", cut.name), &error);
             }
             if is_installed("dpkg-deb")
                 && is_installed("dpkg")
                 && let Err(error) = rivals.deb(&cut, &stage)
             {
-                report.skipped(&format!("dpkg, {}", cut.name), &format!("{error:#}"));
+                report.failed(&format!("dpkg, {}", cut.name), &error);
             }
             fs::remove_dir_all(&stage)?;
         }
-        if is_installed("rsync") {
+        if is_installed("rsync") || is_installed("ostree") {
             link_tree(&rivals.directory.join("new"), inputs, &inputs.workload.tree(Version::New))?;
         }
         Ok(rivals)
@@ -72,11 +74,20 @@ impl Rivals {
     /// Sets them up on a disk; whoever is not installed, or does not work here, is named and left out.
     pub(crate) fn contenders(&self, disk: &Disk, inputs: &Inputs, report: &mut Report) -> Vec<Contender> {
         let mut contenders = Vec::new();
-        let all = [Role::Dpkg, Role::DpkgChanged, Role::Rpm, Role::RpmChanged, Role::Rsync, Role::Snapshot];
+        let all = [
+            Role::Dpkg,
+            Role::DpkgChanged,
+            Role::Rpm,
+            Role::RpmChanged,
+            Role::Rsync,
+            Role::Snapshot,
+            Role::OsTree,
+        ];
         for role in all {
             let (program, made) = match role {
                 Role::Dpkg | Role::DpkgChanged => ("dpkg", self.package(names(role).0, 1, "deb").exists()),
                 Role::Rpm | Role::RpmChanged => ("rpm", self.package(names(role).0, 1, "rpm").exists()),
+                Role::OsTree => ("ostree", is_installed("ostree") && self.directory.join("new").exists()),
                 _ => ("rsync", self.directory.join("new").exists()),
             };
             if !made {
@@ -87,14 +98,12 @@ impl Rivals {
                 Role::Dpkg | Role::DpkgChanged => self.dpkg_contender(disk, role),
                 Role::Rpm | Role::RpmChanged => self.rpm_contender(disk, role),
                 Role::Snapshot => self.snapshot_contender(disk, inputs),
+                Role::OsTree => self.ostree_contender(disk, inputs),
                 _ => self.rsync_contender(disk, inputs),
             };
             match contender {
                 Ok(contender) => contenders.push(contender),
-                Err(error) => report.skipped(
-                    &format!("{}, {}", role.name(), disk.word()),
-                    &format!("{error:#}").replace('\n', "; "),
-                ),
+                Err(error) => report.failed(&format!("{}, {}", role.name(), disk.word()), &error),
             }
         }
         contenders
@@ -223,6 +232,34 @@ impl Rivals {
         let text = "mv \"$0\" \"$0.new\"; mv \"$1\" \"$0\"; rm -r \"$0.new\"";
         let back_out = Line::shell(text).arg(&tree).arg(&copy);
         Ok(Contender { role: Role::Snapshot, root, apply, back_out, undo: None })
+    }
+
+    fn ostree_contender(&self, disk: &Disk, inputs: &Inputs) -> Result<Contender> {
+        let root = disk.at("ostree");
+        fresh(&root)?;
+        let (delivered, own) = (self.directory.join("ostree"), root.join("repo"));
+        let ostree = |repository: &Path| Line::new("ostree").arg(format!("--repo={}", repository.display()));
+        for repository in [&delivered, &own] {
+            ostree(repository).words("init --mode=bare").run()?;
+        }
+        for (branch, tree) in [("old", inputs.base_files()), ("new", self.directory.join("new"))] {
+            let commit = ostree(&delivered).words("commit --subject=measured --branch").arg(branch);
+            commit.arg(tree.join("opt")).run()?;
+        }
+        let pull = |branch: &str| format!("ostree --repo=\"$1\" pull-local \"$0\" {branch}");
+        // Only the renames can be seen.
+        let switch = |branch: &str| {
+            format!(
+                "ostree --repo=\"$1\" checkout -H {branch} \"$2.next\"; \
+                 if [ -e \"$2\" ]; then mv \"$2\" \"$2.last\"; fi; mv \"$2.next\" \"$2\"; rm -rf \"$2.last\""
+            )
+        };
+        let forget = "ostree --repo=\"$1\" refs --delete new; ostree --repo=\"$1\" prune --refs-only";
+        let line = |text: String| Line::shell(&text).arg(&delivered).arg(&own).arg(root.join("opt"));
+        line(format!("{}; {}", pull("old"), switch("old"))).run()?;
+        let apply = line(format!("{}; {}", pull("new"), switch("new")));
+        let back_out = line(format!("{}; {forget}", switch("old")));
+        Ok(Contender { role: Role::OsTree, root, apply, back_out, undo: None })
     }
 }
 
