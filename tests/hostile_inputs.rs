@@ -23,7 +23,9 @@ fn web(text: &str) -> Package {
 }
 
 fn stage() -> Scenario {
-    Scenario::with(&[web("one\n")])
+    let mut stage = Scenario::with(&[web("one\n")]);
+    stage.set("HOME", stage.beside(""));
+    stage
 }
 
 /// A root, and a depot that was published with a signed index.

@@ -16,6 +16,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use patchadm_rootfs::{Lock, Root};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::delivery::Patch;
 use crate::everyman::as_ordinary_user;
@@ -104,7 +105,7 @@ fn only_what_happens_in_a_run_may_differ_and_each_of_these_does() {
                 // Once it says that it waits, it hears signals; how long that takes is the machine's.
                 let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
                 assert!(said.next().unwrap().unwrap().contains("waiting for process"));
-                Command::new("kill").arg(child.id().to_string()).status().unwrap();
+                kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
                 Said::of(&String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap())
             }),
             Disturbance::Lock => while_locked(&stage, |stage| said_by(stage, &mut stage.command(&line))),

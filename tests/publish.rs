@@ -39,7 +39,8 @@ pub(crate) fn deliver(work: &Path, id: &str, text: &str) -> PathBuf {
 }
 
 pub(crate) fn stage() -> Scenario {
-    let stage = Scenario::new();
+    let mut stage = Scenario::new();
+    stage.set("HOME", stage.beside(""));
     fs::create_dir(stage.beside("work")).unwrap();
     stage
 }

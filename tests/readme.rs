@@ -226,6 +226,7 @@ pub(crate) fn run(tour: &[Shown], named: &[&str]) -> Vec<String> {
         .env_clear()
         .env("PATH", format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", bin.path().display()))
         .env("LC_ALL", "C")
+        .env("HOME", dir.path())
         .env("PATCHADM_EVENTS", "none")
         .output()
         .unwrap();
@@ -248,7 +249,7 @@ pub(crate) fn steady(text: &str) -> String {
             (r"(?m)^(\d+ patches: .*; )[\d.]+ s$", "${1}TIME"),
             (r"\d+-[0-9a-f]{16}", "RUN"),
             (r"\b[0-9A-F]{16}\b", "KEY"),
-            (r"(?m)^( +note|NOTE): owners and groups that are recorded but not set.*\n", ""),
+            (r"(?m)^( *note|NOTE): owners and groups that are recorded but not set.*\n", ""),
             // Whoever types the commands takes longer than a second.
             (r"(?m)^ +note: .* the same size and modification time; .*\n", ""),
         ];

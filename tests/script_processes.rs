@@ -58,7 +58,7 @@ fn a_daemon_of_a_run_that_ends_well_lives_on() {
     let (ended, ears) = stage.run("setsid sh -c 'sleep 60 & echo $!' ; exit 0");
     assert_eq!(ended, ScriptEnd::Exited(0));
     assert!(runs(&ears.out), "{}", ears.out);
-    Command::new("kill").arg(ears.out.trim()).status().unwrap();
+    Command::new("sh").args(["-c", "kill $0", ears.out.trim()]).status().unwrap();
 }
 
 #[test]

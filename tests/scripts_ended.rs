@@ -69,7 +69,7 @@ fn a_daemon_that_keeps_the_pipe_is_not_waited_for_and_lives() {
     let (ended, ears) = stage.run("sleep 60 & echo $!; exit 0");
     assert_eq!(ended, ScriptEnd::Exited(0));
     assert!(runs(&ears.out));
-    Command::new("kill").arg(ears.out.trim()).status().unwrap();
+    Command::new("sh").args(["-c", "kill $0", ears.out.trim()]).status().unwrap();
 }
 
 #[test]

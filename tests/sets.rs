@@ -21,7 +21,9 @@ fn patch(id: &str) -> Patch {
 }
 
 fn stage() -> Scenario {
-    Scenario::with(&[web("bin/httpd", "one\n")])
+    let mut stage = Scenario::with(&[web("bin/httpd", "one\n")]);
+    stage.set("HOME", stage.beside(""));
+    stage
 }
 
 /// A root, and a directory of patches: 100-01 needs 300-01, 300 has two revisions, 200-01 needs what nobody has, 400-01 is

@@ -14,7 +14,8 @@ fn patch(id: &str) -> Patch {
 
 /// A root with a package and a patch.
 fn stage() -> Scenario {
-    let stage = Scenario::with(&[Package::new("ACMEweb").file("bin/httpd", 0o755, "one\n")]);
+    let mut stage = Scenario::with(&[Package::new("ACMEweb").file("bin/httpd", 0o755, "one\n")]);
+    stage.set("HOME", stage.beside(""));
     stage.patchadd("", &patch("100-01")).ok();
     stage
 }
@@ -67,8 +68,7 @@ fn what_its_depot_has_more_is_missing_and_update_comes_next() {
 
 #[test]
 fn a_depot_that_was_used_once_is_named_by_status_update_doctor_and_analyze_alike() {
-    let mut stage = stage();
-    stage.set("HOME", stage.beside(""));
+    let stage = stage();
     let depot = indexed_depot(&stage, &[patch("100-01")]).display().to_string();
     let seen = serde_json::json!({
         "depot": "aa".repeat(16), "location": depot, "version": 1,

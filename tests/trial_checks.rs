@@ -93,7 +93,7 @@ fn a_check_that_leaves_a_daemon_with_its_pipes_is_not_waited_for() {
         let said = checked(&stage, "", &format!("{daemon} {wait}; exit {code}"));
         let daemon = fs::read_to_string(&file).unwrap();
         let goes_on = runs(&daemon);
-        Command::new("kill").arg(daemon.trim()).status().unwrap();
+        Command::new("sh").args(["-c", "kill $0", daemon.trim()]).status().unwrap();
         assert!(goes_on, "it is the end of the check that counts");
         assert_eq!(said.code, if code == 0 { 0 } else { 7 }, "{said:?}");
         assert!(said.stdout.contains(told), "{said:?}");

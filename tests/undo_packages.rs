@@ -136,7 +136,7 @@ fn a_script_that_takes_a_class_back_is_handed_on_and_does_it() {
     let stage = stage();
     let before = stage.tree();
     let ran = stage.beside("ran");
-    let script = format!("touch {}\nwhile read src dst; do cp $src $dst || exit 1; done\n", ran.display());
+    let script = format!("touch {}\nwhile read src dst; do cp -f $src $dst || exit 1; done\n", ran.display());
     let package = Package::new("ACMEweb")
         .file("bin/httpd", 0o555, "two\n")
         .information("u.none", &script)

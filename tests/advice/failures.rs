@@ -100,7 +100,8 @@ fn memory_of_depots_damaged() {
 }
 
 fn stage() -> Scenario {
-    let stage = Scenario::with(&[Package::new("ACMEweb").file("bin/httpd", 0o755, "one\n")]);
+    let mut stage = Scenario::with(&[Package::new("ACMEweb").file("bin/httpd", 0o755, "one\n")]);
+    stage.set("HOME", stage.beside(""));
     patch().directory(&stage);
     stage
 }

@@ -519,7 +519,7 @@ fn whoever_asks_a_server_for_a_source_has_the_ids_of_the_build_user_and_no_right
         // A descriptor that the caller has left open is not inherited.
         let running = build.running("");
         let mut shell = Command::new("sh");
-        shell.args(["-c", "exec 7< /etc/shadow; exec \"$@\"", "sh"]).arg(running.get_program());
+        shell.args(["-c", "exec 7< /etc/passwd; exec \"$@\"", "sh"]).arg(running.get_program());
         shell.args(running.get_args()).env_clear().stdin(std::process::Stdio::null());
         for (name, value) in running.get_envs() {
             shell.env(name, value.unwrap_or_default());

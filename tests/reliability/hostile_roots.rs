@@ -166,7 +166,9 @@ fn good() -> Scenario {
     Patch::of("101-01", later).directory(&stage);
     Package::new("ACMEnew").directory("bin").file("bin/n", 0o755, "n\n").write(&stage.beside("spool"));
     let mut scripts = Package::new("ACMEdo").param("CLASSES", "none mine").param("BASEDIR", "/opt/ACMEweb");
-    for name in ["checkinstall", "preinstall", "postinstall"] {
+    // The checkinstall of an ordinary user may write to the user's root, though the command fails later.
+    let names = ["checkinstall", "preinstall", "postinstall"];
+    for name in names.into_iter().skip(usize::from(!is_root())) {
         scripts = scripts.information(name, SCRIPT);
     }
     scripts.of_class("mine", 'f', "bin/do", 0o755, "do\n").write(&stage.beside("spool"));

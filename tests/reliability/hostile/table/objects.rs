@@ -124,7 +124,7 @@ fn modes() -> Vec<Case> {
         case(11, "mode in words", ADD, mode("u+s"), refused(28, "mode is not numeric.")),
         case(11, "mode that is a variable", ADD, mode("$MODE"), refused(28, "mode is not numeric.")),
         case(11, "mode of many zeros", ADD, mode("0000000000000000000000644"), handled(&["bin/httpd f 755 two\\n", "new f 644 x\\n"])),
-        case(11, "mode 0", ADD, mode("0"), handled(&["bin/httpd f 755 two\\n", "new f 0 x\\n"])),
+        case(11, "mode 0", ADD, mode("0"), handled(&["bin/httpd f 755 two\\n", "new f 0 x\\n"])).privileged(),
     ]
 }
 
