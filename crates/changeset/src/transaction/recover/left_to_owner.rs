@@ -1,5 +1,5 @@
 //! Objects that a native package manager wrote or removed since the interruption. A rollback leaves them; the old
-//! object is kept as `PATH.edited-<run>`.
+//! object is kept as `PATH.edited-<run>`. The recovery table is `undo_step` of `switch/op_runner.rs`.
 //!
 //! | target | staged | by the recovery table | is left if |
 //! | --- | --- | --- | --- |

@@ -470,7 +470,7 @@ pub(crate) enum UndoStep {
     Rebuild,
 }
 
-/// By the recovery table.
+/// The recovery table: rolls back an operation by what is found at its target and in the stage.
 #[allow(clippy::match_same_arms)] // in the order of the table, so that the two can be read side by side
 pub(crate) fn undo_step(op: &Op, target: ObjectState, stage: ObjectState) -> UndoStep {
     use ObjectState::{New, NewTouched, None, Old, Other};
