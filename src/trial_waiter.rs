@@ -6,6 +6,7 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
@@ -77,6 +78,7 @@ fn start_waiter(root: &Root, record: &TrialRecord) -> std::io::Result<()> {
     let place: PathBuf = std::fs::canonicalize(root.prefix())?;
     let directory = root.identity().map_err(std::io::Error::other)?;
     Command::new("/proc/self/exe")
+        .arg0("patchadm")
         .arg(WAITER)
         .arg("-R")
         .arg(place)

@@ -12,7 +12,7 @@ use crate::delivery::Patch;
 use crate::everyman::NOBODY;
 use crate::mounts::Mounted;
 use crate::packages::Package;
-use crate::reliability::killed::journal;
+use crate::reliability::killed::until_published;
 use crate::scenario::Scenario;
 use crate::tree::{Tree, assert_same};
 
@@ -141,11 +141,8 @@ pub(crate) fn killed_and_recovered(
     for trial in 0.. {
         let mut command = root.command("patchadd -R @ROOT@ delivered/100-01");
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let is_open = || journal(&root.at("/var/sadm/patchadm/journal")).is_some_and(|(_, open)| open);
         if trial % 2 == 0 || trial >= trials {
-            while child.try_wait().unwrap().is_none() && !is_open() {
-                thread::sleep(Duration::from_micros(100));
-            }
+            until_published(&mut child, &root.at("/var/sadm/patchadm/journal"), None);
         } else {
             thread::sleep(Duration::from_millis(delays));
             delays += milliseconds;

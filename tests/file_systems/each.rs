@@ -14,7 +14,7 @@ use super::killed_and_recovered;
 use crate::delivery::Patch;
 use crate::mounts::Mounted;
 use crate::packages::Package;
-use crate::reliability::killed::journal;
+use crate::reliability::killed::until_published;
 use crate::running::copied;
 use crate::scenario::{PROGRAM, Scenario};
 use crate::tree::{Tree, assert_same};
@@ -257,10 +257,7 @@ fn a_snapshot_of_a_root_during_a_run_is_recovered() {
     root.run("patchrm -R @ROOT@ 100-01").ok();
     let mut command = root.command("patchadd -R @ROOT@ delivered/100-01");
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let is_open = || journal(&root.at("/var/sadm/patchadm/journal")).is_some_and(|(_, open)| open);
-    while child.try_wait().unwrap().is_none() && !is_open() {
-        std::thread::yield_now();
-    }
+    until_published(&mut child, &root.at("/var/sadm/patchadm/journal"), None);
     let said = shell(&root, "btrfs subvolume snapshot $ROOT $ROOT/snap");
     child.wait().unwrap();
     root.run("recover -R @ROOT@/snap").ok();

@@ -215,8 +215,8 @@ impl ProcessIdentity {
         let itself =
             || HeldProcess::of(self.group, |stat| stat.start_time == self.start_time).into_iter().collect();
         let is_gone = end_politely(itself) & end_politely(in_group);
-        let until = Instant::now() + LONGEST_SEARCH;
-        let stop = || Instant::now() >= until;
+        let end_of_search = Instant::now() + LONGEST_SEARCH;
+        let stop = || Instant::now() >= end_of_search;
         let marked = |mark| {
             let until = Instant::now() + EXECUTION;
             others_that(|pid, _| environment_has(pid, mark, &stop, until))
