@@ -17,17 +17,17 @@
 //! reaches all of them from the *stage* of the domain, the directory where the run keeps objects that are not in their
 //! places. Each step consumes the one before it, so none can be left out.
 //!
-//! 1. **Lock.** The holder of the lock first recovers any unfinished run; only then is the root read.
-//! 2. **Stage.** Every new object is written into the stage of its domain, final in owner, mode, attributes and time.
-//! 3. **Snapshot.** Every outgoing object is saved in an undo archive, which is read back while it is written.
-//! 4. **Records.** `contents` is merged once; it and every other record are staged like objects.
-//! 5. **Sync, publish.** Every domain is made durable, then the journal gets its name. From here recovery rolls back.
-//! 6. **Switch.** Only renames: additions, exchanges, attributes, deletions, records last. The objects that come out of
-//!    an exchange are checked: one that someone has changed since the plan is kept, and the run is rolled back.
-//! 7. **Commit.** Every domain is made durable again; then one sector of the journal says `commit`. Before it every domain
-//!    can go back, because its old objects are in its own stage; after it every domain is forward already.
-//! 8. **Finish.** History and log get their lines, the stages are removed, the journal says `done`. All of this can be
-//!    repeated.
+//! - **Lock.** The holder of the lock first recovers any unfinished run; only then is the root read.
+//! - **Stage.** Every new object is written into the stage of its domain, final in owner, mode, attributes and time.
+//! - **Snapshot.** Every outgoing object is saved in an undo archive, which is read back while it is written.
+//! - **Records.** `contents` is merged once; it and every other record are staged like objects.
+//! - **Sync, publish.** Every domain is made durable, then the journal gets its name. From here recovery rolls back.
+//! - **Switch.** Only renames: additions, exchanges, attributes, deletions, records last. The objects that come out of
+//!   an exchange are checked: one that someone has changed since the plan is kept, and the run is rolled back.
+//! - **Commit.** Every domain is made durable again; then one sector of the journal says `commit`. Before it every domain
+//!   can go back, because its old objects are in its own stage; after it every domain is forward already.
+//! - **Finish.** History and log get their lines, the stages are removed, the journal says `done`. All of this can be
+//!   repeated.
 //!
 //! # Recovery
 //! | the journal | what is done |

@@ -3,7 +3,7 @@
 //! object, and no bytes by anyone else are lost.
 
 mod archive {
-    //! The second step: saves old objects, and stages records.
+    //! Snapshot, records: saves old objects, and stages records.
 
     pub(crate) mod merged_contents;
     pub(crate) mod rebuild;
@@ -40,7 +40,7 @@ mod safety_copies;
 mod scripted;
 mod settings;
 mod stage {
-    //! The first step: writes new objects and safety copies beside their targets.
+    //! Stage: writes new objects and safety copies beside their targets.
 
     pub(crate) mod domains;
     pub(crate) mod layout;

@@ -2,7 +2,8 @@
 //! stage; the new one is renamed over it, and undo renames `.old` back. An object without a second name is copied;
 //! later writes through open descriptors are then lost.
 //!
-//! In the recovery table ([`undo_step`](super::op_runner::undo_step)), `.old` stands for the object that an exchange would have staged:
+//! In the recovery table ([`undo_step`](super::op_runner::undo_step)), `.old` stands for the object that an exchange would
+//! have staged:
 //!
 //! | target | staged | `.old` | is the row |
 //! | --- | --- | --- | --- |
