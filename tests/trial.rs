@@ -236,6 +236,8 @@ fn the_next_command_that_changes_the_root_ends_a_trial_that_is_over() {
         let late = line.starts_with("confirm");
         assert_eq!(said.code, if late { 7 } else { 0 }, "{line}: {said:?}");
         assert!(!is_on_trial(&stage), "{line}");
+        assert_eq!(said.stderr.contains("it was reverted just now"), late, "{line}: {said:?}");
+        assert!(!said.stderr.contains("nothing was changed"), "{line}: {said:?}");
         let ends: Vec<Value> =
             history(&stage).into_iter().filter(|line| line["trial_end"]["end"] == "expired").collect();
         let [end] = ends.as_slice() else { panic!("{line}: {ends:?}") };

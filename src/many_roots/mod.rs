@@ -27,6 +27,7 @@ use patchadm_cli::reply::{CommandReport, Exit, ExitCause, ExitTable, Reply, Resu
 use patchadm_cli::surroundings::bar::RootsBar;
 use patchadm_cli::surroundings::caller::{RootTurn, lock_wait_seconds};
 use patchadm_cli::surroundings::ending::{EndingRun, OF_MANY, acknowledge, with_acknowledged_signals};
+use patchadm_cli::surroundings::recovery::RecoveryNews;
 use patchadm_cli::surroundings::{Output, Surroundings};
 use patchadm_core::operation::many::{RootList, UnansweredRoot};
 use patchadm_core::operation::session::Caller;
@@ -155,8 +156,9 @@ impl<B: Send> RootTurns<'_, B> {
                 speaks_as: format!("{PROGRAM}: {}", root.prefix().display()),
                 wait,
                 interrupt: self.signals.first,
+                recovery: &RecoveryNews::default(),
             };
-            let report = turn.with_caller(&|_| (), |caller| (self.work)(&root, caller));
+            let report = turn.with_caller(&|_| (), |caller| (self.work)(&root, caller)).told(turn.recovery);
             TurnEnd { report, waits: waiting_since.is_none() && lock_wait_seconds > 0 }
         };
         roots.each(jobs, &stops, &turn, ended);
@@ -210,7 +212,7 @@ impl<'a, B: Serialize + 'static> RootsProgress<'a, B> {
         self.summary.count(place, &report);
         if self.in_json {
             let (exit, table) = (report.exit, ExitTable::Verbs);
-            let head = DocumentHead { command: self.command, root: Some(name), exit, table };
+            let head = DocumentHead { command: self.command, root: Some(name), exit, table, recovered: None };
             let document = head.document(report.body);
             self.documents.push((place, document));
             return;

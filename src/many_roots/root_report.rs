@@ -3,6 +3,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use patchadm_cli::reply::{Exit, ExitCause, ResultWord};
+use patchadm_cli::surroundings::recovery::RecoveryNews;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RootClass {
@@ -61,6 +62,16 @@ pub(crate) enum RootBody<B> {
 }
 
 impl<B> RootReport<B> {
+    /// Adds what was done before the work, and is not in the report.
+    pub(crate) fn told(mut self, recovery: &RecoveryNews) -> Self {
+        let lines: Vec<&String> = std::iter::once(&self.line).chain(&self.notes).collect();
+        let is_untold = |line: &String| !lines.iter().any(|said| said.contains(line.as_str()));
+        let untold: Vec<String> = recovery.take_untold().into_iter().filter(is_untold).collect();
+        self.notes.splice(0..0, untold);
+        self.changed |= recovery.has_changed();
+        self
+    }
+
     /// A root described by one line.
     pub(crate) fn of_line(
         class: RootClass,

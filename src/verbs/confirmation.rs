@@ -131,11 +131,11 @@ pub(super) fn planned_first<T>(
         return Ok(first);
     }
     let recovered = call.change(root, command.name(), wait, |caller| recover_root(root, undo_dir, caller))?;
-    let Recovery { done, run, .. } = match recovered {
+    let Recovery { run, trial, .. } = match recovered {
         Ok(recovery) => recovery,
         Err(failure) => return Ok(Err(failure)),
     };
-    let notes = [done, run.notes().to_vec()].concat();
+    let notes: Vec<String> = trial.into_iter().chain(run.notes().to_vec()).collect();
     print_recovery(&mut call.output, recovery_sentence(&run).as_deref(), &notes)?;
     planned(call)
 }

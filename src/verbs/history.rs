@@ -77,7 +77,9 @@ struct RunEntry {
     patches: Vec<String>,
     packages: Vec<String>,
     result: String,
-    duration_ms: u64,
+    /// Known only of a run that came to its end by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    duration_ms: Option<u64>,
     note: Option<String>,
     /// The patch that required each unnamed one.
     because: BTreeMap<String, String>,
@@ -204,7 +206,7 @@ impl RunEntry {
             patches: line.patches,
             packages: line.packages,
             result: line.result,
-            duration_ms: line.duration,
+            duration_ms: Some(line.duration).filter(|duration| *duration > 0),
             note: line.note,
             because: line.because,
             undoes: line.undoes,
@@ -319,7 +321,7 @@ impl RunEntry {
             ("By", if self.hook { format!("{}, {BY_HOOK}", self.user) } else { self.user.clone() }),
             ("Command", self.shown_command()),
             ("Result", self.shown_result()),
-            ("Took", if self.is_attempt() { String::new() } else { format!("{} ms", self.duration_ms) }),
+            ("Took", self.duration_ms.map(|duration| format!("{duration} ms")).unwrap_or_default()),
             ("Packages", self.packages.join(", ")),
             ("Note", self.note.clone().unwrap_or_default()),
             ("Takes back", self.undoes.clone().unwrap_or_default()),

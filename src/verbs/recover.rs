@@ -89,12 +89,13 @@ struct RecoverReport {
 impl RecoverReport {
     fn of(root: &Root, result: &Result<Recovery, Failure>) -> Self {
         let wording = Wording::of_verbs(root.prefix());
-        let Recovery { done, run, interrupted } = match result {
+        let Recovery { done, run, trial, interrupted } = match result {
             Ok(found) => found,
             Err(failed) => return Self::of_failure(&wording, failed),
         };
+        let is_done = !done.is_empty() || trial.is_some();
         let result = match run {
-            Recovered::Nothing | Recovered::PassedOver { .. } if !done.is_empty() => ResultWord::Done,
+            Recovered::Nothing | Recovered::PassedOver { .. } if is_done => ResultWord::Done,
             Recovered::Nothing | Recovered::PassedOver { .. } | Recovered::Foreseen { .. } => {
                 ResultWord::NothingToDo
             }
@@ -104,17 +105,18 @@ impl RecoverReport {
         };
         Self {
             result,
-            changed: !run.is_nothing() || !done.is_empty(),
+            changed: !run.is_nothing() || is_done,
             notes: [
                 done.clone(),
+                trial.iter().cloned().collect(),
                 run.notes().to_vec(),
                 interrupted.iter().map(|half| half.told(&wording)).collect(),
             ]
             .concat(),
             error: None,
             exit: Exit::OK,
-            text: sentences(done, run),
-            told: done.len(),
+            text: sentences(done, run, trial.as_ref()),
+            told: done.len() + usize::from(trial.is_some()),
         }
     }
 
@@ -156,10 +158,10 @@ impl CommandReport for RecoverReport {
     }
 }
 
-fn sentences(done: &[String], run: &Recovered) -> String {
-    let found = recovery_sentence(run);
-    let found = found.or_else(|| done.is_empty().then(|| "No run was interrupted.".to_owned()));
-    done.iter().cloned().chain(found).collect::<Vec<_>>().join(" ")
+fn sentences(done: &[String], run: &Recovered, trial: Option<&String>) -> String {
+    let told: Vec<String> =
+        done.iter().cloned().chain(recovery_sentence(run)).chain(trial.cloned()).collect();
+    if told.is_empty() { "No run was interrupted.".to_owned() } else { told.join(" ") }
 }
 
 impl RecoverArgs {
@@ -232,10 +234,13 @@ fn before_native(call: &mut Invocation, args: &RecoverArgs) -> anyhow::Result<Re
         recover_before_native(&root, &caller.as_hook())
     })?;
     let result = match recovered {
-        Ok(run) if run.is_nothing() => return Ok(Reply::about(&root, Exit::OK, Quiet {})),
+        Ok(run) if run.is_nothing() => {
+            call.output.recovery().take_untold();
+            return Ok(Reply::about(&root, Exit::OK, Quiet {}));
+        }
         // A run in progress is not dead, and its process keeps the package manager out.
         Err(Failure::Lock(LockError::Held { .. })) => return Ok(Reply::about(&root, Exit::OK, Quiet {})),
-        result => result.map(|run| Recovery { done: Vec::new(), run, interrupted: Vec::new() }),
+        result => result.map(|run| Recovery { done: Vec::new(), run, trial: None, interrupted: Vec::new() }),
     };
     let report = RecoverReport::of(&root, &result);
     Ok(Reply::about(&root, report.exit, report))

@@ -8,7 +8,9 @@ use super::options::{
 use crate::as_owner::options::OwnerOptions;
 use crate::patch_command::{ApplyCommand, PatchRequest, fetching};
 use patchadm_changeset::records::open_run;
-use patchadm_changeset::transaction::{ForeseenRecovery, Recovered, foresee_recovery, leftover_stages};
+use patchadm_changeset::transaction::{
+    ForeseenRecovery, Recovered, foresee_recovery, leftover_stages, run_undone_by,
+};
 use patchadm_cli::arguments::fetching::{DepotOption, OfflineOption};
 use patchadm_cli::arguments::{LibraryOptions, ScriptOptions, parse};
 use patchadm_cli::call::Invocation;
@@ -20,6 +22,7 @@ use patchadm_cli::surroundings::Output;
 use patchadm_core::operation::patches::apply::{ApplyReport, ApplyRequest, DepotOperands};
 use patchadm_core::operation::patches::back_out::BackOutRequest;
 use patchadm_core::operation::patches::undo::{RunWork, UndoneRun, number_of, run_to_undo};
+use patchadm_core::operation::queries::runs::past_runs;
 use patchadm_core::operation::recover::{Recovery, recover_root};
 use patchadm_planning::plan::edits::EditableFiles;
 use patchadm_planning::plan::refusal::{Command, Wording};
@@ -74,7 +77,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let found = run_to_undo(&root, args.run.as_deref());
     let found = match recovered_first(call, &root, &args)? {
         RecoveredFirst::Nothing => found,
-        RecoveredFirst::Finished => run_to_undo(&root, None),
+        RecoveredFirst::Undo(run) => run_to_undo(&root, run.as_deref()),
         RecoveredFirst::Instead(reply) => return Ok(reply),
     };
     let run = found.map_err(|failed| change_failed(&root, Command::Undo, &failed))?;
@@ -85,13 +88,13 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
 
 enum RecoveredFirst {
     Nothing,
-    /// The last run had been completed, and can be undone now.
-    Finished,
+    /// The last run had been completed, or the interrupted run should have undone this one.
+    Undo(Option<String>),
     Instead(Reply),
 }
 
 /// Recovers from an interrupted run before the last run is undone: the user means the run that was interrupted, and not
-/// the one before it.
+/// the one before it; of an interrupted undo, the run that it should have undone.
 fn recovered_first(call: &mut Invocation, root: &Root, args: &UndoArgs) -> anyhow::Result<RecoveredFirst> {
     if args.run.is_some() {
         return Ok(RecoveredFirst::Nothing);
@@ -108,6 +111,9 @@ fn recovered_first(call: &mut Invocation, root: &Root, args: &UndoArgs) -> anyho
         if Lock::is_held(root).unwrap_or(true) {
             return Ok(RecoveredFirst::Nothing);
         }
+        if let Some(undone) = run_undone_by(root, &run) {
+            return Ok(RecoveredFirst::Undo(Some(undone)));
+        }
         let line = format!("Run {run} was interrupted: `undo` would roll it back and undo no other run.");
         let report = report_of_recovery(call, root, Recovered::Nothing).of_plan(true);
         return Ok(RecoveredFirst::Instead(instead(root, report, line)));
@@ -123,14 +129,16 @@ fn recovered_first(call: &mut Invocation, root: &Root, args: &UndoArgs) -> anyho
     let recovery = call.change(root, Command::Undo.name(), args.wait.seconds, |caller| {
         recover_root(root, undo_dir, caller)
     })?;
-    let Recovery { done, run, .. } =
+    let Recovery { run, trial, .. } =
         recovery.map_err(|failed| change_failed(root, Command::Undo, &failed))?;
-    if done.is_empty() {
+    let undone = undone_by(root, &run);
+    if trial.is_none() {
         match &run {
-            Recovered::RolledBack { .. } | Recovered::Cleared { .. } => {}
-            Recovered::Finished { .. } => {
+            Recovered::Finished { .. } if undone.is_some() => {}
+            Recovered::RolledBack { .. } | Recovered::Cleared { .. } if undone.is_none() => {}
+            Recovered::RolledBack { .. } | Recovered::Cleared { .. } | Recovered::Finished { .. } => {
                 print_recovery(&mut call.output, recovery_sentence(&run).as_deref(), run.notes())?;
-                return Ok(RecoveredFirst::Finished);
+                return Ok(RecoveredFirst::Undo(undone));
             }
             Recovered::Nothing | Recovered::PassedOver { .. } | Recovered::Foreseen { .. } => {
                 return Ok(RecoveredFirst::Nothing);
@@ -139,15 +147,31 @@ fn recovered_first(call: &mut Invocation, root: &Root, args: &UndoArgs) -> anyho
     }
     let result =
         if matches!(run, Recovered::RolledBack { .. }) { ResultWord::RolledBack } else { ResultWord::Done };
-    let mut line = "No other run was undone.".to_owned();
+    let mut line = match &undone {
+        Some(undone) if matches!(run, Recovered::Finished { .. }) => {
+            format!("It had undone run {}. No other run was undone.", number_of(undone))
+        }
+        _ => "No other run was undone.".to_owned(),
+    };
     if let Ok(last) = run_to_undo(root, None) {
         let depot = if matches!(last.work, RunWork::BackedOut(_)) { " -M DEPOT" } else { "" };
         let undo = Wording::of_verbs(root.prefix()).verb(&format!("undo{depot} {}", number_of(&last.name)));
         line = format!("{line} {undo} undoes the run before.");
     }
-    let mut report = report_of_recovery(call, root, run.with_notes(done));
+    let mut report = report_of_recovery(call, root, run.with_notes(trial.into_iter().collect()));
     (report.result, report.changed) = (result, true);
     Ok(RecoveredFirst::Instead(instead(root, report, line)))
+}
+
+/// Returns the run that the interrupted one should have undone.
+fn undone_by(root: &Root, recovered: &Recovered) -> Option<String> {
+    let interrupted = match recovered {
+        Recovered::RolledBack { run, .. } | Recovered::Finished { run, .. } => run,
+        Recovered::Cleared { runs, .. } => runs.last()?,
+        Recovered::Nothing | Recovered::PassedOver { .. } | Recovered::Foreseen { .. } => return None,
+    };
+    let past = past_runs(root).ok()?;
+    past.runs.into_iter().rev().find(|past| past.line.run == *interrupted)?.line.undoes
 }
 
 fn report_of_recovery(call: &Invocation, root: &Root, recovered: Recovered) -> PatchesReport {

@@ -148,3 +148,93 @@ fn a_file_that_is_edited_after_the_crash_is_kept_beside_the_old_one() {
     assert_same(&everything_but(&stage, FIRST), &before);
     assert_eq!(stage.run("pkgchk -R @ROOT@").ok(), "");
 }
+
+/// A root with 50-01, whose next run was killed in its switch, and a file of that run edited since.
+fn killed(line: &str, back: &str) -> Scenario {
+    let stage = stage();
+    Patch::of("50-01", Package::new("ACMEweb").file("bin/small", 0o755, "small\n")).directory(&stage);
+    stage.run("add -R @ROOT@ delivered/50-01").ok();
+    stage.run("keygen -o @ROOT@/release --no-password").ok();
+    if line != ADD {
+        stage.run(ADD).ok();
+    }
+    let (mut child, _) = stopped_at_last(&stage, [line, back], true, FIRST);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    fs::write(stage.at(FIRST), "by the administrator\n").unwrap();
+    stage
+}
+
+#[test]
+fn every_command_tells_once_that_it_recovered_before_it_did_its_work_or_refused_it() {
+    let lines = [
+        "confirm -R @ROOT@",
+        "adopt -R @ROOT@ --forget --pkg NOPE",
+        "adopt -R @ROOT@ --pkg NOPE --dir /opt/nope",
+        "undo-data drop -R @ROOT@ 999-01",
+        "undo-data drop -R @ROOT@ 50-01",
+        "undo-data repack -R @ROOT@ 999-01",
+        "undo-data repack --undo-format Z -R @ROOT@ 50-01",
+        "undo-data export -R @ROOT@ -o @ROOT@.undo 999-01",
+        "undo-data export -R @ROOT@ -o @ROOT@.undo 50-01",
+        "libs prune -R @ROOT@ NOPE",
+        "libs prune -R @ROOT@",
+        "key trust -R @ROOT@ @ROOT@/release.pub",
+        "key revoke -R @ROOT@ 0123456789ABCDEF",
+        "remove -R @ROOT@ 999-01",
+        "remove -R @ROOT@ 50-01",
+        "add -R @ROOT@ delivered/100-01",
+        "undo -R @ROOT@",
+        "undo -R @ROOT@ 2",
+        "recover -R @ROOT@",
+        "recover -R @ROOT@ --adopt-undo",
+        "stage new -R @ROOT@ next",
+        "patchrm -R @ROOT@ 999-01",
+        "pkgrm -n -R @ROOT@ NOPE",
+        "pkgrm -n -R @ROOT@ ACMEweb",
+        "pkgadd -n -R @ROOT@ -d spool NOPE",
+        "removef -R @ROOT@ ACMEweb /opt/ACMEweb/bin/none",
+    ];
+    let mut silent = Vec::new();
+    for line in lines.iter().flat_map(|line| [(*line).to_owned(), format!("{line} --json")]) {
+        let stage = killed(ADD, REMOVE);
+        let said = stage.run(&line);
+        let kept = fs::read_dir(stage.at("/opt/ACMEweb/share")).ok().into_iter().flatten();
+        let is_kept = |name: &std::ffi::OsStr| name.to_string_lossy().contains(".edited-");
+        if !kept.flatten().any(|entry| is_kept(&entry.file_name())) {
+            silent.push(line);
+            continue;
+        }
+        let all = format!("{}{}", said.stdout, said.stderr);
+        assert!(!all.to_lowercase().contains("nothing was changed"), "{line}: {all}");
+        assert!(all.contains("that version is kept as "), "{line}: {all}");
+        if line.ends_with("--json") {
+            let document: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
+            let recovered = document["recovered"].as_str().unwrap_or_default();
+            assert!(recovered.contains(" was rolled back: "), "{line}: {all}");
+        } else {
+            assert_eq!(all.matches(" was rolled back: ").count(), 1, "{line}: {all}");
+            assert_eq!(all.matches("that version is kept as ").count(), 1, "{line}: {all}");
+        }
+    }
+    // These refuse before they lock the root.
+    assert_eq!(silent, Vec::<String>::new());
+}
+
+#[test]
+fn an_undo_that_was_killed_is_done_when_it_is_asked_for_again() {
+    let undo = "undo -R @ROOT@";
+    let stage = killed(undo, ADD);
+    let plan = stage.run("undo -n -R @ROOT@").ok();
+    assert!(plan.contains("100-01: would be removed"), "{plan}");
+    let plan = stage.run("plan -R @ROOT@ delivered/100-01");
+    assert!(plan.stderr.contains("that version will be kept as "), "{plan:?}");
+    let said = stage.run(undo);
+    assert!(said.code == 0 && said.stderr.contains(" was rolled back: "), "{said:?}");
+    assert_eq!(stage.text(FIRST), "first of 0\n");
+    let listed: serde_json::Value =
+        serde_json::from_str(&stage.run("history -R @ROOT@ --json").ok()).unwrap();
+    for run in listed["runs"].as_array().unwrap() {
+        assert_eq!(run.get("duration_ms").is_some(), run["result"] == "done", "{run}");
+    }
+}

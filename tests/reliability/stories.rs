@@ -1029,6 +1029,7 @@ pub(crate) fn with_caller<T>(work: impl FnOnce(&Caller<'_>) -> T) -> T {
         interrupt: &|| None,
         progress: &|_| {},
         told: &|_, _| {},
+        did_first: &|_| {},
         moment: &|| Moment { wall: now, boot: None, since_boot: 0 },
         shown_time: &|moment, _| moment.to_string(),
         scripts: scripts(),

@@ -234,7 +234,8 @@ impl Invocation {
         with_acknowledged_signals(tell, |run| {
             let interrupt = &|| run.interrupt();
             let speaks_as = self.program.to_owned();
-            let turn = RootTurn { surroundings, program, speaks_as, wait, interrupt };
+            let recovery = self.output.recovery();
+            let turn = RootTurn { surroundings, program, speaks_as, wait, interrupt, recovery };
             let progress = |event| {
                 run.observe(event);
                 bar.show(event);

@@ -151,7 +151,13 @@ fn answered(
         (ReportFormat::Json, None) => return Ok(Reply::new(exit, FleetAnswer::of(made))),
         (ReportFormat::Text, Some(_)) => text::lines(made).join("\n") + "\n",
         (ReportFormat::Json, Some(_)) => {
-            let head = DocumentHead { command: "report", root: None, exit, table: ExitTable::Verbs };
+            let head = DocumentHead {
+                command: "report",
+                root: None,
+                exit,
+                table: ExitTable::Verbs,
+                recovered: None,
+            };
             String::from_utf8(head.document(FleetAnswer::of(made)).text()?)?
         }
         (ReportFormat::Csv, _) => csv::rows_of(&made.report, csv::LARGEST)?,

@@ -13,6 +13,7 @@ use patchadm_cli::reply::failure::{query_refused, reason, verb_code};
 use patchadm_cli::reply::words::{named_value, reboot_sentence};
 use patchadm_cli::surroundings::Output;
 use patchadm_cli::surroundings::caller::{RootTurn, lock_wait_seconds, with_signals};
+use patchadm_cli::surroundings::recovery::RecoveryNews;
 use patchadm_core::operation::depots::{DepotLocation, DepotProgress, FetchSession, fetch_patch, open_depot};
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::patches::apply::{SignatureRequest, delivered_changes, demands};
@@ -89,7 +90,9 @@ impl DeliveredPatch {
             None => with_signals(|interrupt| {
                 let wait = lock_wait_seconds(root, None);
                 let speaks_as = PROGRAM.to_owned();
-                let turn = RootTurn { surroundings, program, speaks_as, wait, interrupt };
+                // A question recovers nothing.
+                let recovery = &RecoveryNews::default();
+                let turn = RootTurn { surroundings, program, speaks_as, wait, interrupt, recovery };
                 turn.with_caller(&|_| {}, changes)
             })?,
         };

@@ -73,7 +73,7 @@ pub use archive::verified::VerifiedArchive;
 pub use error::{Cause, NoExchange, Phase, RootCondition, TransactionError};
 pub use journal::history_file::{keep_attempt_without_run, log_without_run};
 pub use journal::installf_queue::{InstallfQueue, note_failed_request, read_queue, undo_queue};
-pub use journal::journal_file::typed_command;
+pub use journal::journal_file::{run_undone_by, typed_command};
 pub use journal::root_id_file::{renew_identity, settle_identity};
 pub use journal::run_notes::{OUTPUT_LEFT_OUT, ScriptRecorder, SwitchedRun};
 pub use outside::{NamesArchive, OutsideAccess, host_path, is_own};

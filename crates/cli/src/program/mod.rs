@@ -202,7 +202,12 @@ fn finish(
 ) -> Exit {
     let said = result.or_else(|error| explain(of, output, in_json, &error));
     let (exit, lost) = match said.and_then(|exit| {
-        output.end_pieces().and_then(|()| output.flush()).map(|()| exit).map_err(anyhow::Error::from)
+        output
+            .end_pieces()
+            .and_then(|()| output.tell_recovery())
+            .and_then(|()| output.flush())
+            .map(|()| exit)
+            .map_err(anyhow::Error::from)
     }) {
         Ok(exit) => (exit, output.take_loss().map(anyhow::Error::from)),
         Err(error) if is_broken_pipe(&error) => (Exit::PIPE, None),
@@ -236,9 +241,12 @@ fn explain(
     }
     if let Some(command) = in_json {
         let result = (!of.queries.contains(&command)).then(|| result_of(error));
-        let fields = json::ErrorFields { result, error: format!("{error:#}") };
+        let error = output.recovery().corrected(&format!("{error:#}"));
+        let fields = json::ErrorFields { result, error };
         let table = ExitTable::of(output.program());
-        output.document(DocumentHead { command, root: None, exit, table }.document(fields).text()?)?;
+        let recovered = output.recovery().sentence();
+        let head = DocumentHead { command, root: None, exit, table, recovered: recovered.as_deref() };
+        output.document(head.text_of(&fields)?)?;
     }
     let next = damage.map(mending).unwrap_or_default();
     output.error(&failure::hinted(&format!("{error:#}"), &next))?;

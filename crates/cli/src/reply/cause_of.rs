@@ -60,7 +60,9 @@ pub fn cause_of(failure: &Failure) -> ExitCause {
         Failure::NotPrivileged(_) => ExitCause::NoRights,
         Failure::ReadOnly(_) => ExitCause::ReadOnly,
         Failure::NotTried(_) | Failure::NotWithout(_) => ExitCause::Ok,
-        Failure::NotConfirmed(ConfirmRefusal::Ended { .. }) => ExitCause::TrialOver,
+        Failure::NotConfirmed(ConfirmRefusal::Ended { .. } | ConfirmRefusal::EndedNow(_)) => {
+            ExitCause::TrialOver
+        }
         Failure::NotInDepot { .. }
         | Failure::NoDepot { .. }
         | Failure::Native(NativeError::Package { .. }) => ExitCause::NotFound,

@@ -136,7 +136,7 @@ fn depot_number(command: Command, error: &DepotError) -> u8 {
 fn trial_number(command: Command, failure: &Failure) -> u8 {
     match failure {
         Failure::StuckTrial { failure, .. } => stuck_number(command, failure),
-        Failure::NotConfirmed(ConfirmRefusal::Ended { .. }) => 11,
+        Failure::NotConfirmed(ConfirmRefusal::Ended { .. } | ConfirmRefusal::EndedNow(_)) => 11,
         Failure::NotConfirmed(_) => 1,
         Failure::Trial(_) => damaged_code(command.name()).code(),
         _ => UNFINISHED,

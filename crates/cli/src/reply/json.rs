@@ -21,6 +21,8 @@ pub struct JsonDocument<B> {
     exit_code: u8,
     classic_code: Option<u8>,
     cause: ExitCause,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recovered: Option<String>,
     #[serde(flatten)]
     body: B,
 }
@@ -40,6 +42,8 @@ pub struct DocumentHead<'a> {
     pub root: Option<&'a Path>,
     pub exit: Exit,
     pub table: ExitTable,
+    /// The outcome of a recovery, unless the body has this field.
+    pub recovered: Option<&'a str>,
 }
 
 impl DocumentHead<'_> {
@@ -51,8 +55,19 @@ impl DocumentHead<'_> {
             ExitTable::Classic => Some(exit_code),
             ExitTable::Verbs => self.exit.classic_code(),
         };
-        let cause = self.exit.cause();
-        JsonDocument { schema: SCHEMA, command: self.command, root, exit_code, classic_code, cause, body }
+        let (command, cause) = (self.command, self.exit.cause());
+        let recovered = self.recovered.map(str::to_owned);
+        JsonDocument { schema: SCHEMA, command, root, exit_code, classic_code, cause, recovered, body }
+    }
+
+    /// Returns the document as text.
+    pub fn text_of<B: Serialize>(self, body: &B) -> serde_json::Result<Vec<u8>> {
+        let plain = Self { recovered: None, ..self }.document(body).text()?;
+        let field = b"\n  \"recovered\": ";
+        if self.recovered.is_none() || plain.windows(field.len()).any(|part| part == field) {
+            return Ok(plain);
+        }
+        self.document(body).text()
     }
 }
 

@@ -66,7 +66,7 @@ trait Faces {
 impl<R: CommandReport> Faces for R {
     fn print(&self, head: DocumentHead<'_>, in_json: bool, output: &mut Output) -> anyhow::Result<()> {
         if in_json {
-            output.document(head.document(self).text()?)?;
+            output.document(head.text_of(self)?)?;
         } else {
             self.print_text(output)?;
         }
@@ -92,7 +92,9 @@ impl Reply {
 
     pub fn print(self, command: &'static str, in_json: bool, output: &mut Output) -> anyhow::Result<Exit> {
         let table = ExitTable::of(output.program());
-        let head = DocumentHead { command, root: self.root.as_deref(), exit: self.exit, table };
+        let recovered = output.recovery().sentence();
+        let (root, recovered) = (self.root.as_deref(), recovered.as_deref());
+        let head = DocumentHead { command, root, exit: self.exit, table, recovered };
         if let Some(report) = self.report {
             report.print(head, in_json, output)?;
         }

@@ -95,8 +95,13 @@ pub fn own_inventory(root: &Root, call: &Invocation) -> anyhow::Result<Vec<u8>> 
         is_check: false,
     };
     let report = ListReport::of(root, choice, &now(&call.surroundings), &call.surroundings)?;
-    let head =
-        DocumentHead { command: "list", root: Some(root.prefix()), exit: Exit::OK, table: ExitTable::Verbs };
+    let head = DocumentHead {
+        command: "list",
+        root: Some(root.prefix()),
+        exit: Exit::OK,
+        table: ExitTable::Verbs,
+        recovered: None,
+    };
     Ok(head.document(report).text()?)
 }
 

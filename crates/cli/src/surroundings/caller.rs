@@ -11,6 +11,7 @@ use chrono::SecondsFormat;
 
 use crate::surroundings::Surroundings;
 use crate::surroundings::events::tell_of_runs;
+use crate::surroundings::recovery::RecoveryNews;
 use patchadm_changeset::transaction::ProgressEvent;
 use patchadm_core::operation::session::Caller;
 use patchadm_inputs::database::history::HistoryEntry;
@@ -54,6 +55,7 @@ pub struct RootTurn<'a> {
     /// Seconds to wait for a held lock.
     pub wait: u64,
     pub interrupt: &'a (dyn Fn() -> Option<i32> + Sync),
+    pub recovery: &'a RecoveryNews,
 }
 
 impl RootTurn<'_> {
@@ -74,6 +76,7 @@ impl RootTurn<'_> {
             interrupt: self.interrupt,
             progress,
             told: &|root, entries| self.tell_of_runs(root, entries),
+            did_first: &|first| self.recovery.hear(first),
             moment: &|| self.surroundings.moment(),
             shown_time: &|moment, is_short| self.surroundings.zone.deadline(moment, is_short),
             scripts: self.surroundings.script_settings(),

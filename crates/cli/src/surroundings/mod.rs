@@ -12,6 +12,7 @@ pub mod manner;
 pub mod network;
 pub mod output;
 pub mod questions;
+pub mod recovery;
 mod secrets;
 pub mod slots_bar;
 pub mod work_bar;

@@ -7,6 +7,7 @@ use std::io::{self, BufWriter, IsTerminal, Stderr, Stdout, Write};
 use std::sync::OnceLock;
 
 use super::manner::{Manner, Shade};
+use super::recovery::RecoveryNews;
 use super::secrets::Secrets;
 use super::zone::Zone;
 use patchadm_core::operation::scripts::OutputStream;
@@ -37,6 +38,7 @@ pub struct Output {
     /// The root of the command.
     root: OnceLock<Wording>,
     zone: Zone,
+    recovery: RecoveryNews,
 }
 
 impl Output {
@@ -60,6 +62,7 @@ impl Output {
             secrets: Secrets::of_arguments(),
             root: OnceLock::new(),
             zone: Zone::Utc,
+            recovery: RecoveryNews::default(),
         }
     }
 
@@ -76,6 +79,17 @@ impl Output {
     /// Returns the time zone in which moments are shown.
     pub fn zone(&self) -> Zone {
         self.zone
+    }
+
+    /// Returns what the command did before its own work.
+    pub fn recovery(&self) -> &RecoveryNews {
+        &self.recovery
+    }
+
+    /// Prints what no report has told of the recovery.
+    pub fn tell_recovery(&mut self) -> io::Result<()> {
+        let untold = self.recovery.take_untold();
+        untold.iter().try_for_each(|line| self.note(line))
     }
 
     /// Diagnostics name the root in each command that they tell the user to type.
@@ -116,6 +130,7 @@ impl Output {
 
     /// Prints even if the command is quiet.
     pub fn document(&mut self, text: impl AsRef<[u8]>) -> io::Result<()> {
+        self.recovery.is_told_by(text.as_ref());
         let text = self.for_report(text.as_ref());
         let written = self.stdout.write_all(&text);
         self.heed(written)
@@ -166,6 +181,7 @@ impl Output {
 
     /// Escapes hidden characters.
     pub fn print(&mut self, text: impl AsRef<[u8]>) -> io::Result<()> {
+        self.recovery.is_told_by(text.as_ref());
         let text = self.for_report(text.as_ref());
         self.raw(text)
     }
@@ -210,7 +226,7 @@ impl Output {
         if self.manner.is_quiet {
             return Ok(());
         }
-        let text = String::from_utf8_lossy(text.as_ref());
+        let text = self.recovery.corrected(&String::from_utf8_lossy(text.as_ref()));
         let text = self.completed(&text);
         let text = self.for_diagnostics(text.as_bytes());
         self.raw_to_error(text)
@@ -233,8 +249,10 @@ impl Output {
     }
 
     /// Prints `PROGRAM: error: TEXT`. Further lines are indented by four blanks, except hints, which begin with
-    /// [`HINT`]. Classic commands print `ERROR`, and treat hints like other lines.
+    /// [`HINT`]. Classic commands print `ERROR`, and treat hints like other lines. What was done before comes first.
     pub fn error(&mut self, text: &str) -> io::Result<()> {
+        self.tell_recovery()?;
+        let text = &self.recovery.corrected(text);
         let word = if self.is_classic() { "ERROR" } else { "error" };
         let word = if self.manner.colours_errors {
             format!("{}{word}{}", Shade::Bad.begin(), Shade::END)
@@ -264,6 +282,7 @@ impl Output {
 
     /// Prints `note: TEXT`; classic commands print `NOTE: TEXT`.
     pub fn note(&mut self, text: &str) -> io::Result<()> {
+        self.recovery.is_told_by(text.as_bytes());
         if self.is_classic() {
             return self.complain(format!("NOTE: {text}\n"));
         }

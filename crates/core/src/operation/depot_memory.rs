@@ -150,6 +150,7 @@ mod tests {
             interrupt: &never,
             progress: &|_| {},
             told: &|_, _| {},
+            did_first: &|_| {},
             moment: &|| Moment { wall: at(day), boot: None, since_boot: 0 },
             shown_time: &|moment, _| moment.to_string(),
             scripts: ScriptSettings::default(),

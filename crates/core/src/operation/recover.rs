@@ -28,6 +28,8 @@ pub struct Recovery {
     /// Work before the recovery; empty for a plain one.
     pub done: Vec<String>,
     pub run: Recovered,
+    /// The end of an expired trial, after the recovery.
+    pub trial: Option<String>,
     /// Patches that a tool without recovery left half applied; they cannot be recovered.
     pub interrupted: Vec<Interrupted>,
 }
@@ -63,21 +65,24 @@ pub fn recover_with_aid(
     if root.list(&own_directory())?.is_none() && *aid != RecoveryAid::NewIdentity {
         must_have_database(root)?;
         let (run, done) = (Recovered::Nothing, Vec::new());
-        return Ok(Recovery { done, run, interrupted: left_half_applied(root)? });
+        return Ok(Recovery { done, run, trial: None, interrupted: left_half_applied(root)? });
     }
     let ground = RootAndPolicy::of(root)?.naming(undo_dir);
+    let mut trial = None;
     let (done, run) = match aid {
         RecoveryAid::None => {
             let recovered = Session::begin_recovery(ground, caller, |_, _| Ok(()))?.recovered;
-            let ExpiryReport { ended, notes } = end_expired_trial(root, caller)?;
-            let done = ended.map(|run| format!("The trial of run {run} was over: it was reverted."));
-            (done.into_iter().collect(), recovered.with_notes(notes))
+            // The report tells of it in its own words.
+            let caller = Caller { did_first: &|_| {}, ..caller.clone() };
+            let ExpiryReport { ended, notes } = end_expired_trial(root, &caller)?;
+            trial = ended.map(|run| format!("The trial of run {run} was over: it was reverted."));
+            (Vec::new(), recovered.with_notes(notes))
         }
         RecoveryAid::DiscardJournal => discarded(ground, caller)?,
         RecoveryAid::KeepStage(to) => kept(ground, to, caller)?,
         RecoveryAid::NewIdentity => renewed(ground, caller)?,
     };
-    Ok(Recovery { done, run, interrupted: left_half_applied(root)? })
+    Ok(Recovery { done, run, trial, interrupted: left_half_applied(root)? })
 }
 
 /// Recovers before a native package manager begins. An expired trial is left to the next command.

@@ -52,6 +52,8 @@ pub struct Caller<'a> {
     pub progress: &'a (dyn Fn(ProgressEvent) + Sync),
     /// Receives new history entries each time that a root is unlocked.
     pub told: HistoryListener<'a>,
+    /// Hears of each recovery, and each end of a trial, that a command begins with, also if it then fails.
+    pub did_first: &'a (dyn Fn(FirstWork<'_>) + Sync),
     /// The present moment, by which a trial is judged.
     pub moment: &'a dyn Fn() -> Moment,
     /// Returns a moment as messages show it, with its seconds if true.
@@ -70,6 +72,14 @@ pub struct Caller<'a> {
     pub note: Option<String>,
     /// Directories whose changes become visible at once, in the order of their switch.
     pub exchanges: Vec<ObjectPath>,
+}
+
+/// What happened to a root before a command's own work.
+#[derive(Clone, Copy, Debug)]
+pub enum FirstWork<'n> {
+    Recovery(&'n Recovered),
+    /// In sentences.
+    TrialEnd(&'n [String]),
 }
 
 impl Caller<'_> {
@@ -331,7 +341,12 @@ impl<'a> Session<'a> {
             }
         };
         let notes = settle_identity(root, &lock).map_err(unidentified);
-        let recovered = recovered.map_err(unrecovered)?.with_notes(notes?);
+        let mut recovered = recovered.map_err(unrecovered)?;
+        if let Ok(notes) = &notes {
+            recovered = recovered.with_notes(notes.clone());
+        }
+        (caller.did_first)(FirstWork::Recovery(&recovered));
+        notes?;
         let (because, exchanges, exchanged) =
             (BTreeMap::new(), caller.exchanges.clone(), ExchangeLog::default());
         let (trial, history) = (TrialChange::None, Some(history));
@@ -377,8 +392,9 @@ impl<'a> Session<'a> {
         (Self { ground, recovered, exchanged, lock, native, ..self }, done)
     }
 
-    /// Adds notes to the recovery report.
+    /// Adds notes about the end of a trial to the recovery report.
     pub(super) fn noticing(self, notes: Vec<String>) -> Self {
+        (self.caller.did_first)(FirstWork::TrialEnd(&notes));
         Self { recovered: self.recovered.with_notes(notes), ..self }
     }
 

@@ -102,6 +102,12 @@ pub fn typed_command(root: &Root, run: &str) -> Option<String> {
     run_record(root, run).ok().flatten()?.typed
 }
 
+/// The run that an open one undoes. `None` if it undoes none, or if that cannot be read.
+pub fn run_undone_by(root: &Root, run: &str) -> Option<String> {
+    root.must_not_be_foreign(&own_directory()).ok()?;
+    run_record(root, run).ok().flatten()?.undoes
+}
+
 /// Makes a placeholder for the journal, before the first stage: otherwise the stage would look like that of a lost
 /// journal. Durable in a root without a journal.
 pub(crate) fn begin(own: &Dir) -> Result<(), Cause> {

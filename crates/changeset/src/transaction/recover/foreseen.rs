@@ -148,7 +148,7 @@ impl Foreseer<'_> {
             UndoStep::RemoveDirectory => self.hide_if_empty(op, &parent)?,
             UndoStep::Leave => {
                 let shown = self.runner.show(op);
-                self.notes.push(format!("{shown} was changed by another process; it is left unchanged"));
+                self.notes.push(format!("{shown} was changed by another process; it will be left unchanged"));
             }
             UndoStep::Rebuild => return Ok(false),
         }
@@ -173,7 +173,7 @@ impl Foreseer<'_> {
     fn keep(&mut self, op: &Op, from: &Dir, name: &[u8], parent: &Dir) -> Result<(), Cause> {
         let kept = self.show_beside(op, from, name, parent)?;
         let shown = self.runner.show(op);
-        self.notes.push(format!("{shown} was edited in the meantime; that version is kept as {kept}"));
+        self.notes.push(format!("{shown} was edited in the meantime; that version will be kept as {kept}"));
         Ok(())
     }
 
@@ -205,7 +205,7 @@ impl Foreseer<'_> {
             self.names.hide(&op.path);
         } else {
             let shown = self.runner.show(op);
-            self.notes.push(format!("{shown} is not empty and was kept"));
+            self.notes.push(format!("{shown} is not empty and will be kept"));
         }
         Ok(())
     }

@@ -82,7 +82,7 @@ fn back_out(root: &Root, run: &str, note: &str, caller: &Caller<'_>) -> Result<T
         return Ok(TrialOutcomeEnd::BackedOut);
     }
     match without_trial(root, Some(run)) {
-        ConfirmRefusal::Ended { .. } => Ok(TrialOutcomeEnd::BackedOut),
+        ConfirmRefusal::Ended { .. } | ConfirmRefusal::EndedNow(_) => Ok(TrialOutcomeEnd::BackedOut),
         ConfirmRefusal::NoTrial | ConfirmRefusal::NotOnTrial(_) => Ok(TrialOutcomeEnd::Confirmed),
     }
 }
@@ -115,6 +115,9 @@ pub fn confirm_trial(
         stuck @ FoundTrial::Stuck(..) => {
             stuck.must_be_none(caller)?;
             return Err(Failure::NotConfirmed(without_trial(root, run)));
+        }
+        FoundTrial::Expired(ended, _) if run.is_none_or(|word| is_named(&ended, word)) => {
+            return Err(Failure::NotConfirmed(ConfirmRefusal::EndedNow(ended)));
         }
         FoundTrial::None | FoundTrial::Expired(..) => {
             return Err(Failure::NotConfirmed(without_trial(root, run)));

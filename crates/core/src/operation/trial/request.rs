@@ -182,4 +182,7 @@ pub enum ConfirmRefusal {
     NotOnTrial(String),
     #[error("the trial of run {run} has ended: it was reverted ({end})")]
     Ended { run: String, end: String },
+    /// By the command that should have confirmed it.
+    #[error("the trial of run {0} was over: it was reverted just now, and cannot be confirmed")]
+    EndedNow(String),
 }
