@@ -121,7 +121,7 @@ fn everybody_says_which_pkginfo_is_damaged_and_nobody_changes_anything() {
         for (line, code) in all {
             let said = refused(&stage, &line, code);
             assert!(said.contains("@ROOT@/var/sadm/pkg/ACMEweb/pkginfo: "), "{name}: {line}: {said}");
-            assert!(said.contains("`pkgchk -f -R @ROOT@ ACMEweb`"), "{name}: {line}: {said}");
+            assert!(said.contains("`patchadm pkgchk -f -R @ROOT@ ACMEweb`"), "{name}: {line}: {said}");
             assert!(!said.contains("edited"), "{name}: {line}: {said}");
         }
         let listed = stage.run("pkginfo -R @ROOT@");
@@ -145,7 +145,7 @@ fn everybody_says_what_is_wrong_with_contents_and_nobody_changes_anything() {
         for (line, code) in commands(&stage) {
             let said = refused(&stage, &line, code);
             assert!(said.contains("@ROOT@/var/sadm/install/contents: "), "{name}: {line}: {said}");
-            assert!(said.contains("`pkgchk -f -R @ROOT@`"), "{name}: {line}: {said}");
+            assert!(said.contains("`patchadm pkgchk -f -R @ROOT@`"), "{name}: {line}: {said}");
             assert!(!said.contains("edited"), "{name}: {line}: {said}");
             if name == "rubbish" {
                 assert!(said.contains("contents: line 4: "), "{line}: {said}");
@@ -168,7 +168,7 @@ fn a_package_that_contents_names_and_that_has_no_directory_is_damage_however_con
             let said = refused(&stage, &line, code);
             let why = "package ACMEweb owns objects, and @ROOT@/var/sadm/pkg/ACMEweb does not exist";
             assert!(said.contains(why) && said.contains("contents: line "), "{line}: {said}");
-            assert!(said.contains("einstall ACMEweb with pkgadd"), "{line}: {said}");
+            assert!(said.contains("einstall ACMEweb with patchadm pkgadd"), "{line}: {said}");
         }
         let spool = stage.beside("spool");
         let added = stage.run(&format!("pkgadd -n -R @ROOT@ -d {} ACMEweb", spool.display()));
@@ -207,7 +207,10 @@ fn pkgchk_f_takes_a_package_that_is_gone_out_of_its_lines_and_touches_no_object(
         let (tree, damaged) = (stage.tree(), stage.text(CONTENTS));
         let said = refused(&stage, "pkgchk -R @ROOT@", 99);
         assert!(said.contains("contents: line 1: package ACMEgone owns objects"), "{said}");
-        assert!(said.contains("if ACMEgone was removed, run `pkgchk -f -R @ROOT@ ACMEgone`"), "{said}");
+        assert!(
+            said.contains("if ACMEgone was removed, run `patchadm pkgchk -f -R @ROOT@ ACMEgone`"),
+            "{said}"
+        );
         let said = stage.run("check -R @ROOT@").stdout;
         assert!(said.contains("pkgchk -R @ROOT@ -f ACMEgone"), "{said}");
         let said = stage.run(&format!("pkgchk -f -R @ROOT@{package}")).ok();
@@ -368,7 +371,7 @@ fn pkgchk_f_does_nothing_where_the_list_of_patches_is_not_certain() {
         fs::write(stage.at(WEB), "").unwrap();
         let said = refused(&stage, "pkgchk -f -R @ROOT@ ACMEweb", 99);
         assert!(said.contains("the list of its patches is uncertain"), "{said}");
-        assert!(said.contains("install ACMEweb again with pkgadd"), "{said}");
+        assert!(said.contains("install ACMEweb again with patchadm pkgadd"), "{said}");
     }
 }
 
@@ -475,4 +478,16 @@ fn a_package_whose_first_objects_nobody_knows_any_more_is_named() {
     let run = stage.run("pkgchk -f -R @ROOT@");
     assert_eq!(run.code, 1, "{}{}", run.stdout, run.stderr);
     assert!(run.stdout.contains("the original objects of package ACMEweb are unknown"), "{}", run.stdout);
+}
+
+#[test]
+fn a_torn_last_line_of_contents_names_no_package() {
+    let stage = stage();
+    let whole = stage.text(CONTENTS);
+    let objects: Vec<&str> = whole.lines().filter(|line| !line.starts_with('#')).collect();
+    let torn = objects.join("\n");
+    fs::write(stage.at(CONTENTS), &torn[..torn.len() - 2]).unwrap();
+    let said = refused(&stage, "check -R @ROOT@", 1);
+    assert!(said.contains("the line is incomplete: the file is truncated"), "{said}");
+    assert!(!said.contains("owns objects"), "{said}");
 }

@@ -1,6 +1,7 @@
 //! Edited files that a patch leaves in place are named until somebody has merged them with the version beside.
 
 use std::fs;
+use std::process::Command;
 
 use serde_json::Value;
 
@@ -163,4 +164,86 @@ fn revisions_of_two_runs_each_leave_their_version() {
         assert!(line.contains(&format!("@ROOT@{CONF}.patch-{id}")), "{status}");
     }
     assert_eq!(stage.text(CONF), "my conf\n");
+}
+
+#[test]
+fn an_edited_file_that_was_added_and_is_removed_is_a_merge_of_which_only_one_side_is_left() {
+    let stage = Scenario::with(&[package("1")]);
+    Patch::of("100-01", package("1").file("bin/new", 0o755, "new\n")).directory(&stage);
+    stage.run("add -R @ROOT@ delivered/100-01").ok();
+    fs::write(stage.at("/opt/ACMEweb/bin/new"), "my own\n").unwrap();
+    stage.run("remove -R @ROOT@ 100-01").ok();
+    let beside = "@ROOT@/opt/ACMEweb/bin/new.edited-100-01";
+    let status = stage.run("status -R @ROOT@").ok();
+    assert!(status.contains(&format!("\nMerges       1: {beside}\n")), "{status}");
+    assert!(
+        status.contains(&format!("`cat {beside}` shows what is left of a file that is gone")),
+        "{status}"
+    );
+    assert!(stage.run("check -R @ROOT@").stdout.contains("; 1 merge is open\n"));
+}
+
+#[test]
+fn what_a_recovery_puts_aside_is_a_merge_until_it_is_gone() {
+    let stage = stage();
+    fs::write(stage.at(CONF), "conf 1\n").unwrap();
+    if Command::new("strace").arg("-V").output().is_err() {
+        return crate::missing("strace", "merges");
+    }
+    let plain = stage.command("add -R @ROOT@ delivered/100-01");
+    for number in 1..40 {
+        let mut killed = Command::new("strace");
+        let inject = format!("inject=renameat2:signal=SIGKILL:when={number}");
+        killed.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=renameat2", "-e", &inject]);
+        killed.arg(plain.get_program()).args(plain.get_args());
+        killed.current_dir(plain.get_current_dir().unwrap()).env_clear();
+        killed.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        killed.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        let _ = killed.output().unwrap();
+        if stage.text(CONF) == "conf 2\n" {
+            break;
+        }
+        stage.run("recover -R @ROOT@").ok();
+    }
+    assert!(stage.run("status -R @ROOT@").ok().contains("recover` rolls back the interrupted run"));
+    fs::write(stage.at(CONF), "my conf\n").unwrap();
+    stage.run("recover -R @ROOT@").ok();
+    assert_eq!(stage.text(CONF), "conf 1\n");
+    let merges = &json(&stage, "status --json -R @ROOT@")["merges"];
+    assert_eq!(merges.as_array().map(Vec::len), Some(1), "{merges}");
+    let (beside, run) = (merges[0]["beside"].as_str().unwrap(), merges[0]["run"].as_str().unwrap());
+    assert_eq!(beside, format!("{CONF}.edited-{run}"));
+    assert_eq!(stage.text(beside), "my conf\n");
+    assert!(stage.run("check -R @ROOT@").stdout.contains("; 1 merge is open\n"));
+    let told = format!("the version that it put aside is in @ROOT@{beside}");
+    for line in [format!("history -R @ROOT@ {run}"), format!("show -R @ROOT@ {CONF}")] {
+        assert!(stage.run(&line).ok().contains(&told), "{line}: {}", stage.run(&line).stdout);
+    }
+    fs::remove_file(stage.at(beside)).unwrap();
+    assert!(stage.run("status -R @ROOT@").ok().contains("\nMerges       none\n"));
+}
+
+#[test]
+fn plan_add_and_remove_count_no_file_beside_another() {
+    for edited in ["keep", "replace"] {
+        let stage = stage();
+        let plan = stage.run(&format!("plan -R @ROOT@ --edited {edited} --json delivered/100-01"));
+        let plan: Value = serde_json::from_str(&plan.stdout).unwrap();
+        let added = json(&stage, &format!("add --json -R @ROOT@ --edited {edited} delivered/100-01"));
+        let added = &added["patches"][0]["files"];
+        assert_eq!(plan["patches"][0]["files"], *added, "{edited}");
+        assert_eq!(added["added"], 0, "{edited}: {added}");
+        let removed = json(&stage, "remove --json -R @ROOT@ 100-01");
+        assert_eq!(removed["patches"][0]["files"]["deleted"], 0, "{edited}: {removed}");
+    }
+}
+
+#[test]
+fn nobody_is_asked_to_merge_while_a_trial_may_remove_the_file_beside() {
+    let stage = stage();
+    stage.run("add --trial 1h -R @ROOT@ delivered/100-01").ok();
+    let status = stage.run("status -R @ROOT@").ok();
+    assert!(status.contains("\nMerges       1: ") && !status.contains("merge what you want"), "{status}");
+    stage.run("confirm -R @ROOT@").ok();
+    assert!(stage.run("status -R @ROOT@").ok().contains("merge what you want"));
 }

@@ -122,7 +122,7 @@ fn a_log_that_cannot_be_read_is_named_and_pkgchk_f_takes_over_what_can_be() {
         let said = format!("{}{}", run.stdout, run.stderr);
         assert_eq!(run.code, code, "{line}: {said}");
         assert!(said.contains("@ROOT@/var/sadm/install/pkglog: line 1: "), "{line}: {said}");
-        assert!(said.contains("`pkgchk -f -R @ROOT@`"), "{line}: {said}");
+        assert!(said.contains("`patchadm pkgchk -f -R @ROOT@`"), "{line}: {said}");
     }
     assert_same(&stage.everything(), &there);
     let run = stage.run("pkgchk -f -R @ROOT@");

@@ -118,9 +118,7 @@ fn an_interrupted_run_is_the_first_thing_to_do() {
     let text = stage.run("-R @ROOT@").ok();
     assert!(text.contains("\nInterrupted  3-"), "{text}");
     assert!(
-        text.contains(
-            "\nNext         `patchadm -R @ROOT@ recover` finishes or rolls back the interrupted run"
-        ),
+        text.contains("\nNext         `patchadm -R @ROOT@ recover` rolls back the interrupted run"),
         "{text}"
     );
 }
@@ -171,4 +169,27 @@ fn a_record_as_long_as_a_file_is_cut() {
     assert!(text.len() < 30_000, "{}", text.len());
     let check = stage.run("check -R @ROOT@").stdout;
     assert!(check.len() < 100_000, "{}", check.len());
+}
+
+#[test]
+fn the_depot_that_was_used_last_is_named_although_another_had_the_index_first() {
+    let stage = stage();
+    let depot = indexed_depot(&stage, &[patch("100-01"), patch("100-02")]).display().to_string();
+    stage.run(&format!("add -R @ROOT@ -M {depot} 100-02")).ok();
+    let line = stage.text("/var/sadm/patchadm/depots");
+    // The copy was used after the depot, and in the past.
+    let older = |line: &str, time: &str| {
+        let mut line: serde_json::Value = serde_json::from_str(line.trim()).unwrap();
+        line["seen"] = time.into();
+        format!("{line}\n")
+    };
+    let (one, two) = (older(&line, "2020-11-20T07:00:00Z"), older(&line, "2020-11-21T07:00:00Z"));
+    stage.file("/var/sadm/patchadm/depots", format!("{one}{}", two.replace(&depot, "/gone")));
+    assert!(stage.run("-R @ROOT@").ok().contains("; the last one used was /gone\n"));
+    stage.run("remove -R @ROOT@ 100-02").ok();
+    stage.run(&format!("add -R @ROOT@ -M {depot} 100-02")).ok();
+    let text = stage.run("-R @ROOT@").ok();
+    assert!(text.contains(&format!("; the last one used was {depot}\n")), "{text}");
+    let check = stage.run("check -R @ROOT@").stdout;
+    assert!(!check.contains("/gone"), "{check}");
 }

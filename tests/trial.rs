@@ -191,6 +191,10 @@ fn what_is_not_on_trial_is_not_confirmed() {
     let stage = stage();
     let said = stage.run("confirm -R @ROOT@").fails(4);
     assert!(said.contains("no run is on trial"), "{said}");
+    assert!(
+        said.contains("hint: `patchadm -R @ROOT@ history` lists the runs, and those that were reverted"),
+        "{said}"
+    );
     stage.run("add -R @ROOT@ delivered/200-01").ok();
     let said = stage.run("confirm -R @ROOT@ 1").fails(4);
     assert!(said.contains("run 1 is not on trial"), "{said}");
@@ -694,5 +698,18 @@ fn whoever_waits_for_a_trial_holds_nothing_of_the_root_and_goes_with_it() {
         while !waiters(&stage).is_empty() {
             thread::sleep(Duration::from_millis(10));
         }
+    }
+}
+
+#[test]
+fn an_undo_counts_the_same_bytes_whether_the_run_was_on_trial_or_not() {
+    for trial in ["", "--trial 1h"] {
+        let stage = stage();
+        stage.run(&format!("add {trial} -R @ROOT@ delivered/100-01")).ok();
+        if !trial.is_empty() {
+            stage.run("confirm -R @ROOT@").ok();
+        }
+        let said = stage.run("undo -R @ROOT@").ok();
+        assert!(said.contains("; 5 bytes)"), "{trial}: {said}");
     }
 }

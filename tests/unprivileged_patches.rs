@@ -68,7 +68,7 @@ fn the_tree_of_somebody_else_is_left_alone() {
             String::from_utf8(output.stderr).unwrap().replace(stage.root().to_str().unwrap(), "@ROOT@");
         assert_eq!(output.status.code(), Some(code), "{said}");
         let expected = "ERROR: @ROOT@ belongs to another user, and you are not root.\nNothing was changed.\nRun it as \
-                        root, or as the owner of the root directory.\n";
+                        the owner of the root directory, or as root, with `--as-owner` if that is another user.\n";
         assert_eq!(said, format!("{expected}{ending}\n"));
         assert_same(&stage.everything(), &before);
     };

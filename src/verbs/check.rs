@@ -302,7 +302,7 @@ fn checked(
         found => found.as_finding(),
     };
     report.sound = exit == Exit::OK;
-    let comparison = Comparison::of(&verified, root, surroundings.zone, is_verbose);
+    let comparison = Comparison::of(&verified, root, surroundings.zone, (is_verbose, args.names.is_empty()));
     for section in report.findings.iter_mut().filter(|section| section.what == "records") {
         let of = comparison.records.iter().filter(|record| section.text.starts_with(&record.sentence));
         section.details.extend(of.map(|record| record.advice.clone()));
@@ -481,7 +481,13 @@ impl Section {
 }
 
 impl Comparison {
-    fn of(report: &SoftwareCheckReport, root: &Root, zone: Zone, is_verbose: bool) -> Self {
+    /// `is_whole` if nothing was named.
+    fn of(
+        report: &SoftwareCheckReport,
+        root: &Root,
+        zone: Zone,
+        (is_verbose, is_whole): (bool, bool),
+    ) -> Self {
         let wording = Wording::of_verbs(root.prefix());
         let discrepancies = report.wrong().map(|checked| ObjectDiscrepancy {
             path: root.show(&checked.path),
@@ -498,7 +504,7 @@ impl Comparison {
             open_merges: open_merges(root).map_or(0, |open| {
                 let is_checked =
                     |path: &ObjectPath| report.objects.iter().any(|checked| checked.path == *path);
-                open.iter().filter(|open| is_checked(&open.merge.path)).count()
+                open.iter().filter(|open| is_whole || is_checked(&open.merge.path)).count()
             }),
             discrepancies: discrepancies.collect(),
             patches: report.patches.iter().map(PatchState::of).collect(),

@@ -186,7 +186,7 @@ impl StatusReport {
         let is_over = self.trial.as_ref().is_some_and(TrialStanding::is_over);
         let mut steps = Vec::new();
         if self.unfinished.is_some() {
-            steps.push(step("recover", "finishes or rolls back the interrupted run"));
+            steps.push(step("recover", "rolls back the interrupted run"));
         } else if self.stuck_stage.is_some() {
             steps.push(step("recover", "removes the stage"));
         } else if self.leftovers.is_some() {
@@ -213,11 +213,10 @@ impl StatusReport {
         } else if let Some((id, _)) = self.native.lost().next() {
             steps.push(step(&format!("show {id}"), "shows what can be done about the lost fix"));
         }
-        if let Some(merge) = self.merges.first() {
-            steps.push(NextStep::new(
-                &merge.comparison(),
-                "compares the versions; merge what you want into the former, then delete the latter",
-            ));
+        // The end of a trial may remove the file beside.
+        if let Some(merge) = self.merges.first().filter(|_| self.trial.is_none()) {
+            let (command, does) = merge.next_step();
+            steps.push(NextStep::new(&command, does));
         }
         steps.truncate(MOST_STEPS);
         steps
@@ -251,7 +250,7 @@ impl StatusReport {
     fn merge_words(&self) -> String {
         let by_path = self.merges.chunk_by(|one, other| one.shown() == other.shown());
         let names = by_path.flat_map(|merges| {
-            let name = if merges.len() == 1 { MergeEntry::shown } else { MergeEntry::shown_beside };
+            let name = if merges.len() == 1 { MergeEntry::listed } else { MergeEntry::shown_beside };
             merges.iter().map(name)
         });
         let names: Vec<&str> = names.collect();

@@ -239,7 +239,11 @@ fn request(
             let further = run.earlier.as_ref().map(|earlier| {
                 let undo = wording.verb(&format!("undo {earlier}"));
                 let number = number_of(&run.name);
-                format!("run {number} was itself an undo; to go further back, name a run: {undo}")
+                let was = match &run.reverted {
+                    Some(trial) => format!("ended the trial of run {} by reverting it", number_of(trial)),
+                    None => "was itself an undo".to_owned(),
+                };
+                format!("run {number} {was}; to go further back, name a run: {undo}")
             });
             let message = joined([message, further.unwrap_or_default()]);
             let message = hinted(&message, &wording.verb(&format!("undo -M DEPOT{named}")));

@@ -220,7 +220,10 @@ fn not_privileged() {
     };
     let (code, said) = run(&[]);
     assert_eq!(code, 3, "{said}");
-    assert!(said.contains("run it as root, or as the owner of the root directory"), "{said}");
+    assert!(
+        said.contains("run it as the owner of the root directory, or as root, with `--as-owner`"),
+        "{said}"
+    );
     let (code, said) = run(&[&stage.root()]);
     assert_eq!(code, 0, "{said}");
 }

@@ -48,7 +48,7 @@ fn package() {
     assert!(run.code == 0 || run.stdout.contains("it is rebuilt"), "{said}{run:?}");
     assert_eq!(stage.run(ADD).code, 0);
     let stage = damaged();
-    assert!(refused(&stage).contains("reinstall ACMEweb with pkgadd"));
+    assert!(refused(&stage).contains("reinstall ACMEweb with patchadm pkgadd"));
     assert_eq!(stage.run("pkgadd -n -R @ROOT@ -d spool ACMEweb").code, 0);
     assert_eq!(stage.run(ADD).code, 0);
 }
@@ -57,7 +57,7 @@ fn installation() {
     let stage = stage();
     fs::remove_dir_all(stage.at("/var/sadm/pkg/ACMEweb")).unwrap();
     let said = refused(&stage);
-    assert!(said.contains("reinstall ACMEweb with pkgadd"), "{said}");
+    assert!(said.contains("reinstall ACMEweb with patchadm pkgadd"), "{said}");
     assert_eq!(stage.run("pkgadd -n -R @ROOT@ -d spool ACMEweb").code, 0);
     assert_eq!(stage.run(ADD).code, 0);
 }
@@ -124,7 +124,7 @@ fn lost_copy() {
     fs::remove_dir_all(stage.at("/var/sadm/pkg/ACMEweb/save/pspool")).unwrap();
     let said = stage.run("check --contents -R @ROOT@");
     assert_eq!(said.code, 4, "{said:?}");
-    assert!(said.stdout.contains("reinstall ACMEweb with pkgadd"), "{said:?}");
+    assert!(said.stdout.contains("reinstall ACMEweb with patchadm pkgadd"), "{said:?}");
     assert_eq!(stage.run(ADD).code, 0, "it stops no change");
     assert_eq!(stage.run("pkgadd -n -R @ROOT@ -d spool ACMEweb").code, 0);
     stage.run("check --contents -R @ROOT@").ok();

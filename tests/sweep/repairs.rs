@@ -76,7 +76,7 @@ fn commands(text: &str, record: &Record) -> Vec<String> {
         if line.contains("-R ") { line.clone() } else { format!("{name} -R @ROOT@ {rest}") }
     };
     let again = "pkgadd -n -a @ADMIN@ -R @ROOT@ -d @SPOOL@ ACMEweb".to_owned();
-    let is_told = text.contains("install ACMEweb again with pkgadd");
+    let is_told = text.contains("install ACMEweb again with patchadm pkgadd");
     // A command with a word for a device is typed with one of the test.
     let is_whole = |line: &&str| !line.contains(" DEVICE");
     let quoted = QUOTED.captures_iter(text).filter_map(|found| found.get(1)).map(|found| found.as_str());

@@ -8,6 +8,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::format::run::Run;
 use patchadm_rootfs::Timestamp;
 use patchadm_svr4::format::LONGEST_LINE;
 use patchadm_svr4::package::ObjectPath;
@@ -109,7 +110,7 @@ impl fmt::Display for LeftPaths {
 pub struct Merge {
     #[serde(with = "escaped_path")]
     pub path: ObjectPath,
-    /// The patch's version, or the edited one.
+    /// The patch's version, the edited one, or one that the end of a run put aside.
     #[serde(with = "escaped_path")]
     pub beside: ObjectPath,
 }
@@ -119,6 +120,14 @@ impl Merge {
     pub fn is_of_edited(&self) -> bool {
         let rest = self.beside.as_bytes().strip_prefix(self.path.as_bytes());
         rest.is_some_and(|rest| rest.starts_with(b".edited-"))
+    }
+
+    /// Returns the run whose rollback, or whose end, put the file beside.
+    pub fn ended_run(&self) -> Option<&str> {
+        let rest = self.beside.as_bytes().strip_prefix(self.path.as_bytes())?;
+        let rest = std::str::from_utf8(rest.strip_prefix(b".edited-")?).ok()?;
+        let run = rest.split_once('.').map_or(rest, |(run, _)| run);
+        Run::is_name(run).then_some(run)
     }
 }
 
@@ -180,7 +189,7 @@ pub struct HistoryEntry {
     pub undoes: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refreshed: Vec<RefreshRecord>,
-    /// Edited files that stayed.
+    /// Edited files that stayed, and versions that were put aside; use [`HistoryEntry::made_merges`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub merges: Vec<Merge>,
     /// The trial that it began.
@@ -206,6 +215,13 @@ impl HistoryEntry {
         let duration = i64::try_from(self.duration.div_ceil(1000)).ok()?;
         // The start is in whole seconds.
         Some(Timestamp::whole(start.timestamp().checked_add(duration)?.checked_add(1)?))
+    }
+
+    /// Takes the merges that the run made: of a run that was rolled back, only those of its rollback.
+    pub fn made_merges(&mut self) -> Vec<Merge> {
+        let mut merges = std::mem::take(&mut self.merges);
+        merges.retain(|merge| self.result == "done" || merge.ended_run() == Some(&self.run));
+        merges
     }
 
     /// With its newline.

@@ -13,6 +13,7 @@ use patchadm_core::operation::depots::DepotError;
 use patchadm_core::operation::failure::Failure;
 use patchadm_core::operation::mend::RegistrationRepair;
 use patchadm_core::operation::patches::undo::number_of;
+use patchadm_core::operation::trial::ConfirmRefusal;
 use patchadm_core::script::ScriptError;
 use patchadm_inputs::database::ledger::LedgerFault;
 use patchadm_inputs::database::undo_data::ArchiveError;
@@ -24,6 +25,7 @@ use patchadm_inputs::sign::{KeyDirectoryError, SignatureState};
 use patchadm_inputs::source::{SourceError, SourceProblem};
 use patchadm_planning::plan::refusal::{Command, Wording};
 use patchadm_rootfs::{LockError, RootError};
+use patchadm_svr4::package::PkgInst;
 use patchadm_svr4::patch::PatchId;
 
 /// Returns the next step for the user; empty if nothing helps.
@@ -95,9 +97,14 @@ fn before_anything(wording: &Wording, failure: &Failure) -> String {
             failure.context.log.as_ref().map_or_else(String::new, |log| format!("see {log} for details"))
         }
         Failure::ReadOnly(_) => remedy(Some(Errno::ROFS)).to_owned(),
-        Failure::NotPrivileged(_) => "run it as root, or as the owner of the root directory".to_owned(),
+        Failure::NotPrivileged(_) => {
+            "run it as the owner of the root directory, or as root, with `--as-owner` if that is another user"
+                .to_owned()
+        }
         Failure::NoDatabase(_) if wording.wait().is_some() => wording.registration(),
-        Failure::NoDatabase(_) => "to make a new root, install a package there with `pkgadd -R`".to_owned(),
+        Failure::NoDatabase(_) => {
+            "to make a new root, install a package there with `patchadm pkgadd -R`".to_owned()
+        }
         Failure::StaleIndex(StaleIndex::Expired { .. }) => {
             "ask the maintainer of the depot to run `patchadm publish --refresh DEPOT`".to_owned()
         }
@@ -124,6 +131,9 @@ fn before_anything(wording: &Wording, failure: &Failure) -> String {
             number_of(run),
             wording.verb("confirm --despite-failure")
         ),
+        Failure::NotConfirmed(ConfirmRefusal::NoTrial) => {
+            format!("{} lists the runs, and those that were reverted", wording.verb("history"))
+        }
         Failure::NotConfirmed(_) => format!("see {} for its outcome", wording.verb("history")),
         Failure::Trial(_) => format!(
             "remove {}; the patches stay applied, without a trial",
@@ -300,7 +310,10 @@ pub fn damage_remark(damage: &RecordDamage) -> String {
 
 pub fn mending(damage: &RecordDamage) -> String {
     let root = damage.root.as_ref().map(|root| format!(" -R {root}")).unwrap_or_default();
-    let option = |package: &str| format!("`pkgchk -f{root}{package}`");
+    let reinstall = |package: &PkgInst| {
+        format!("reinstall {package} with patchadm pkgadd, or adopt it again if it was adopted")
+    };
+    let option = |package: &str| format!("`patchadm pkgchk -f{root}{package}`");
     match RegistrationRepair::of(damage) {
         Some(RegistrationRepair::Refresh(package, manager)) => {
             return format!(
@@ -317,15 +330,15 @@ pub fn mending(damage: &RecordDamage) -> String {
     }
     match &damage.repair {
         RecordRepair::Package(package) => format!(
-            "reinstall {package} with pkgadd, or run {} to rebuild its record from what is left",
+            "run {} to rebuild its record from what is left, or reinstall {package} with patchadm pkgadd unless it was adopted",
             option(&format!(" {package}"))
         ),
         RecordRepair::Installation(package) => {
-            format!("reinstall {package} with pkgadd, or restore its directory from a backup")
+            format!("{}, or restore its directory from a backup", reinstall(package))
         }
         RecordRepair::Owner { package, .. } => {
             let removed = out_of_contents(damage, &option).unwrap_or_default();
-            format!("reinstall {package} with pkgadd, or restore its directory from a backup; {removed}")
+            format!("{}, or restore its directory from a backup; {removed}", reinstall(package))
         }
         RecordRepair::Contents => {
             format!("run {} to rebuild it from the records of packages and patches", option(""))
@@ -337,7 +350,7 @@ pub fn mending(damage: &RecordDamage) -> String {
                 .to_owned()
         }
         RecordRepair::LostCopy { package, .. } => format!(
-            "restore the directory from a backup, or reinstall {package} with pkgadd; patches can be applied and removed without it, but later damage cannot be repaired"
+            "restore the directory from a backup, or reinstall {package} with patchadm pkgadd; patches can be applied and removed without it, but later damage cannot be repaired"
         ),
         RecordRepair::Stages => {
             "restore it from a backup, or remove the line; then specify its stage by directory; it is promoted without owners"

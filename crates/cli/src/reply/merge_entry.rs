@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use patchadm_changeset::format::escaped::{as_text, as_text_if_any};
 use patchadm_core::operation::queries::runs::OpenMerge;
+use patchadm_inputs::database::RecordView;
 use patchadm_planning::plan::Merge;
 use patchadm_planning::plan::refusal::Wording;
 use patchadm_rootfs::Root;
@@ -27,6 +28,12 @@ pub struct MergeEntry {
     /// The file beside is the edited one.
     #[serde(skip)]
     is_of_edited: bool,
+    /// The end of a run put it there.
+    #[serde(skip)]
+    is_put_aside: bool,
+    /// Only the file beside is left.
+    #[serde(skip)]
+    is_alone: bool,
 }
 
 impl MergeEntry {
@@ -43,6 +50,7 @@ impl MergeEntry {
 
     fn new(root: &Root, merge: &Merge, patch: &Arc<str>, run: Option<Arc<str>>) -> Self {
         let Merge { path, beside } = merge;
+        let run_is_over = run.is_some();
         Self {
             path: path.to_string(),
             beside: beside.to_string(),
@@ -51,6 +59,8 @@ impl MergeEntry {
             shown: root.show(path),
             shown_beside: root.show(beside),
             is_of_edited: merge.is_of_edited(),
+            is_put_aside: merge.ended_run().is_some(),
+            is_alone: run_is_over && RecordView::live(root).look(path).is_ok_and(|found| found.is_none()),
         }
     }
 
@@ -88,12 +98,34 @@ impl MergeEntry {
 
     fn told(&self, was: &str, is: &str) -> String {
         let Self { shown, shown_beside, patch, .. } = self;
+        if self.is_put_aside {
+            return format!(
+                "{shown} was changed by somebody else during a run; the version that it put aside is in {shown_beside}"
+            );
+        }
         if self.is_of_edited {
             return format!("{shown} was modified locally; that version {is} in {shown_beside}");
         }
         format!(
             "{shown} is modified locally and {was} kept; the version from patch {patch} {is} in {shown_beside}"
         )
+    }
+
+    /// Returns a command, and what it does for the merge.
+    pub fn next_step(&self) -> (String, &'static str) {
+        if self.is_alone {
+            let show = format!("cat {}", Wording::quoted(&self.shown_beside));
+            return (show, "shows what is left of a file that is gone; move or delete it");
+        }
+        (
+            self.comparison(),
+            "compares the versions; merge what you want into the former, then delete the latter",
+        )
+    }
+
+    /// Returns the file that a list of merges names.
+    pub fn listed(&self) -> &str {
+        if self.is_alone { &self.shown_beside } else { &self.shown }
     }
 
     pub fn comparison(&self) -> String {

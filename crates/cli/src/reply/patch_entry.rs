@@ -222,7 +222,7 @@ impl PatchEntry {
             reason,
             packages: plan.iter().flat_map(|plan| plan.packages.iter().map(ToString::to_string)).collect(),
             files: plan.map(FileCounts::of).unwrap_or_default(),
-            bytes: receipt.map_or_else(|| plan.map_or(0, new_bytes), |receipt| receipt.bytes),
+            bytes: plan.map(new_bytes).or_else(|| Some(receipt?.bytes)).unwrap_or_default(),
             undo: plan.map(|plan| undo::of_plan(root, plan, &written)).unwrap_or_default(),
             reboot: one.reboot,
             in_use: one.in_use,
@@ -309,10 +309,9 @@ impl FileCounts {
 
     fn of(plan: &Plan) -> Self {
         let mut counts = Self { kept: plan.merges.len() as u64, ..Self::default() };
-        let beside: HashSet<&ObjectPath> = plan.merges.iter().map(|merge| &merge.beside).collect();
-        for change in &plan.changes {
+        // Files beside others are none of the patch.
+        for change in plan.changes.iter().filter(|change| main_file(&change.path).is_none()) {
             match change.action {
-                Action::Add(_) if beside.contains(&change.path) => {}
                 Action::Add(_) => counts.added += 1,
                 Action::Replace(_) | Action::Attributes(_) => counts.replaced += 1,
                 Action::Delete | Action::RemoveDirectory => counts.deleted += 1,

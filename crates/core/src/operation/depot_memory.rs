@@ -49,7 +49,7 @@ pub fn remember_index(
 pub fn last_used_depot(root: &Root) -> Option<String> {
     let directory = root.dir_if_there(&root.resolver().locate_dir(&places::own_directory()).ok()?).ok()??;
     let memory = read_memory(&directory).ok()?;
-    memory.depots().max_by(|one, other| one.seen.cmp(&other.seen)).map(|one| one.location.clone())
+    memory.last_used().map(|one| one.location.clone())
 }
 
 fn judge_index(

@@ -186,7 +186,9 @@ fn regained(
             let adopt = Wording::of_verbs(ground.root.prefix()).verb(&format!("adopt --{manager} NAME"));
             format!("register {package} again with {adopt}")
         }
-        None => format!("install {package} again with pkgadd"),
+        None => {
+            format!("install {package} again with patchadm pkgadd")
+        }
     };
     let Some(copy) = SpooledCopy::of(ground, package)? else {
         return Ok(Err(format!("save/pspool/{package} has no copy of what was delivered: {again}")));

@@ -277,7 +277,7 @@ impl RegainedLines {
         if !self.delivered(package, params, copy.as_ref().filter(|copy| !is_of_patch(&copy.params))) {
             self.is_whole = false;
             self.unknown.push(format!(
-                "the original objects of package {package} are unknown: reinstall it with pkgadd"
+                "the original objects of package {package} are unknown: reinstall it with patchadm pkgadd"
             ));
         }
         Ok(())

@@ -1,7 +1,7 @@
 //! Begin and end of all changing commands: permissions, lock, recovery, and performing a plan.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::unix::fs::FileExt as _;
 
@@ -589,12 +589,11 @@ pub(super) fn patch_record(plan: &Plan, log: Option<ObjectPath>, text: String) -
     }
 }
 
-/// Returns the edited files with another version beside them: that of the patch, or a copy of the edited one.
+/// Returns the edited files with another version beside them: that of the patch, or a copy of the edited one, which
+/// may be all that is left of it.
 fn merges_of(plan: &Plan) -> Vec<Merge> {
-    let deleted = plan.changes.iter().filter(|change| matches!(change.action, Action::Delete));
-    let deleted: HashSet<&ObjectPath> = deleted.map(|change| &change.path).collect();
     let copies = plan.changes.iter().filter_map(|change| match &change.action {
-        Action::Add(NewObject { body: Body::CopyOf(path), .. }) if !deleted.contains(path) => {
+        Action::Add(NewObject { body: Body::CopyOf(path), .. }) => {
             Some(Merge { path: path.clone(), beside: change.path.clone() })
         }
         _ => None,

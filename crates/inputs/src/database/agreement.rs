@@ -212,6 +212,8 @@ fn line_by_line(
     let file = InterruptibleRead::new(file, interrupt);
     let mut reader = ContentsReader::new(BufReader::with_capacity(1 << 18, file));
     let (mut owners, mut found, mut ends_in_object) = (BTreeSet::new(), Vec::new(), false);
+    // A torn last line may name a package that never was.
+    let mut of_last = Vec::new();
     loop {
         let line = reader.line() + 1;
         let raw = match reader.next_line() {
@@ -225,16 +227,20 @@ fn line_by_line(
                 break;
             }
         };
+        owners.extend(of_last.drain(..));
         ends_in_object = !is_comment(raw);
         if !ends_in_object || found.len() >= MOST_BAD_LINES {
             continue;
         }
         match ContentsLine::parse(raw) {
-            Ok(parsed) => owners.extend(unmarked(parsed)),
+            Ok(parsed) => of_last.extend(unmarked(parsed)),
             Err(error) => {
                 found.extend(RecordDamage::of_line(view.root(), &ContentsError::Line { line, error }));
             }
         }
+    }
+    if is_closed {
+        owners.extend(of_last);
     }
     let last = reader.line().saturating_sub(1);
     if !is_closed && ends_in_object && found.last().is_none_or(|damage| damage.line != Some(last)) {

@@ -26,7 +26,7 @@ pub struct SeenDepot {
     pub seen: String,
 }
 
-/// In order of discovery; each location of each depot once.
+/// In order of use; each location of each depot once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SeenDepots(Vec<SeenDepot>);
 
@@ -87,6 +87,10 @@ impl SeenDepots {
         text
     }
 
+    pub fn last_used(&self) -> Option<&SeenDepot> {
+        self.0.iter().max_by(|one, other| one.seen.cmp(&other.seen))
+    }
+
     pub fn depots(&self) -> std::slice::Iter<'_, SeenDepot> {
         self.0.iter()
     }
@@ -119,7 +123,7 @@ impl SeenDepots {
         }
     }
 
-    /// Returns true if anything but the time changed.
+    /// Returns true if anything but the time changed, or if another depot was used last.
     pub fn remember(&mut self, sight: &IndexSight<'_>, now: DateTime<Utc>) -> bool {
         let line = SeenDepot {
             depot: sight.index.depot.clone(),
@@ -129,17 +133,14 @@ impl SeenDepots {
             expires: sight.index.expires.as_ref().map(stamp),
             seen: stamp(&now),
         };
-        match self.0.iter_mut().find(|seen| seen.depot == line.depot && seen.location == line.location) {
-            Some(seen) if *seen == (SeenDepot { seen: seen.seen.clone(), ..line.clone() }) => false,
-            Some(seen) => {
-                *seen = line;
-                true
-            }
-            None => {
-                self.0.push(line);
-                true
-            }
+        let is_known = |seen: &SeenDepot| *seen == SeenDepot { seen: seen.seen.clone(), ..line.clone() };
+        if self.last_used().is_some_and(is_known) {
+            return false;
         }
+        // Of two in a second, the later line counts.
+        self.0.retain(|seen| seen.depot != line.depot || seen.location != line.location);
+        self.0.push(line);
+        true
     }
 }
 

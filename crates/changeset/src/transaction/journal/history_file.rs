@@ -2,14 +2,15 @@
 //! most runs do not sync it: the next command checks it ([`write_again`]). `attempts` lists runs that ended before
 //! publication; a run's line waits in its stage until that is removed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::format::history::{HistoryEntry, LARGEST_ATTEMPTS_READ, Merge, RefreshRecord, SignatureRecord};
-use crate::format::journal::{Journal, JournalHead, PatchRecord, RunOutcome, RunRecord};
+use crate::format::journal::{Journal, JournalHead, Op, OpKind, PatchRecord, RunOutcome, RunRecord};
 use crate::format::run::Run;
 use crate::transaction::archive::stored_files::MountedFileSystem;
 use crate::transaction::error::Cause;
 use crate::transaction::journal::{journal_file, run_notes};
+use crate::transaction::objects::names::{Dirs, name_put_aside};
 use crate::transaction::stage::domains::make_own_directory;
 use patchadm_rootfs::{Dir, Lock, Root, WritableFile};
 use patchadm_svr4::format::LONGEST_LINE;
@@ -47,7 +48,7 @@ fn entry_of(root: &Root, run: &str, record: &RunRecord) -> HistoryEntry {
 fn history_lines(
     root: &Root,
     (run, run_record): (&str, &RunRecord),
-    outcome: RunOutcome,
+    (outcome, put_aside): (RunOutcome, &[Merge]),
     duration_ms: Option<u64>,
 ) -> Vec<u8> {
     let line = |typed: &Option<String>,
@@ -71,10 +72,12 @@ fn history_lines(
         };
         entry.line()
     };
+    let planned = |merges: &[Merge]| if outcome == RunOutcome::Commit { merges.to_vec() } else { Vec::new() };
     let RunRecord { patches, packages, signature, refreshed, merges, .. } = run_record;
-    let mut lines = line(&run_record.typed, (patches, packages), signature, refreshed, merges);
+    let merges = [planned(merges), put_aside.to_vec()].concat();
+    let mut lines = line(&run_record.typed, (patches, packages), signature, refreshed, &merges);
     for PatchRecord { patches, packages, signature, refreshed, merges, .. } in &run_record.others {
-        lines.extend(line(&None, (patches, packages), signature, refreshed, merges));
+        lines.extend(line(&None, (patches, packages), signature, refreshed, &planned(merges)));
     }
     lines
 }
@@ -91,7 +94,8 @@ pub(crate) fn write_history(
         return Ok(WrittenHistory::default());
     }
     let run = &journal.head.header.run;
-    let lines = history_lines(root, (run, run_record), outcome, duration_ms);
+    let put_aside = put_aside(root, journal, outcome)?;
+    let lines = history_lines(root, (run, run_record), (outcome, &put_aside), duration_ms);
     let own = make_own_directory(root)?;
     let mut written = vec![append(&own, b"history", run, &lines)?];
     let stage = journal.domains.first().map(|domain| root.dir_if_there(&domain.stage)).transpose()?.flatten();
@@ -119,6 +123,26 @@ pub(crate) fn write_history(
         append(&own, b"log", run, &[title.as_bytes(), &rest].concat())?.add_to(&mut written);
     }
     Ok(WrittenHistory { places: written, is_from_stage })
+}
+
+/// Returns what the end of the run kept beside its objects. The names are unique to the run, and looked for, so that a
+/// recovery that was interrupted itself forgets none.
+fn put_aside(root: &Root, journal: &Journal, outcome: RunOutcome) -> Result<Vec<Merge>, Cause> {
+    let (mut dirs, mut found) = (Dirs::new(root), Vec::new());
+    // A commit keeps only what somebody put into an exchanged directory.
+    let may_keep = |op: &&Op| !op.db && (outcome == RunOutcome::RolledBack || op.kind == OpKind::Tree);
+    let paths: BTreeSet<&ObjectPath> = journal.ops.iter().filter(may_keep).map(|op| &op.path).collect();
+    for path in paths {
+        let Some(parent) = dirs.parent(path)? else { continue };
+        for number in 1.. {
+            let name = name_put_aside(path.name(), &journal.head.header.run, number);
+            if parent.look(&name)?.is_none() {
+                break;
+            }
+            found.push(Merge { path: path.clone(), beside: parent.at(&name) });
+        }
+    }
+    Ok(found)
 }
 
 /// For a tidied-up run whose entries a power cut has lost. Logs of patches removed since are not restored.

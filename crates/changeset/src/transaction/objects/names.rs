@@ -162,6 +162,12 @@ impl RenameSupport {
     }
 }
 
+/// For what the end of a run keeps beside an object.
+pub(crate) fn name_put_aside(name: &[u8], run: &str, number: usize) -> Vec<u8> {
+    let more = if number > 1 { format!(".{number}") } else { String::new() };
+    [name, format!(".edited-{run}{more}").as_bytes()].concat()
+}
+
 /// EEXIST if another object has the name; false if a second name is impossible.
 pub(crate) fn link(from: &Dir, name: &[u8], to: &Dir, to_name: &[u8]) -> Result<bool> {
     match to.make_link(to_name, from, name) {

@@ -17,7 +17,7 @@ use crate::transaction::objects::attributes::{
 use crate::transaction::objects::identity::{
     ObjectState, is_old_untouched, is_same_inode, is_seen_untouched, is_there, state, state_of,
 };
-use crate::transaction::objects::names::{Dirs, RenameSupport, is_one_object};
+use crate::transaction::objects::names::{Dirs, RenameSupport, is_one_object, name_put_aside};
 use crate::transaction::settings::PackageManagers;
 use crate::transaction::stage::domains::reopen_stage;
 use crate::transaction::tree::survey::refused;
@@ -359,12 +359,7 @@ impl<'a> OpRunner<'a> {
     }
 
     pub(crate) fn kept_name(&self, op: &Op, number: usize) -> Vec<u8> {
-        let mut kept = op.path.name().to_vec();
-        kept.extend_from_slice(format!(".edited-{}", self.journal.head.header.run).as_bytes());
-        if number > 1 {
-            kept.extend_from_slice(format!(".{number}").as_bytes());
-        }
-        kept
+        name_put_aside(op.path.name(), &self.journal.head.header.run, number)
     }
 
     pub(crate) fn note_kept(&mut self, op: &Op, parent: &Dir, kept: &[u8]) {

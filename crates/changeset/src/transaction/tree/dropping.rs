@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use crate::format::journal::{Journal, Op, OpKind, RunOutcome};
 use crate::format::tree_list::{ListedIdentity, ListedPath, TreeList};
 use crate::transaction::error::Cause;
-use crate::transaction::objects::names::is_one_object;
+use crate::transaction::objects::names::{is_one_object, name_put_aside};
 use crate::transaction::recover::set_id::BitStripper;
 use crate::transaction::stage::domains::MARKER;
 use crate::transaction::tree::list_file;
@@ -341,14 +341,7 @@ impl StrangerKeeper<'_> {
     }
 
     fn name(&self, place: &StrangerPlace, number: usize) -> Vec<u8> {
-        let mut name = place.name.clone();
-        if number > 0 {
-            name.extend_from_slice(format!(".edited-{}", self.run).as_bytes());
-        }
-        if number > 1 {
-            name.extend_from_slice(format!(".{number}").as_bytes());
-        }
-        name
+        if number == 0 { place.name.clone() } else { name_put_aside(&place.name, self.run, number) }
     }
 
     fn show(&self, path: &[u8]) -> String {

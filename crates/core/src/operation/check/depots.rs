@@ -1,6 +1,7 @@
 //! Can the index of the policy's depot, or of remembered ones, be reached? Its content and signature are ignored. Each
 //! depot is asked in a thread, which is abandoned after a time limit.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -78,9 +79,10 @@ fn known_depots(examination: &RootExamination<'_>, policy: &Policy) -> Result<Kn
     })?;
     let mut seen: Vec<_> = seen.depots().collect();
     seen.sort_by(|one, other| other.seen.cmp(&one.seen));
-    let mut locations: Vec<String> = Vec::new();
+    let (mut depots, mut locations) = (BTreeSet::new(), Vec::new());
     for one in seen {
-        if !locations.contains(&one.location) {
+        // Of several locations of a depot, the one used last.
+        if depots.insert(&one.depot) && !locations.contains(&one.location) {
             locations.push(one.location.clone());
         }
     }

@@ -22,6 +22,8 @@ pub struct UndoneRun {
     pub work: RunWork,
     /// Arguments of `undo` for an earlier run, if no run was named and this one was itself an undo.
     pub earlier: Option<String>,
+    /// The run whose trial this one ended.
+    pub reverted: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,7 +78,10 @@ pub fn run_to_undo(root: &Root, word: Option<&str>) -> Result<UndoneRun, Failure
         return Err(refusal(UndoReason::OtherCommand { command, earlier: earlier(false) }, name));
     };
     let earlier = lines.first().filter(|line| line.undoes.is_some()).and_then(|_| earlier(true));
-    let run = UndoneRun { name: name.to_owned(), is_last: word.is_none(), work, earlier };
+    let ended = lines.first().and_then(|line| line.trial_end.as_ref());
+    let ended = ended.filter(|end| ["failed", "expired"].contains(&end.end.as_str()));
+    let reverted = ended.map(|end| end.run.clone());
+    let run = UndoneRun { name: name.to_owned(), is_last: word.is_none(), work, earlier, reverted };
     run.must_be_gone(root)?;
     Ok(run)
 }
@@ -165,7 +170,7 @@ fn can_be_undone(root: &Root, history: &[HistoryEntry], line: &HistoryEntry) -> 
     let mut of_later = of_later.filter(|other| other.result == DONE && !changes_no_package(other));
     let is_changed =
         of_later.any(|later| later.packages.iter().any(|package| line.packages.contains(package)));
-    let run = UndoneRun { name: line.run.clone(), is_last: false, work, earlier: None };
+    let run = UndoneRun { name: line.run.clone(), is_last: false, work, earlier: None, reverted: None };
     let applied = || {
         let ground = RootAndPolicy::of(root)?;
         ground.recorded(&ground.packages()?)

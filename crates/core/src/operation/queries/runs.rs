@@ -185,7 +185,7 @@ fn reverted_by(line: &HistoryEntry) -> Option<(String, String)> {
 }
 
 fn merges_of(line: &mut HistoryEntry) -> Vec<(String, Vec<Merge>)> {
-    let merges = Some(std::mem::take(&mut line.merges)).filter(|merges| !merges.is_empty());
+    let merges = Some(line.made_merges()).filter(|merges| !merges.is_empty());
     merges.map(|merges| (joined_patches(line), merges)).into_iter().collect()
 }
 
@@ -306,8 +306,8 @@ fn recorded_merges(history: &[u8], is_open: impl Fn(&Merge) -> bool) -> Vec<Open
     let entries = lines.filter_map(|line| HistoryEntry::parse(line).ok());
     let mut seen = BTreeSet::new();
     let mut merges = Vec::new();
-    for mut entry in entries.filter(|entry| entry.result == "done") {
-        let mut of_entry = std::mem::take(&mut entry.merges);
+    for mut entry in entries {
+        let mut of_entry = entry.made_merges();
         of_entry.retain(|merge| seen.insert(merge.beside.clone()) && is_open(merge));
         if of_entry.is_empty() {
             continue;

@@ -287,7 +287,7 @@ impl<'a> PatchedPaths<'a> {
         }
         if is_whole {
             let is_held = put.is_same_version && native.is_some();
-            if !is_held && native.is_none_or(|native| native.is_config) && live.is_some() {
+            if !is_held && native.is_none_or(|native| native.is_config && !native.is_live) && live.is_some() {
                 let shown = self.inventory.show(path);
                 notes.push(self.stays_patched(&shown, native.is_some()));
             }
