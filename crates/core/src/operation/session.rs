@@ -298,7 +298,7 @@ impl<'a> Session<'a> {
         // Their managers may have changed packages before.
         ground.forget_native_changes();
         let history = HistoryWatch::begin(root, caller.told);
-        Self::after_recovery(ground, caller, locks, history)
+        Self::recover_and_open(ground, caller, locks, history)
     }
 
     /// Takes the root's lock alone: the work that recovery undoes began under the other locks.
@@ -313,11 +313,11 @@ impl<'a> Session<'a> {
         let lock = lock.map_err(|held| not_taken(held, (caller.interrupt)()))?;
         let history = HistoryWatch::begin(root, caller.told);
         first(root, &lock)?;
-        Self::after_recovery(ground, caller, (lock, NativeLocks::default()), history)
+        Self::recover_and_open(ground, caller, (lock, NativeLocks::default()), history)
     }
 
     /// Without a session, reports the history before it releases the locks.
-    fn after_recovery(
+    fn recover_and_open(
         ground: RootAndPolicy,
         caller: &'a Caller<'a>,
         (lock, native): (Lock, NativeLocks),
