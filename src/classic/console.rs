@@ -19,7 +19,7 @@ pub(crate) struct Console<'a, S> {
 impl<'a, S> Console<'a, S> {
     /// A JSON document replaces steps and outcome.
     pub(crate) fn new(call: &Invocation, root: &'a Root, progress: bool, details: S) -> Self {
-        let output = Output::new(call.program);
+        let output = Output::new(call.program).telling_of(call.output.recovery());
         Self { output, root, progress: progress && !call.in_json, outcome: !call.in_json, details }
     }
 

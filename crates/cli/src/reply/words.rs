@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 
 use crate::surroundings::Output;
+pub use crate::surroundings::recovery::recovery_sentence;
 use patchadm_changeset::transaction::Recovered;
 use patchadm_planning::plan::refusal::Wording;
 pub use patchadm_rootfs::human;
@@ -43,30 +44,6 @@ pub fn print_notes(output: &mut Output, notes: &[String]) -> io::Result<()> {
 pub fn named_value(name: &str, value: &str) -> String {
     let colon = if name.is_empty() { ' ' } else { ':' };
     format!("{name:>12}{colon} {}", truncated(value, LONGEST_VALUE))
-}
-
-/// Returns the outcome of a recovery as a sentence; `None` if no run was interrupted.
-pub fn recovery_sentence(found: &Recovered) -> Option<String> {
-    match found {
-        Recovered::Nothing | Recovered::PassedOver { .. } => None,
-        Recovered::RolledBack { run, .. } => {
-            Some(format!("Interrupted run {run} was rolled back: everything is as before."))
-        }
-        Recovered::Finished { run, .. } => {
-            Some(format!("Run {run} was complete; its leftovers were removed."))
-        }
-        Recovered::Cleared { runs, bytes, .. } => {
-            let runs = if runs.len() == 1 { "an interrupted run" } else { "interrupted runs" };
-            let size = human(*bytes);
-            Some(format!("Removed the leftovers of {runs} ({size}); the root was unchanged."))
-        }
-        Recovered::Foreseen { run, is_rolled_back: true, .. } => Some(format!(
-            "Run {run} was interrupted: `recover`, or the next change, will roll it back. This is the plan after that."
-        )),
-        Recovered::Foreseen { run, .. } => Some(format!(
-            "Run {run} was completed, but not cleaned up: `recover`, or the next change, will do it. This is the plan after that."
-        )),
-    }
 }
 
 /// Returns the command that puts a root right after an interrupted run, to be typed anywhere.

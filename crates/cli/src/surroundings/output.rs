@@ -86,6 +86,12 @@ impl Output {
         &self.recovery
     }
 
+    /// For a second output of the same command.
+    #[must_use]
+    pub fn telling_of(self, recovery: &RecoveryNews) -> Self {
+        Self { recovery: recovery.clone(), ..self }
+    }
+
     /// Prints what no report has told of the recovery.
     pub fn tell_recovery(&mut self) -> io::Result<()> {
         let untold = self.recovery.take_untold();

@@ -3,8 +3,9 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::reply::words::recovery_sentence;
+use patchadm_changeset::transaction::Recovered;
 use patchadm_core::operation::session::FirstWork;
+use patchadm_rootfs::human;
 
 #[derive(Clone, Debug, Default)]
 pub struct RecoveryNews(Arc<Mutex<News>>);
@@ -70,5 +71,29 @@ impl RecoveryNews {
             line => line,
         });
         corrected.collect::<Vec<_>>().join("\n")
+    }
+}
+
+/// Returns the outcome of a recovery as a sentence; `None` if no run was interrupted.
+pub fn recovery_sentence(found: &Recovered) -> Option<String> {
+    match found {
+        Recovered::Nothing | Recovered::PassedOver { .. } => None,
+        Recovered::RolledBack { run, .. } => {
+            Some(format!("Interrupted run {run} was rolled back: everything is as before."))
+        }
+        Recovered::Finished { run, .. } => {
+            Some(format!("Run {run} was complete; its leftovers were removed."))
+        }
+        Recovered::Cleared { runs, bytes, .. } => {
+            let runs = if runs.len() == 1 { "an interrupted run" } else { "interrupted runs" };
+            let size = human(*bytes);
+            Some(format!("Removed the leftovers of {runs} ({size}); the root was unchanged."))
+        }
+        Recovered::Foreseen { run, is_rolled_back: true, .. } => Some(format!(
+            "Run {run} was interrupted: `recover`, or the next change, will roll it back. This is the plan after that."
+        )),
+        Recovered::Foreseen { run, .. } => Some(format!(
+            "Run {run} was completed, but not cleaned up: `recover`, or the next change, will do it. This is the plan after that."
+        )),
     }
 }
