@@ -172,22 +172,17 @@ fn a_record_as_long_as_a_file_is_cut() {
 }
 
 #[test]
-fn the_depot_that_was_used_last_is_named_although_another_had_the_index_first() {
+fn of_two_places_of_a_depot_the_one_used_last_is_named_and_asked() {
     let stage = stage();
-    let depot = indexed_depot(&stage, &[patch("100-01"), patch("100-02")]).display().to_string();
-    stage.run(&format!("add -R @ROOT@ -M {depot} 100-02")).ok();
-    let line = stage.text("/var/sadm/patchadm/depots");
-    // The copy was used after the depot, and in the past.
-    let older = |line: &str, time: &str| {
-        let mut line: serde_json::Value = serde_json::from_str(line.trim()).unwrap();
-        line["seen"] = time.into();
-        format!("{line}\n")
+    let depot = indexed_depot(&stage, &[patch("100-01")]).display().to_string();
+    let seen = |location: &str, day: u8| {
+        let seen = serde_json::json!({
+            "depot": "aa".repeat(16), "location": location, "version": 1,
+            "sha256": "11".repeat(32), "expires": null, "seen": format!("2026-11-{day}T07:00:00Z")
+        });
+        format!("{seen}\n")
     };
-    let (one, two) = (older(&line, "2020-11-20T07:00:00Z"), older(&line, "2020-11-21T07:00:00Z"));
-    stage.file("/var/sadm/patchadm/depots", format!("{one}{}", two.replace(&depot, "/gone")));
-    assert!(stage.run("-R @ROOT@").ok().contains("; the last one used was /gone\n"));
-    stage.run("remove -R @ROOT@ 100-02").ok();
-    stage.run(&format!("add -R @ROOT@ -M {depot} 100-02")).ok();
+    stage.file("/var/sadm/patchadm/depots", seen(&depot, 21) + &seen("/gone", 20));
     let text = stage.run("-R @ROOT@").ok();
     assert!(text.contains(&format!("; the last one used was {depot}\n")), "{text}");
     let check = stage.run("check -R @ROOT@").stdout;

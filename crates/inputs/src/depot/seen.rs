@@ -232,6 +232,18 @@ mod tests {
     }
 
     #[test]
+    fn a_depot_that_is_used_again_is_the_last_used_one() {
+        let (mut memory, index) = (memory(), index("aa", 8));
+        let two = digest("22");
+        let sight = |location| IndexSight { location, index: &index, sha256: &two };
+        for (day, location) in [(1, HERE), (2, "/srv/copy"), (3, HERE)] {
+            assert!(memory.remember(&sight(location), at(day)));
+            assert_eq!(memory.last_used().unwrap().location, location);
+        }
+        assert!(!memory.remember(&sight(HERE), at(4)));
+    }
+
+    #[test]
     fn a_depot_that_was_met_at_two_locations_is_exchanged_at_neither() {
         let mut memory = memory();
         let (index, other) = (index("aa", 8), index("bb", 1));
