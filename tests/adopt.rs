@@ -416,3 +416,24 @@ fn the_word_of_version_0_1_for_before_upgrade_is_in_no_usage() {
         assert!(said.contains("--before-upgrade") && !said.contains("foresee"), "{line}: {said}");
     }
 }
+
+#[test]
+fn an_adoption_says_what_patches_could_not_contain_what_matches_nothing_and_whose_the_objects_are() {
+    let stage = Scenario::new();
+    for number in 0..12 {
+        fs::create_dir_all(stage.at("opt/web")).unwrap();
+        fs::write(stage.at(&format!("opt/web/f{number:02}")), "x\n").unwrap();
+    }
+    let adopt = |pkg: &str, more: &str| {
+        stage.run(&format!("adopt -R @ROOT@ --pkg {pkg} --pkg-version 1 --dir @ROOT@/opt/web {more}"))
+    };
+    fs::write(stage.at("opt/web/$HOME"), "x\n").unwrap();
+    let said = adopt("ACMEweb", "").fails(1);
+    assert!(said.contains("/opt/web/$HOME has a component that begins with `$`"), "{said}");
+    let run = adopt("ACMEweb", "--exclude $HOME --editable nomatch*");
+    assert!(run.stderr.contains("no path matches --editable nomatch*"), "{}", run.stderr);
+    let said = adopt("ACMEother", "--exclude $HOME").fails(3);
+    assert_eq!(said.matches(" belongs to ACMEweb\n").count(), 10, "{said}");
+    assert!(said.contains("and ") && said.contains(" more\n"), "{said}");
+    assert!(said.contains("adopt --forget --pkg ACMEweb"), "{said}");
+}

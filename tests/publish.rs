@@ -190,6 +190,7 @@ fn a_publisher_that_is_told_to_end_leaves_nothing_half_made() {
             is_dry_run: false,
             now: DateTime::from_timestamp(NOW.cast_signed(), 0).unwrap(),
             signing: IndexSigning::Elsewhere(Some(key.clone())),
+            missing_of_earlier: &|_, _| Ok(Vec::new()),
             interrupt: &interrupt,
         };
         match patchadm_core::operation::publish::publish(&request, &mut |_| false) {

@@ -203,3 +203,43 @@ fn an_object_that_is_lost_comes_back_and_a_damaged_one_is_named() {
     assert!(said.contains("the depot is damaged"), "{said}");
     assert_eq!(index(&stage).version, 1);
 }
+
+#[test]
+fn a_revision_without_all_of_an_earlier_one_is_not_published() {
+    let stage = stage();
+    for (name, texts) in [("v1", ["a1\n", "b1\n"]), ("v2", ["a2\n", "b1\n"]), ("v3", ["a2\n", "b three\n"])] {
+        fs::create_dir(stage.beside(name)).unwrap();
+        fs::write(stage.beside(name).join("a"), texts[0]).unwrap();
+        fs::write(stage.beside(name).join("b"), texts[1]).unwrap();
+    }
+    let build = |id: &str, more: &str| {
+        let named = "--pkg ACMEweb --arch all --synopsis s --owner root:root --force";
+        stage.run(&format!("build --id {id} -o work/{id} {named} {more}"))
+    };
+    assert_eq!(build("R-01", "--base-version 1 --from v1 --to v2").stderr, "");
+    let said = build("R-02", "--base-version 1 --from v2 --to v3").stderr;
+    assert!(said.starts_with("note: R-02 ") && said.contains("`--previous`"), "{said}");
+
+    let found = "work/R-02: error: cumulative: ACMEweb: /a: R-01 delivers or deletes it\n";
+    assert!(stage.run("lint work/R-02").stdout.lines().all(|line| !line.contains("cumulative")));
+    assert!(stage.run("lint work/R-01 work/R-02").fails(4).contains(found));
+    assert_eq!(stage.run("lint --depot work work/R-01 work/R-02").stdout.matches(found).count(), 1);
+    let refused = |words: &str| {
+        let said = publish(&stage, words).fails(3);
+        assert!(said.contains(&format!("nothing was published\n{found}hint: ")), "{said}");
+        assert!(said.contains("`--previous`"), "{said}");
+    };
+    refused("--unsigned --dry-run work depot");
+    refused("--unsigned work depot");
+    assert!(!stage.beside("depot").exists());
+
+    let apart = stage.beside("R-02");
+    fs::rename(stage.beside("work/R-02"), &apart).unwrap();
+    publish(&stage, "--unsigned work depot").ok();
+    fs::remove_dir_all(stage.beside("work/R-01")).unwrap();
+    fs::rename(&apart, stage.beside("work/R-02")).unwrap();
+    refused("--unsigned work depot");
+
+    assert_eq!(build("R-02", "--base-version 2 --from v2 --to v3").code, 0);
+    publish(&stage, "--unsigned --dry-run work depot").ok();
+}

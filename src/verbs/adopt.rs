@@ -18,7 +18,8 @@ use patchadm_cli::reply::words::{counted, print_notes, with_recovery};
 use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, Stop};
 use patchadm_cli::surroundings::{Output, Surroundings};
 use patchadm_core::operation::adopt::{
-    AdoptRequest, AdoptSource, AdoptWishes, SoftwareAdoptionReport, adopt_software, forget_software,
+    AdoptRequest, AdoptSource, AdoptWishes, AdoptedOwner, SoftwareAdoptionReport, adopt_software,
+    forget_software,
 };
 use patchadm_inputs::native::{NativeManager, NativeOrigin};
 use patchadm_inputs::path_glob::PathGlob;
@@ -161,7 +162,10 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
         call.change(&root, command.name(), wait, |caller| adopt_software(&root, &request, caller))?
     };
     let reply = match result {
-        Ok(report) => AdoptReply::of(command, report, (dry_run, editable.as_slice())),
+        Ok(report) => {
+            let way_on = report.only_owner.as_ref().map(|owner| way_on(&root, owner));
+            AdoptReply { way_on, ..AdoptReply::of(command, report, (dry_run, editable.as_slice())) }
+        }
         Err(failed) => return Err(change_or_plan_failed(&root, command, &failed, dry_run).into()),
     };
     Ok(Reply::about(&root, reply.exit, reply))
@@ -256,7 +260,14 @@ fn tree_inside(root: &Root, tree: &Path) -> Result<ObjectPath, Stop> {
     if prefix.is_some_and(|prefix| prefix == path) {
         return Ok(ObjectPath::root());
     }
-    Ok(inside(root, std::slice::from_ref(&path)).pop().unwrap_or(path))
+    let inside = inside(root, std::slice::from_ref(&path)).pop().unwrap_or_else(|| path.clone());
+    if inside == path
+        && whole.is_dir()
+        && !root.prefix().join(whole.strip_prefix("/").unwrap_or(&whole)).is_dir()
+    {
+        return Err(bad(format!("it is not in the root {}", root.prefix().display())));
+    }
+    Ok(inside)
 }
 
 fn has_dots(path: &Path) -> bool {
@@ -302,6 +313,24 @@ struct AdoptReply {
     is_bare: bool,
     #[serde(skip)]
     is_plan: bool,
+    /// What to run first, if one adopted package owns all that is in the way.
+    #[serde(skip)]
+    way_on: Option<String>,
+}
+
+const MOST_CONFLICTS: usize = 10;
+
+fn way_on(root: &Root, owner: &AdoptedOwner) -> String {
+    let wording = Wording::of_verbs(root.prefix());
+    let package = &owner.package;
+    if owner.is_native {
+        return format!(
+            "{package} is adopted; {} registers its current files",
+            wording.verb("adopt --refresh")
+        );
+    }
+    let forget = wording.verb(&format!("adopt --forget --pkg {package}"));
+    format!("{package} is adopted; to register its files as another package, first run {forget}")
 }
 
 #[derive(Debug, Serialize)]
@@ -345,6 +374,7 @@ impl AdoptReply {
             build,
             is_bare,
             is_plan: dry_run,
+            way_on: None,
         }
     }
 
@@ -368,14 +398,15 @@ impl AdoptReply {
 impl CommandReport for AdoptReply {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
         if !self.conflicts.is_empty() {
-            let lines = self
-                .conflicts
-                .iter()
-                .map(|one| format!("{} belongs to {}\n", one.path, one.owners.join(", ")));
-            let lines: String = lines.collect();
+            let lines = self.conflicts.iter().take(MOST_CONFLICTS);
+            let lines = lines.map(|one| format!("{} belongs to {}\n", one.path, one.owners.join(", ")));
+            let more = self.conflicts.len().saturating_sub(MOST_CONFLICTS);
+            let more = (more > 0).then(|| format!("and {more} more\n"));
+            let lines: String = lines.chain(more).collect();
+            let hint = self.way_on.as_ref().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
             let was_not = if self.is_plan { "would not be" } else { "was not" };
             output.error(&format!(
-                "package {} {was_not} adopted: other packages own some of its objects\n{lines}nothing was changed",
+                "package {} {was_not} adopted: other packages own some of its objects\n{lines}nothing was changed{hint}",
                 self.package
             ))?;
             return Ok(());

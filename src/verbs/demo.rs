@@ -15,6 +15,7 @@ use directory::{DemoDirectory, DemoPatch, PACKAGES, PATCHES, REFUSED, SERVER};
 use fingerprint::{Fingerprint, fingerprint};
 use patchadm_cli::arguments::{ColourOption, HelpOption, QuietOption, VersionOption, parse};
 use patchadm_cli::call::{Invocation, PROGRAM};
+use patchadm_cli::reply::words::counted;
 use patchadm_cli::reply::{Exit, Reply};
 use patchadm_rootfs::Root;
 
@@ -147,7 +148,7 @@ impl Demonstration<'_> {
             self.step
         ))?;
         for (when, seen) in [("before", before), ("patched", patched), ("after", after)] {
-            self.print(&format!("   {when:<8} {} ({} objects)", seen.b3, seen.objects))?;
+            self.print(&format!("   {when:<8} {} ({})", seen.b3, counted(seen.objects, "object")))?;
         }
         if before != after || before == patched {
             anyhow::bail!("the tree differs from the tree before the patches: please report it");
@@ -194,7 +195,7 @@ impl Demonstration<'_> {
     }
 
     fn checksum(&mut self, what: &str, seen: Fingerprint) -> anyhow::Result<()> {
-        self.print(&format!("   {what}: {} objects, checksum {}", seen.objects, seen.b3))
+        self.print(&format!("   {what}: {}, checksum {}", counted(seen.objects, "object"), seen.b3))
     }
 
     fn print(&mut self, text: &str) -> anyhow::Result<()> {

@@ -62,7 +62,9 @@ fn file_like(missing: &Path) -> Option<String> {
     let name = missing.file_name()?.to_str()?;
     let directory = missing.parent().filter(|parent| !parent.as_os_str().is_empty());
     let names = directory_names(directory.unwrap_or(Path::new(".")));
-    let names = names.iter().filter_map(|(name, _)| name.to_str());
+    let names = names.iter().filter_map(|(name, is_directory)| {
+        name.to_str().filter(|name| *is_directory || could_be_patch(name))
+    });
     let names: Vec<&str> = names.filter(|like| named_patch(like) == named_patch(name)).collect();
     let like = similar_id(name, names.iter().copied()).or_else(|| similar(name, names.iter().copied()))?;
     Some(directory.map_or_else(|| like.to_owned(), |directory| directory.join(like).display().to_string()))
@@ -71,4 +73,17 @@ fn file_like(missing: &Path) -> Option<String> {
 /// Returns the patch id with which the name of a file begins, such as that of `105181-05.zip`.
 fn named_patch(name: &str) -> Option<PatchId> {
     PatchId::new(name.split('.').next()?).ok()
+}
+
+/// A suggestion must be no file that belongs to a patch, and no key.
+fn could_be_patch(name: &str) -> bool {
+    let is_archive = ARCHIVES.iter().any(|ending| name.ends_with(ending));
+    is_archive || named_patch(name).is_some() && !is_beside(name)
+}
+
+const ARCHIVES: [&str; 11] =
+    [".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst", ".lz", ".Z", ".pkg", ".ds"];
+
+fn is_beside(name: &str) -> bool {
+    [".manifest", ".minisig", ".sig", ".sec", ".pub", ".json"].iter().any(|ending| name.ends_with(ending))
 }

@@ -6,7 +6,7 @@ use patchadm_cli::reply::cause_of::{of_io, of_root};
 use patchadm_cli::reply::failure::{problem_code, source_code};
 use patchadm_cli::reply::{Exit, ExitCause, Stop};
 use patchadm_inputs::sign::MANIFEST;
-use patchadm_making::build::{AbiError, BuildError, PreviousError};
+use patchadm_making::build::{AbiError, BuildError, PreviousError, SparseError};
 use patchadm_making::delta::{DeltaError, SourceFailure};
 use patchadm_making::release::{ReleaseError, ReleaseProblem};
 use patchadm_planning::plan::refusal::Command;
@@ -75,6 +75,10 @@ pub fn of_build(error: &BuildError) -> (Exit, &'static str) {
         BuildError::AbiBreak(_) | BuildError::Abi(AbiError::Source(_)) => (
             Exit::of_verb(ExitCause::Dependency),
             "deliver the needed library too, or use `--allow-abi-break`",
+        ),
+        BuildError::Sparse(SparseError::Owner { .. }) => (
+            Exit::of_verb(ExitCause::DamagedInput),
+            "give all objects one with `--owner USER:GROUP`, or leave it out with `--exclude`",
         ),
         BuildError::Sparse(_) | BuildError::Path(_) | BuildError::Name(_) | BuildError::TooLarge { .. } => {
             (Exit::of_verb(ExitCause::DamagedInput), "fix the object, or leave it out with `--exclude`")

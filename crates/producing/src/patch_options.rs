@@ -248,6 +248,12 @@ fn owner(text: &str, usage: &'static str) -> Result<(Word, Word), Stop> {
     let named = text.split_once(':').filter(|(user, group)| is_line(user) && is_line(group));
     let (user, group) =
         named.ok_or_else(|| wrong(&"--owner must be a user and a group: USER:GROUP", usage))?;
+    if let Some(number) =
+        [user, group].into_iter().find(|name| name.bytes().all(|byte| byte.is_ascii_digit()))
+    {
+        let message = format!("--owner must be the names of a user and a group, and {number} is a number");
+        return Err(wrong(&message, usage));
+    }
     Ok((user.into(), group.into()))
 }
 

@@ -17,6 +17,8 @@ use patchadm_core::operation::depots::FlagsFileError;
 use patchadm_core::operation::publish::{IndexSigning, PublishError, PublishReport, PublishState, SignIndex};
 use patchadm_inputs::input_file::read_small;
 use patchadm_inputs::sign::{PublicKey, SecretKey};
+use patchadm_inputs::source::SourceError;
+use patchadm_making::lint::{self, LintFinding};
 use patchadm_planning::plan::refusal::{Command, Wording};
 use patchadm_rootfs::LockError;
 
@@ -54,6 +56,12 @@ pub fn read_key(
         return Ok(IndexKey::Public(public));
     }
     secret_key(call, file, password_file).map(IndexKey::Secret)
+}
+
+/// Returns the findings of `lint` about what a later revision lacks of an earlier one.
+pub fn missing_of_earlier(later: &Path, earlier: &Path) -> Result<Vec<String>, SourceError> {
+    let found = lint::missing_of_earlier(later, earlier)?;
+    Ok(found.iter().map(LintFinding::to_string).collect())
 }
 
 /// Exit code for damaged input.
@@ -113,6 +121,10 @@ fn end_of(error: &PublishError) -> (Exit, String) {
         PublishError::OtherBytes(_) | PublishError::Twice { .. } => {
             (Exit::of_verb(ExitCause::NotApplicable), "give the later one another revision, or remove it")
         }
+        PublishError::NotCumulative { .. } => (
+            Exit::of_verb(ExitCause::NotApplicable),
+            "build it again from the first release, with `--previous` for the revision before it",
+        ),
         PublishError::Finish(_) => {
             (Exit::of_verb(ExitCause::NotApplicable), "publish again, and sign the new index")
         }

@@ -19,7 +19,7 @@ pub fn human_free(bytes: u64) -> String {
 /// `rounded` divides tenths of a byte by the bytes of the unit.
 fn in_units(bytes: u64, rounded: impl Fn(u128, u128) -> u128) -> String {
     if bytes < 1024 {
-        return format!("{bytes} bytes");
+        return if bytes == 1 { "1 byte".to_owned() } else { format!("{bytes} bytes") };
     }
     let (mut unit, mut name, mut tenths) = (1, "", 0);
     for larger in ["KiB", "MiB", "GiB", "TiB"] {
@@ -38,8 +38,8 @@ mod tests {
 
     #[test]
     fn sizes_are_shown_in_binary_units() {
-        let shown = [0, 1023, 1024, 1536, 20 << 20, 5 << 40].map(human);
-        assert_eq!(shown, ["0 bytes", "1023 bytes", "1.0 KiB", "1.5 KiB", "20.0 MiB", "5.0 TiB"]);
+        let shown = [0, 1, 1023, 1024, 1536, 20 << 20, 5 << 40].map(human);
+        assert_eq!(shown, ["0 bytes", "1 byte", "1023 bytes", "1.0 KiB", "1.5 KiB", "20.0 MiB", "5.0 TiB"]);
         assert_eq!(human(u64::MAX), "16777216.0 TiB");
     }
 

@@ -13,7 +13,9 @@ use patchadm_cli::call::Invocation;
 use patchadm_cli::surroundings::Zone;
 use patchadm_core::operation::publish::{PublishRequest, PublishState, PublishWork, publish};
 use patchadm_core::operation::signing::{sign_index, sign_target};
-use patchadm_producing::publication::{DAYS, IndexKey, PublicationReport, read_key, refused, signing};
+use patchadm_producing::publication::{
+    DAYS, IndexKey, PublicationReport, missing_of_earlier, read_key, refused, signing,
+};
 use patchadm_producing::secret_key::signing_refused;
 
 const MANIFEST: &str = ".manifest";
@@ -72,6 +74,7 @@ impl Publisher {
             is_dry_run: false,
             now: self.now,
             signing: signing(&self.key, &sign, false),
+            missing_of_earlier: &missing_of_earlier,
             interrupt,
         };
         let published = publish(&request, &mut |_| false).map_err(|error| refused(&error))?;

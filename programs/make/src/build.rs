@@ -59,6 +59,9 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     };
     let mut report = BuildReport::of(&draft, &destination, written.as_ref(), call.surroundings.began);
     let roots = [&args.from, &args.to].into_iter().filter(|release| has_records(release));
+    let is_first = request.id.revision().trim_start_matches('0') == "1";
+    report.useless = request.choices.useless([&from, &to]);
+    report.is_without_previous = previous.is_none() && !is_first;
     report.roots = roots.map(|release| release.to_string_lossy().into_owned()).collect();
     Ok(Reply::new(Exit::OK, report))
 }
@@ -178,6 +181,12 @@ pub(super) struct BuildReport {
     /// Releases that are roots; their records are left out.
     #[serde(skip)]
     roots: Vec<String>,
+    /// Options whose patterns match nothing.
+    #[serde(skip)]
+    useless: Vec<String>,
+    /// A later revision that contains no earlier one.
+    #[serde(skip)]
+    is_without_previous: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -241,6 +250,8 @@ impl BuildReport {
             scripts_left_out: draft.scripts_left_out.clone(),
             findings: draft.findings.iter().map(LintFindingEntry::of).collect(),
             roots: Vec::new(),
+            useless: Vec::new(),
+            is_without_previous: false,
         }
     }
 }
@@ -302,6 +313,17 @@ impl CommandReport for BuildReport {
         for root in &self.roots {
             output
                 .note(&format!("{root} is a root of patchadm: its var/sadm and etc/patchadm are left out"))?;
+        }
+        for option in &self.useless {
+            output.note(&format!("no path matches {option}"))?;
+        }
+        if self.is_without_previous {
+            for patch in &self.patches {
+                output.note(&format!(
+                    "{} replaces its earlier revisions, but contains none; build it from their old release, with `--previous`",
+                    patch.id
+                ))?;
+            }
         }
         for finding in &self.findings {
             match finding.code {

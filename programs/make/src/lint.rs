@@ -15,7 +15,9 @@ use patchadm_cli::reply::words::counted;
 use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, Stop};
 use patchadm_cli::surroundings::Output;
 use patchadm_inputs::source::SourceError;
-use patchadm_making::lint::{ComparedPatch, LintCode, LintFinding, LintInput, Severity, depot_patches, lint};
+use patchadm_making::lint::{
+    ComparedPatch, LintCode, LintFinding, LintInput, Severity, compared_patch, depot_patches, lint,
+};
 use patchadm_planning::plan::refusal;
 use patchadm_producing::patch_options::read_by_shell;
 use patchadm_rootfs::WorkUnit;
@@ -76,13 +78,20 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
     let busy = call.busy("checking");
     let read = |base| read_release(base, cores, busy.meter(), "nothing was checked");
     let base = args.base.as_deref().map(read).transpose()?;
-    let depot: Vec<ComparedPatch> = args
+    let mut depot: Vec<ComparedPatch> = args
         .depot
         .as_deref()
         .map(depot_patches)
         .transpose()
         .map_err(|error| unreadable(&error))?
         .unwrap_or_default();
+    if let [_, _, ..] = &args.patches[..] {
+        for given in args.patches.iter().filter_map(|path| compared_patch(path)) {
+            if depot.iter().all(|other| other.id != given.id) {
+                depot.push(given);
+            }
+        }
+    }
     let input = LintInput { base: base.as_ref(), depot: &depot, syntax: &read_by_shell };
     let mut patches = Vec::new();
     let step = busy.meter().begin(WorkUnit::Patches, args.patches.len() as u64);
@@ -113,7 +122,7 @@ impl CommandReport for LintReport {
             let is_shown = |finding: &&LintFinding| finding.severity != Severity::Note || output.is_verbose();
             let shown: Vec<&LintFinding> = patch.findings.iter().filter(is_shown).collect();
             for finding in shown {
-                output.line(line_of(patch, finding))?;
+                output.line(format!("{}: {finding}", patch.path))?;
             }
         }
         if self.errors + self.warnings > 0 {
@@ -125,16 +134,4 @@ impl CommandReport for LintReport {
         }
         Ok(())
     }
-}
-
-fn line_of(patch: &PatchFindings, finding: &LintFinding) -> String {
-    let severity = match finding.severity {
-        Severity::Error => "error",
-        Severity::Warning => "warning",
-        Severity::Note => "note",
-    };
-    let place = [finding.package.as_deref(), finding.path.as_deref()];
-    let place: Vec<&str> = place.into_iter().flatten().collect();
-    let place = if place.is_empty() { String::new() } else { format!("{}: ", place.join(": ")) };
-    format!("{}: {severity}: {}: {place}{}", patch.path, finding.code, finding.text)
 }

@@ -14,7 +14,9 @@ use patchadm_core::operation::publish::{PublishRequest, PublishState, PublishWor
 use patchadm_core::operation::signing::sign_index;
 use patchadm_planning::plan::refusal::Wording;
 use patchadm_producing::ends::{directory_above, is_patch};
-use patchadm_producing::publication::{DAYS, IndexKey, PublicationReport, read_key, refused, signing};
+use patchadm_producing::publication::{
+    DAYS, IndexKey, PublicationReport, missing_of_earlier, read_key, refused, signing,
+};
 
 const USAGE: &str = "patchadm-make publish [option...] work depot\n\
     patchadm-make publish --refresh [option...] depot\n\
@@ -87,6 +89,7 @@ pub(crate) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
             is_dry_run: args.dry_run.dry_run,
             now,
             signing: signing(&key, &sign, args.unsigned),
+            missing_of_earlier: &missing_of_earlier,
             interrupt: &|| interrupt(),
         };
         publish(&request, &mut |_| false)

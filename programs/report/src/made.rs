@@ -132,8 +132,13 @@ impl MadeReport<'_> {
             format!("{} is skipped: it is not a regular file in the directory", visible(&path))
         });
         let others = self.passed_over.len().saturating_sub(NAMED_PASSED_OVER);
-        let others = (others > 0)
-            .then(|| format!("{others} more names are skipped: they are not regular files in the directory"));
+        let others = match others {
+            0 => None,
+            1 => Some("1 more name is skipped: it is not a regular file in the directory".to_owned()),
+            _ => {
+                Some(format!("{others} more names are skipped: they are not regular files in the directory"))
+            }
+        };
         let blind = self.fleet.hosts.iter().filter(|host| host.inventory.packages.is_none()).count();
         let blind = (blind > 0).then(|| {
             let inventories =

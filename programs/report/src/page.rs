@@ -375,7 +375,10 @@ pub(super) fn changes(made: &MadeReport<'_>, limit: ListLimit) -> Option<PagePar
         }
     }
     let heading = format!("Changed since {}", past.at.as_deref().unwrap_or("the previous report"));
-    let caption = format!("{} hosts are in both reports", changes.common);
+    let caption = match changes.common {
+        1 => "1 host is in both reports".to_owned(),
+        common => format!("{common} hosts are in both reports"),
+    };
     if rows.is_empty() {
         let remarks = vec!["Nothing has changed.".to_owned()];
         return Some(PagePart { heading, remarks, ..PagePart::default() });

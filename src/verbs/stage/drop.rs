@@ -9,7 +9,7 @@ use crate::as_owner::options::OwnerOptions;
 use crate::verbs::options::{BriefVerbOptions, WaitOption};
 use patchadm_cli::arguments::parse;
 use patchadm_cli::call::Invocation;
-use patchadm_cli::reply::words::print_notes;
+use patchadm_cli::reply::words::{counted, print_notes};
 use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, Stop};
 use patchadm_cli::surroundings::Output;
 use patchadm_core::operation::stages::{DropError, DroppedStage, drop_stage};
@@ -73,7 +73,7 @@ pub(super) fn run(call: &mut Invocation) -> anyhow::Result<Reply> {
 
 impl CommandReport for DropReport {
     fn print_text(&self, output: &mut Output) -> anyhow::Result<()> {
-        output.line(format!("{}: removed, {} objects", self.path, self.removed))?;
+        output.line(format!("{}: removed, {}", self.path, counted(self.removed, "object")))?;
         Ok(print_notes(output, &self.notes)?)
     }
 }

@@ -134,7 +134,8 @@ impl ListReport {
         if let Some(since) = choice.since {
             let undated = patches.iter().filter(|one| one.date.is_none()).count();
             if undated > 0 {
-                remarks.push(format!("{undated} of the patches have no usable date; they are left out."));
+                let (have, are) = if undated == 1 { ("has", "it is") } else { ("have", "they are") };
+                remarks.push(format!("{undated} of the patches {have} no usable date; {are} left out."));
             }
             patches.retain(|one| one.date.is_some_and(|date| date >= since));
         }

@@ -487,12 +487,18 @@ fn mend_contents(
             .filter(|path| !readable.contains_key(*path))
             .map(|path| root.show(path))
             .collect();
-        said.push(format!("{} readable lines are kept", readable.len()));
+        said.push(match readable.len() {
+            1 => "1 readable line is kept".to_owned(),
+            count => format!("{count} readable lines are kept"),
+        });
         if !new.is_empty() {
             let shown: Vec<&str> = new.iter().take(MOST_TOLD).map(String::as_str).collect();
             let more = if new.len() > MOST_TOLD { " …" } else { "" };
-            let what = "objects are recorded again as packages and patches delivered them";
-            said.push(format!("{} {what}: {}{more}", new.len(), shown.join(" ")));
+            let what = match new.len() {
+                1 => "1 object is recorded again as packages and patches delivered it".to_owned(),
+                count => format!("{count} objects are recorded again as packages and patches delivered them"),
+            };
+            said.push(format!("{what}: {}{more}", shown.join(" ")));
         }
     }
     said.push(LOST.to_owned());

@@ -163,6 +163,11 @@ impl DepotIndex {
         self.patches.get(id)
     }
 
+    /// Returns the earlier revisions of a patch.
+    pub fn revisions_before(&self, id: &PatchId) -> impl Iterator<Item = (&PatchId, &DepotPatch)> {
+        self.patches.iter().filter(move |(other, _)| id.is_later_than(other))
+    }
+
     /// Replaces the patch with this id.
     pub fn enter(&mut self, id: PatchId, patch: DepotPatch) {
         self.patches.insert(id, patch);

@@ -14,6 +14,7 @@ mod writing;
 
 use std::collections::BTreeMap;
 
+use crate::release::Release;
 use patchadm_inputs::native::FixedIn;
 use patchadm_inputs::path_glob::PathGlob;
 use patchadm_releases::{CompareOptions, ObjectOwner, ReleaseObject, ReleaseObjectKind, Upkeep};
@@ -113,6 +114,17 @@ pub struct ListChoices {
 }
 
 impl ListChoices {
+    /// Returns options with patterns that match no object of the releases.
+    pub fn useless(&self, releases: [&Release; 2]) -> Vec<String> {
+        let objects = || {
+            releases.into_iter().flat_map(|release| &release.packages).flat_map(|package| &package.objects)
+        };
+        let options = [("--editable", &self.editable), ("--volatile", &self.volatile)];
+        let globs = options.iter().flat_map(|(option, globs)| globs.iter().map(move |glob| (option, glob)));
+        let useless = globs.filter(|(_, glob)| !objects().any(|object| glob.names(&object.path)));
+        useless.map(|(option, glob)| format!("{option} {}", glob.as_str())).collect()
+    }
+
     pub fn applied(&self, objects: &[ReleaseObject]) -> Vec<ReleaseObject> {
         let is_left_out =
             |object: &ReleaseObject| self.exclude.iter().any(|glob| glob.names_it_or_above(&object.path));

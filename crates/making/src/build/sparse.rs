@@ -81,9 +81,7 @@ pub struct ChangeCounts {
 #[non_exhaustive]
 pub enum SparseError {
     /// An owner or group without a name for the pkgmap.
-    #[error(
-        "{pkg}: {path} belongs to {owner}, which is not a valid account name; --owner gives all objects one"
-    )]
+    #[error("{pkg}: {path} belongs to {owner}, which is not a valid account name")]
     Owner {
         pkg: PkgInst,
         path: ObjectPath,
@@ -316,6 +314,7 @@ fn account(owner: &ObjectOwner) -> Result<Option<Word>, String> {
             let is_fit = (1..=LONGEST_ACCOUNT).contains(&name.len())
                 && name.as_str() != "?"
                 && !name.starts_with('$')
+                && !name.bytes().all(|byte| byte.is_ascii_digit())
                 && !name.chars().any(|letter| letter.is_control() || letter.is_whitespace());
             if is_fit { Ok(Some(name.clone())) } else { Err(format!("<{}>", name.escape_debug())) }
         }

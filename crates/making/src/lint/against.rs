@@ -183,7 +183,7 @@ pub(super) fn check_against_depot(
     }
 }
 
-fn check_cumulative(subject: &LintSubject<'_>, earlier: &ComparedPatch, found: &mut LintFindings) {
+pub(super) fn check_cumulative(subject: &LintSubject<'_>, earlier: &ComparedPatch, found: &mut LintFindings) {
     for (name, paths) in &earlier.packages {
         let package = subject.packages.iter().find(|package| package.name() == *name);
         let Some(package) = package else {
@@ -191,6 +191,10 @@ fn check_cumulative(subject: &LintSubject<'_>, earlier: &ComparedPatch, found: &
             found.of_patch(LintCode::Cumulative, text);
             continue;
         };
+        if earlier.versions.get(name).is_some_and(|version| *version != package.version()) {
+            // No root gets both.
+            continue;
+        }
         let has =
             |path: &ObjectPath| package.objects.contains_key(path) || package.deletes.contains_key(path);
         for path in paths.keys().filter(|path| !has(path)) {

@@ -15,6 +15,21 @@ pub struct LintFinding {
     pub text: String,
 }
 
+impl Display for LintFinding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let severity = match self.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+            Severity::Note => "note",
+        };
+        write!(f, "{severity}: {}: ", self.code)?;
+        for place in self.package.iter().chain(&self.path) {
+            write!(f, "{place}: ")?;
+        }
+        f.write_str(&self.text)
+    }
+}
+
 #[derive(Debug, Default)]
 pub(super) struct LintFindings(Vec<LintFinding>);
 

@@ -242,7 +242,9 @@ pub(super) fn check_files_beside(subject: &LintSubject<'_>, found: &mut LintFind
         let Some(text) = package.image.install.get(OBJECTS) else { continue };
         let lines = text.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()).count();
         if lines > 1 {
-            let text = format!("{} objects have attributes that no pkgmap can express", lines - 1);
+            let objects =
+                if lines == 2 { "1 object has".to_owned() } else { format!("{} objects have", lines - 1) };
+            let text = format!("{objects} attributes that no pkgmap can express");
             found.of_path(LintCode::Xattr, package.directory(), &OBJECTS, text);
         }
     }

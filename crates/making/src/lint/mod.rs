@@ -73,6 +73,21 @@ pub fn depot_patches(directory: &Path) -> Result<Vec<ComparedPatch>, SourceError
     Ok(patches)
 }
 
+/// Returns `None` for what is no patch: [`lint`] says why.
+pub fn compared_patch(path: &Path) -> Option<ComparedPatch> {
+    let (_, image) = source::open(Origin::Path(path), Extent::Unchecked).ok()?;
+    ComparedPatch::of(&image)
+}
+
+/// Finds what an earlier revision changes and a later one does not.
+pub fn missing_of_earlier(later: &Path, earlier: &Path) -> Result<Vec<LintFinding>, SourceError> {
+    let Some(earlier) = compared_patch(earlier) else { return Ok(Vec::new()) };
+    let (_, image) = source::open(Origin::Path(later), Extent::Unchecked)?;
+    let mut found = LintFindings::default();
+    against::check_cumulative(&LintSubject::of(&image, &mut LintFindings::default()), &earlier, &mut found);
+    Ok(found.sorted())
+}
+
 fn check_image<'i>(image: &'i Image, input: &LintInput<'_>, found: &mut LintFindings) -> LintSubject<'i> {
     let subject = LintSubject::of(image, found);
     identity::check_identity(&subject, found);

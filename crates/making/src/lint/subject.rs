@@ -37,6 +37,8 @@ pub struct ComparedPatch {
     pub requires: Requirements,
     /// Packages by name and architecture, with all delivered or deleted paths; true for a delivered non-directory.
     pub packages: BTreeMap<(String, String), BTreeMap<ObjectPath, bool>>,
+    /// Versions of the packages, by the same names.
+    pub versions: BTreeMap<(String, String), String>,
     /// Size, sum and time of delivered files, by the same names.
     pub files: BTreeMap<(String, String), BTreeMap<ObjectPath, ContentInfo>>,
 }
@@ -57,6 +59,7 @@ impl<'i> LintSubject<'i> {
         let requires: Vec<String> = macros().map(|macros| macros.requires.joined(" ")).collect();
         let mut packages: BTreeMap<_, BTreeMap<ObjectPath, bool>> = BTreeMap::new();
         let mut files: BTreeMap<_, BTreeMap<ObjectPath, ContentInfo>> = BTreeMap::new();
+        let versions = self.packages.iter().map(|package| (package.name(), package.version())).collect();
         for package in &self.packages {
             let paths = packages.entry(package.name()).or_default();
             paths.extend(package.deletes.keys().map(|path| (path.clone(), false)));
@@ -67,7 +70,7 @@ impl<'i> LintSubject<'i> {
             files.entry(package.name()).or_default().extend(contents);
         }
         let requires = Requirements::parse(&requires.join(" "), SEPARATOR).ok()?;
-        Some(ComparedPatch { id, obsoletes, requires, packages, files })
+        Some(ComparedPatch { id, obsoletes, requires, packages, versions, files })
     }
 }
 
@@ -134,6 +137,10 @@ impl<'i> LintPackage<'i> {
     pub(super) fn name(&self) -> (String, String) {
         let text = |name| self.image.params.text(name).trim().to_owned();
         (text("PKG"), text("ARCH"))
+    }
+
+    pub(super) fn version(&self) -> String {
+        self.image.params.text("VERSION").trim().to_owned()
     }
 
     pub(super) fn directory(&self) -> &'i str {

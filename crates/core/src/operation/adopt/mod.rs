@@ -28,7 +28,7 @@ use patchadm_inputs::database::RecordView;
 use patchadm_inputs::database::contents::lines_of_package;
 use patchadm_inputs::inventory::{Installed, Inventory, Touched};
 use patchadm_inputs::native::{
-    NATIVE_DIFFERING, NATIVE_EDITED, NATIVE_STAMP, NativeManager, NativeOrigin, NativePackage,
+    ADOPTED, NATIVE_DIFFERING, NATIVE_EDITED, NATIVE_STAMP, NativeManager, NativeOrigin, NativePackage,
     differing_text, edited_text,
 };
 use patchadm_planning::plan::Plan;
@@ -57,9 +57,27 @@ pub struct SoftwareAdoptionReport {
     pub missing: Vec<ObjectPath>,
     /// Objects that other packages own. If there are any, nothing was changed.
     pub conflicts: Vec<AdoptionConflict>,
+    /// The owner of all objects in the way, if it is adopted.
+    pub only_owner: Option<AdoptedOwner>,
     pub notes: Vec<String>,
     /// `None` if nothing was changed.
     pub receipt: Option<Receipt>,
+}
+
+#[derive(Debug)]
+pub struct AdoptedOwner {
+    pub package: PkgInst,
+    pub is_native: bool,
+}
+
+impl AdoptedOwner {
+    fn of(conflicts: &[AdoptionConflict], inventory: &Inventory) -> Option<Self> {
+        let owners: BTreeSet<_> = conflicts.iter().flat_map(|conflict| &conflict.owners).collect();
+        let package = owners.first().filter(|_| owners.len() == 1)?;
+        let params = &inventory.packages.get(*package)?.params;
+        let is_native = NativeOrigin::of(params).is_some();
+        (is_native || params.get(ADOPTED).is_some()).then(|| Self { package: (*package).clone(), is_native })
+    }
 }
 
 impl SoftwareAdoptionReport {
@@ -184,6 +202,7 @@ impl AdoptionPlanner<'_> {
             directories_shared: one.intended.directories_shared,
             differing: one.differing,
             missing: one.intended.missing,
+            only_owner: AdoptedOwner::of(&one.intended.conflicts, &inventory),
             conflicts: one.intended.conflicts,
             notes,
             receipt: None,
@@ -267,6 +286,7 @@ impl AdoptionPlanner<'_> {
             differing: Vec::new(),
             missing: Vec::new(),
             conflicts: Vec::new(),
+            only_owner: None,
             notes: Vec::new(),
             receipt: None,
         };

@@ -151,11 +151,30 @@ impl ListedSoftware {
                 let native = reader.package(*manager, name)?;
                 let packages = packages_beside(ground, &possible_names(&native, &request.wishes))?;
                 let list = Registrations::of(&reader, &packages).software(&native);
-                let listed = Self::wished(list, &request.wishes)?;
+                let listed = Self::wished(list, &request.wishes)?.noting_useless(&request.wishes);
                 return listed.over_damaged(ground, caller);
             }
         };
-        Self::wished(list, &request.wishes)
+        let listed = Self::wished(list, &request.wishes)?;
+        let is_variable = |part: &[u8]| part.starts_with(b"$");
+        let paths = &mut listed.software.paths.keys();
+        if let Some(path) = paths.find(|path| path.relative().split(|&byte| byte == b'/').any(is_variable)) {
+            return Err(Failure::BadFile(format!(
+                "{path} has a component that begins with `$`, which a pkgmap takes for a variable: no patch could \
+                 deliver it; rename it, or leave it out with --exclude"
+            )));
+        }
+        Ok(listed.noting_useless(&request.wishes))
+    }
+
+    /// Notes patterns that match nothing.
+    fn noting_useless(mut self, wishes: &AdoptWishes) -> Self {
+        for (option, globs) in [("--editable", &wishes.editable), ("--volatile", &wishes.volatile)] {
+            let paths = || self.software.paths.keys();
+            let useless = globs.iter().filter(|glob| !paths().any(|path| glob.names(path)));
+            self.notes.extend(useless.map(|glob| format!("no path matches {option} {}", glob.as_str())));
+        }
+        self
     }
 
     /// Finds remains of a damaged earlier registration. Fails if that can still be restored.

@@ -237,7 +237,8 @@ fn of_all(examination: &RootExamination<'_>, damage: &[RecordDamage]) -> Vec<Roo
         damage.iter().take(MOST_TOLD).map(|one| of_damage(examination, one)).collect();
     let more = damage.len().saturating_sub(MOST_TOLD);
     if more > 0 {
-        let finding = RootFinding::attention("records", format!("{more} more records are damaged"));
+        let records = if more == 1 { "record is" } else { "records are" };
+        let finding = RootFinding::attention("records", format!("{more} more {records} damaged"));
         findings.push(finding.with_command(examination.wording().verb("check --json")));
     }
     findings

@@ -29,7 +29,8 @@ use store::{
 };
 
 pub use patch_directory::{
-    IndexSigning, PublishError, PublishReport, PublishRequest, PublishState, PublishWork, SignIndex,
+    IndexSigning, MissingOfEarlier, PublishError, PublishReport, PublishRequest, PublishState, PublishWork,
+    SignIndex,
 };
 
 /// `wait` decides whether to keep waiting for a locked depot or working directory.
@@ -59,7 +60,9 @@ fn publish_patches(
         }
         let verified =
             current.map(|file| file.believed(&request.signing, request.may_be_unsigned)).transpose()?;
-        IndexDraft::of(verified, patches, &read_flags(request.depot)?, request)
+        let draft = IndexDraft::of(verified, patches, &read_flags(request.depot)?, request)?;
+        draft.check_revisions(patches, request)?;
+        Ok(draft)
     };
     // A new date is a change, too.
     let unchanged =
@@ -396,6 +399,27 @@ impl IndexDraft {
         }
         self.added.insert(patch.id.clone());
         self.index.enter(patch.id.clone(), patch.entry.clone());
+        Ok(())
+    }
+
+    /// Refuses a new revision without all that earlier ones change: a root may have had any of them.
+    fn check_revisions(
+        &self,
+        patches: &[PatchToPublish],
+        request: &PublishRequest<'_>,
+    ) -> Result<(), PublishError> {
+        for patch in patches.iter().filter(|patch| self.adds(&patch.id)) {
+            let mut missing = Vec::new();
+            for (id, earlier) in self.index.revisions_before(&patch.id) {
+                request.go_on()?;
+                let given = patches.iter().find(|given| given.id == *id).map(|given| given.path.clone());
+                let path = given.unwrap_or_else(|| request.depot.join(&earlier.path));
+                missing.extend((request.missing_of_earlier)(&patch.path, &path)?);
+            }
+            if !missing.is_empty() {
+                return Err(PublishError::NotCumulative { path: patch.path.clone(), missing });
+            }
+        }
         Ok(())
     }
 

@@ -34,6 +34,8 @@ pub struct PublishRequest<'a> {
     pub is_dry_run: bool,
     pub now: DateTime<Utc>,
     pub signing: IndexSigning<'a>,
+    /// Returns what the first patch, a later revision, lacks of the second.
+    pub missing_of_earlier: &'a MissingOfEarlier<'a>,
     /// Returns the signal that asks for the end, if any. Not called once the index is replaced.
     pub interrupt: &'a dyn Fn() -> Option<i32>,
 }
@@ -46,6 +48,8 @@ pub enum PublishWork<'a> {
     /// The waiting index was signed elsewhere.
     Finish,
 }
+
+pub type MissingOfEarlier<'a> = dyn Fn(&Path, &Path) -> Result<Vec<String>, SourceError> + 'a;
 
 pub type SignIndex<'a> = dyn Fn(&[u8]) -> Vec<u8> + 'a;
 
@@ -155,6 +159,8 @@ pub enum PublishError {
     OtherBytes(PatchId),
     #[error("patch {id} is listed twice: {} and {}", first.display(), second.display())]
     Twice { id: PatchId, first: PathBuf, second: PathBuf },
+    #[error("{}", not_cumulative(path, missing))]
+    NotCumulative { path: PathBuf, missing: Vec<String> },
     #[error("{} has no index yet", .0.display())]
     NoIndex(PathBuf),
     #[error("the index cannot be finished: {0}")]
@@ -163,6 +169,15 @@ pub enum PublishError {
     NoVersion,
     #[error("{}", patchadm_rootfs::INTERRUPTED)]
     Interrupted(i32),
+}
+
+const MOST_MISSING: usize = 10;
+
+fn not_cumulative(path: &Path, missing: &[String]) -> String {
+    let lines = missing.iter().take(MOST_MISSING).map(|line| format!("{}: {line}", path.display()));
+    let more = missing.len().saturating_sub(MOST_MISSING);
+    let more = (more > 0).then(|| format!("and {more} more"));
+    lines.chain(more).collect::<Vec<_>>().join("\n")
 }
 
 const BUFFER: usize = 1 << 18;

@@ -205,7 +205,7 @@ fn what_cannot_be_in_a_package_is_refused_by_its_path() {
     };
     assert_eq!(
         refused(new().file("/x", "x").but(nameless)),
-        "ACMEweb: /x belongs to number 1000, which is not a valid account name; --owner gives all objects one"
+        "ACMEweb: /x belongs to number 1000, which is not a valid account name"
     );
     assert!(refused(new().file("/a/$HOME", "x")).contains("takes for a variable"));
     let labelled = |object: &mut ReleaseObject| {

@@ -172,7 +172,7 @@ impl Adoptions {
             let shown = found.missing.iter().map(|path| inventory.show(path).to_string());
             return Err(refused(format!("nothing is at {}", shown.collect::<Vec<_>>().join(", "))));
         }
-        if found.entries.is_empty() {
+        if found.entries.is_empty() && found.conflicts.is_empty() {
             return Err(refused("none of its files exist".to_owned()));
         }
         Ok(found)

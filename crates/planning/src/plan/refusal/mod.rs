@@ -790,7 +790,8 @@ impl Reason {
             }
             Self::Object { package, path, problem } => format!("package {package}, path {path}: {problem}"),
             Self::NoSpace { file_system, needed, free, inodes: true, .. } => {
-                format!("{file_system} has room for {free} objects, but {needed} are needed")
+                let objects = if *free == 1 { "object" } else { "objects" };
+                format!("{file_system} has room for {free} {objects}, but {needed} are needed")
             }
             Self::NoSpace { file_system, needed, free, .. } => {
                 format!(
