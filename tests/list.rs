@@ -71,7 +71,7 @@ fn a_date_whose_zone_means_nothing_is_told_as_recorded_and_not_as_a_moment() {
     assert_eq!(ids(&stage, "--order date"), ["200-01", "100-01", "300-01"]);
     let run = stage.run("list -R @ROOT@ --applied-since 2026-11-22");
     assert_eq!((run.code, run.stdout.lines().count()), (0, 1));
-    let note = "note: 1 of the patches have no usable date; they are left out.\n";
+    let note = "note: 1 of the patches has no usable date; it is left out.\n";
     assert_eq!(run.stderr, note);
 }
 

@@ -11,7 +11,7 @@ use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -154,7 +154,7 @@ fn who_may_not_change_the_root_sees_the_whole_plan_and_then_the_refusal() {
     let text = as_ordinary_user(&stage, &format!("plan -R @ROOT@ {patch}"), &[]).output().unwrap();
     let (out, err) = (String::from_utf8(text.stdout).unwrap(), String::from_utf8(text.stderr).unwrap());
     assert!(out.contains("100-01: would be applied (ACMEweb; 1 replaced, 0 added, 0 deleted"), "{out}");
-    assert!(err.contains("belongs to another user") && err.contains("run it as root"), "{err}");
+    assert!(err.contains("belongs to another user") && err.contains("run it as the owner"), "{err}");
 }
 
 #[test]

@@ -108,7 +108,7 @@ fn a_root_without_database_is_7() {
     fs::rename(stage.at("/var/sadm/pkg"), stage.at("/var/sadm/gone")).unwrap();
     assert_eq!(
         refuses(&stage, 7, "", &patch("100-01")),
-        "no package database below @ROOT@; specify the right root with -R.\nNothing was changed.\nTo make a new root, install a package there with `pkgadd -R`."
+        "no package database below @ROOT@; specify the right root with -R.\nNothing was changed.\nTo make a new root, install a package there with `patchadm pkgadd -R`."
     );
 }
 
