@@ -1,12 +1,12 @@
 //! Edited files that a patch leaves in place are named until somebody has merged them with the version beside.
 
 use std::fs;
-use std::process::Command;
 
 use serde_json::Value;
 
 use crate::delivery::Patch;
 use crate::packages::{DELIVERED, Package};
+use crate::reliability::hostile_roots::{can_trace, killed_at};
 use crate::scenario::Scenario;
 
 const CONF: &str = "/opt/ACMEweb/etc/web.conf";
@@ -187,19 +187,11 @@ fn an_edited_file_that_was_added_and_is_removed_is_a_merge_of_which_only_one_sid
 fn what_a_recovery_puts_aside_is_a_merge_until_it_is_gone() {
     let stage = stage();
     fs::write(stage.at(CONF), "conf 1\n").unwrap();
-    if Command::new("strace").arg("-V").output().is_err() {
+    if !can_trace() {
         return crate::missing("strace", "merges");
     }
-    let plain = stage.command("add -R @ROOT@ delivered/100-01");
     for number in 1..40 {
-        let mut killed = Command::new("strace");
-        let inject = format!("inject=renameat2:signal=SIGKILL:when={number}");
-        killed.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=renameat2", "-e", &inject]);
-        killed.arg(plain.get_program()).args(plain.get_args());
-        killed.current_dir(plain.get_current_dir().unwrap()).env_clear();
-        killed.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        killed.env("PATH", std::env::var_os("PATH").unwrap_or_default());
-        let _ = killed.output().unwrap();
+        killed_at(&stage, "add -R @ROOT@ delivered/100-01", "renameat2", number);
         if stage.text(CONF) == "conf 2\n" {
             break;
         }
