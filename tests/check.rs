@@ -262,8 +262,7 @@ fn a_depot_of_the_policy_that_is_not_reached_needs_attention_and_takes_seconds()
 
 #[test]
 fn a_depot_that_is_only_remembered_is_asked_and_no_reason_to_do_anything() {
-    let mut stage = stage();
-    stage.set("HOME", stage.beside(""));
+    let stage = stage();
     let depot = indexed_depot(&stage, &[Patch::of("200-01", web("three\n"))]);
     let seen = serde_json::json!({
         "depot": "aa".repeat(16), "location": depot.to_str().unwrap(), "version": 1,

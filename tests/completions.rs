@@ -25,7 +25,6 @@ fn stage() -> Scenario {
     fs::create_dir(stage.beside("bin")).unwrap();
     symlink(env!("CARGO_BIN_EXE_patchadm"), stage.beside("bin/patchadm")).unwrap();
     stage.set("PATH", format!("{}:/usr/bin:/bin", stage.beside("bin").display()));
-    stage.set("HOME", stage.beside(""));
     stage
 }
 

@@ -23,8 +23,7 @@ fn deliver(into: &Path, id: &str, text: &str, form: &str) -> PathBuf {
 
 /// A stage and a directory with three patches in three forms.
 fn three() -> (Scenario, PathBuf) {
-    let mut stage = Scenario::new();
-    stage.set("HOME", stage.beside(""));
+    let stage = Scenario::new();
     let depot = stage.beside("depot");
     fs::create_dir(&depot).unwrap();
     for (id, form) in [("100-01", ".zip"), ("100-02", ".tar.gz"), ("200-01", "")] {

@@ -18,8 +18,7 @@ const MEMORY: &str = "ulimit -d 262144";
 
 /// A root, and an indexed depot of two patches.
 fn stage() -> (Scenario, PathBuf) {
-    let mut stage = Scenario::with(&[Package::new("ACMEweb").file("bin/httpd", 0o755, "old\n")]);
-    stage.set("HOME", stage.beside(""));
+    let stage = Scenario::with(&[Package::new("ACMEweb").file("bin/httpd", 0o755, "old\n")]);
     stage.file("/etc/patchadm/policy", "signature=off\n");
     let noise: String = (0..3000_u32).map(|at| format!("{}\n", at.wrapping_mul(2_654_435_761))).collect();
     let web = Package::new("ACMEweb").file("bin/httpd", 0o755, &*noise);

@@ -23,9 +23,7 @@ fn web(text: &str) -> Package {
 }
 
 fn stage() -> Scenario {
-    let mut stage = Scenario::with(&[web("one\n")]);
-    stage.set("HOME", stage.beside(""));
-    stage
+    Scenario::with(&[web("one\n")])
 }
 
 /// A root, and a depot that was published with a signed index.

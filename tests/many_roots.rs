@@ -24,8 +24,7 @@ use crate::tree::{Tree, assert_same};
 
 /// A root that is copied, with a package and three patches for it; the second needs the first.
 fn stage() -> Scenario {
-    let mut stage = Scenario::new();
-    stage.set("HOME", stage.beside(""));
+    let stage = Scenario::new();
     stage.install(&Package::new("ACMEweb").file("bin/httpd", 0o755, "one\n").file("lib/web", 0o644, "one\n"));
     Patch::of("100-01", Package::new("ACMEweb").file("bin/httpd", 0o755, "two\n")).directory(&stage);
     Patch::of("200-01", Package::new("ACMEweb").file("lib/web", 0o644, "two\n"))

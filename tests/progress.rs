@@ -24,7 +24,6 @@ use crate::workshop::eventually;
 fn stage() -> (Scenario, PathBuf) {
     let mut stage = Scenario::with(&[Package::new("ACMEweb").file("bin/httpd", 0o755, "old\n")]);
     stage.set("TERM", "xterm");
-    stage.set("HOME", stage.beside(""));
     stage.file("/etc/patchadm/policy", "signature=off\n");
     let patch = |id| Patch::of(id, Package::new("ACMEweb").file(&format!("bin/{id}"), 0o755, id));
     let depot = indexed_depot(&stage, &["100-01", "200-01"].map(patch));

@@ -39,8 +39,7 @@ pub(crate) fn deliver(work: &Path, id: &str, text: &str) -> PathBuf {
 }
 
 pub(crate) fn stage() -> Scenario {
-    let mut stage = Scenario::new();
-    stage.set("HOME", stage.beside(""));
+    let stage = Scenario::new();
     fs::create_dir(stage.beside("work")).unwrap();
     stage
 }

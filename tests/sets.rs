@@ -21,9 +21,7 @@ fn patch(id: &str) -> Patch {
 }
 
 fn stage() -> Scenario {
-    let mut stage = Scenario::with(&[web("bin/httpd", "one\n")]);
-    stage.set("HOME", stage.beside(""));
-    stage
+    Scenario::with(&[web("bin/httpd", "one\n")])
 }
 
 /// A root, and a directory of patches: 100-01 needs 300-01, 300 has two revisions, 200-01 needs what nobody has, 400-01 is

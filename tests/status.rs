@@ -14,8 +14,7 @@ fn patch(id: &str) -> Patch {
 
 /// A root with a package and a patch.
 fn stage() -> Scenario {
-    let mut stage = Scenario::with(&[Package::new("ACMEweb").file("bin/httpd", 0o755, "one\n")]);
-    stage.set("HOME", stage.beside(""));
+    let stage = Scenario::with(&[Package::new("ACMEweb").file("bin/httpd", 0o755, "one\n")]);
     stage.patchadd("", &patch("100-01")).ok();
     stage
 }

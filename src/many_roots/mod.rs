@@ -23,7 +23,7 @@ use patchadm_cli::call::{Invocation, PROGRAM};
 use patchadm_cli::reply::advice::hint;
 use patchadm_cli::reply::cause_of::of_root;
 use patchadm_cli::reply::json::{DocumentHead, JsonDocument, milliseconds_since};
-use patchadm_cli::reply::{CommandReport, Exit, ExitCause, ExitTable, Reply, ResultWord, failure};
+use patchadm_cli::reply::{CommandReport, Exit, ExitCause, Reply, ResultWord, failure};
 use patchadm_cli::surroundings::bar::RootsBar;
 use patchadm_cli::surroundings::caller::{RootTurn, lock_wait_seconds};
 use patchadm_cli::surroundings::ending::{EndingRun, OF_MANY, acknowledge, with_acknowledged_signals};
@@ -211,10 +211,8 @@ impl<'a, B: Serialize + 'static> RootsProgress<'a, B> {
         let report = answer.unwrap_or_else(|unanswered| without_answer(name, &unanswered, signal));
         self.summary.count(place, &report);
         if self.in_json {
-            let (exit, table) = (report.exit, ExitTable::Verbs);
-            let head = DocumentHead { command: self.command, root: Some(name), exit, table, recovered: None };
-            let document = head.document(report.body);
-            self.documents.push((place, document));
+            let head = DocumentHead::of_verb(self.command, Some(name), report.exit);
+            self.documents.push((place, head.document(report.body)));
             return;
         }
         let (output, unwritten) = (&mut *self.output, &mut self.unwritten);

@@ -64,10 +64,8 @@ pub(crate) enum RootBody<B> {
 impl<B> RootReport<B> {
     /// Adds what was done before the work, and is not in the report.
     pub(crate) fn told(mut self, recovery: &RecoveryNews) -> Self {
-        let lines: Vec<&String> = std::iter::once(&self.line).chain(&self.notes).collect();
-        let is_untold = |line: &String| !lines.iter().any(|said| said.contains(line.as_str()));
-        let untold: Vec<String> = recovery.take_untold().into_iter().filter(is_untold).collect();
-        self.notes.splice(0..0, untold);
+        std::iter::once(&self.line).chain(&self.notes).for_each(|line| recovery.is_told_by(line.as_bytes()));
+        self.notes.splice(0..0, recovery.take_untold());
         self.changed |= recovery.has_changed();
         self
     }

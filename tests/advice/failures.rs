@@ -100,8 +100,7 @@ fn memory_of_depots_damaged() {
 }
 
 fn stage() -> Scenario {
-    let mut stage = Scenario::with(&[Package::new("ACMEweb").file("bin/httpd", 0o755, "one\n")]);
-    stage.set("HOME", stage.beside(""));
+    let stage = Scenario::with(&[Package::new("ACMEweb").file("bin/httpd", 0o755, "one\n")]);
     patch().directory(&stage);
     stage
 }

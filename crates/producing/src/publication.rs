@@ -58,8 +58,8 @@ pub fn read_key(
     secret_key(call, file, password_file).map(IndexKey::Secret)
 }
 
-/// Returns the findings of `lint` about what a later revision lacks of an earlier one.
-pub fn missing_of_earlier(later: &Path, earlier: &Path) -> Result<Vec<String>, SourceError> {
+/// Returns the findings of `lint` about what a revision lacks of earlier ones.
+pub fn missing_of_earlier(later: &Path, earlier: &[PathBuf]) -> Result<Vec<String>, SourceError> {
     let found = lint::missing_of_earlier(later, earlier)?;
     Ok(found.iter().map(LintFinding::to_string).collect())
 }

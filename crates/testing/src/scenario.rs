@@ -212,6 +212,7 @@ impl Scenario {
             )
             .env_clear()
             .env("PATH", "/usr/bin:/bin")
+            .env("HOME", self.dir.path())
             .env("TZ", "UTC0")
             .env("SOURCE_DATE_EPOCH", NOW.to_string())
             .env("PATCHADM_EVENTS", "none")

@@ -10,7 +10,7 @@ use patchadm_cli::arguments::verbs::BriefVerbOptions;
 use patchadm_cli::arguments::{one_of, parse};
 use patchadm_cli::call::Invocation;
 use patchadm_cli::reply::json::DocumentHead;
-use patchadm_cli::reply::{Exit, ExitCause, ExitTable, Reply, Stop};
+use patchadm_cli::reply::{Exit, ExitCause, Reply, Stop};
 use patchadm_core::operation::analysis::write_page;
 use patchadm_planning::fleet::{Fleet, FleetChanges, FleetHost, FleetReport, compare_hosts};
 use patchadm_rootfs::Root;
@@ -151,13 +151,7 @@ fn answered(
         (ReportFormat::Json, None) => return Ok(Reply::new(exit, FleetAnswer::of(made))),
         (ReportFormat::Text, Some(_)) => text::lines(made).join("\n") + "\n",
         (ReportFormat::Json, Some(_)) => {
-            let head = DocumentHead {
-                command: "report",
-                root: None,
-                exit,
-                table: ExitTable::Verbs,
-                recovered: None,
-            };
+            let head = DocumentHead::of_verb("report", None, exit);
             String::from_utf8(head.document(FleetAnswer::of(made)).text()?)?
         }
         (ReportFormat::Csv, _) => csv::rows_of(&made.report, csv::LARGEST)?,

@@ -46,7 +46,12 @@ pub struct DocumentHead<'a> {
     pub recovered: Option<&'a str>,
 }
 
-impl DocumentHead<'_> {
+impl<'a> DocumentHead<'a> {
+    /// For a verb without a recovery to tell.
+    pub fn of_verb(command: &'static str, root: Option<&'a Path>, exit: Exit) -> Self {
+        Self { command, root, exit, table: ExitTable::Verbs, recovered: None }
+    }
+
     /// Returns a document whose other fields are those of `body`, a struct or map.
     pub fn document<B: Serialize>(self, body: B) -> JsonDocument<B> {
         let root = self.root.map(|root| root.display().to_string());

@@ -15,7 +15,7 @@ use super::shlibs;
 use super::trial::TrialStanding;
 use super::undo::undo_in_brief;
 use super::words::{print_notes, unfinished_sentence};
-use super::{CommandReport, Exit, ExitTable};
+use super::{CommandReport, Exit};
 use crate::call::Invocation;
 use crate::surroundings::caller::now;
 use crate::surroundings::{Output, Shade, Surroundings, Zone};
@@ -95,13 +95,7 @@ pub fn own_inventory(root: &Root, call: &Invocation) -> anyhow::Result<Vec<u8>> 
         is_check: false,
     };
     let report = ListReport::of(root, choice, &now(&call.surroundings), &call.surroundings)?;
-    let head = DocumentHead {
-        command: "list",
-        root: Some(root.prefix()),
-        exit: Exit::OK,
-        table: ExitTable::Verbs,
-        recovered: None,
-    };
+    let head = DocumentHead::of_verb("list", Some(root.prefix()), Exit::OK);
     Ok(head.document(report).text()?)
 }
 

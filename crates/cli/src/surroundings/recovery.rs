@@ -51,7 +51,7 @@ impl RecoveryNews {
     }
 
     /// The text is printed: what it says is not said again.
-    pub(super) fn is_told_by(&self, text: &[u8]) {
+    pub fn is_told_by(&self, text: &[u8]) {
         self.with(|news| {
             if !news.untold.is_empty() {
                 let text = String::from_utf8_lossy(text);

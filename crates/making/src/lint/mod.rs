@@ -11,7 +11,7 @@ mod subject;
 #[cfg(test)]
 mod tests;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::release::Release;
 use findings::LintFindings;
@@ -79,12 +79,17 @@ pub fn compared_patch(path: &Path) -> Option<ComparedPatch> {
     ComparedPatch::of(&image)
 }
 
-/// Finds what an earlier revision changes and a later one does not.
-pub fn missing_of_earlier(later: &Path, earlier: &Path) -> Result<Vec<LintFinding>, SourceError> {
-    let Some(earlier) = compared_patch(earlier) else { return Ok(Vec::new()) };
+/// Finds what earlier revisions change and a later one does not.
+pub fn missing_of_earlier(later: &Path, earlier: &[PathBuf]) -> Result<Vec<LintFinding>, SourceError> {
+    if earlier.is_empty() {
+        return Ok(Vec::new());
+    }
     let (_, image) = source::open(Origin::Path(later), Extent::Unchecked)?;
+    let subject = LintSubject::of(&image, &mut LintFindings::default());
     let mut found = LintFindings::default();
-    against::check_cumulative(&LintSubject::of(&image, &mut LintFindings::default()), &earlier, &mut found);
+    for earlier in earlier.iter().filter_map(|path| compared_patch(path)) {
+        against::check_cumulative(&subject, &earlier, &mut found);
+    }
     Ok(found.sorted())
 }
 

@@ -409,13 +409,12 @@ impl IndexDraft {
         request: &PublishRequest<'_>,
     ) -> Result<(), PublishError> {
         for patch in patches.iter().filter(|patch| self.adds(&patch.id)) {
-            let mut missing = Vec::new();
-            for (id, earlier) in self.index.revisions_before(&patch.id) {
-                request.go_on()?;
+            request.go_on()?;
+            let earlier = self.index.revisions_before(&patch.id).map(|(id, earlier)| {
                 let given = patches.iter().find(|given| given.id == *id).map(|given| given.path.clone());
-                let path = given.unwrap_or_else(|| request.depot.join(&earlier.path));
-                missing.extend((request.missing_of_earlier)(&patch.path, &path)?);
-            }
+                given.unwrap_or_else(|| request.depot.join(&earlier.path))
+            });
+            let missing = (request.missing_of_earlier)(&patch.path, &earlier.collect::<Vec<_>>())?;
             if !missing.is_empty() {
                 return Err(PublishError::NotCumulative { path: patch.path.clone(), missing });
             }

@@ -34,7 +34,7 @@ pub struct PublishRequest<'a> {
     pub is_dry_run: bool,
     pub now: DateTime<Utc>,
     pub signing: IndexSigning<'a>,
-    /// Returns what the first patch, a later revision, lacks of the second.
+    /// Returns what a patch lacks of its earlier revisions.
     pub missing_of_earlier: &'a MissingOfEarlier<'a>,
     /// Returns the signal that asks for the end, if any. Not called once the index is replaced.
     pub interrupt: &'a dyn Fn() -> Option<i32>,
@@ -49,7 +49,7 @@ pub enum PublishWork<'a> {
     Finish,
 }
 
-pub type MissingOfEarlier<'a> = dyn Fn(&Path, &Path) -> Result<Vec<String>, SourceError> + 'a;
+pub type MissingOfEarlier<'a> = dyn Fn(&Path, &[PathBuf]) -> Result<Vec<String>, SourceError> + 'a;
 
 pub type SignIndex<'a> = dyn Fn(&[u8]) -> Vec<u8> + 'a;
 
