@@ -207,6 +207,10 @@ fn a_suite_is_stale_when_what_it_uses_changes_and_not_when_a_page_or_another_sui
     }
     change("tests/tests.rs", "mod another;\n");
     assert_eq!(state(), "current", "another module of tests");
+    for commented in ["src/main.rs", "crates/svr4/src/lib.rs", "tests/reliability/flips.rs"] {
+        change(commented, "    // why\n");
+        assert_eq!(state(), "current", "a comment in {commented}");
+    }
     for used in [
         "Cargo.toml",
         "Cargo.lock",
