@@ -1,4 +1,4 @@
-//! A command that is asked to end says so at once: whether it rolls back, or finishes.
+//! A command that receives a signal says at once whether it rolls back or finishes.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -43,7 +43,7 @@ fn a_run_that_is_interrupted_says_that_it_rolls_back() {
     assert_eq!(said.matches("rolling back").count(), 1, "{said}");
 }
 
-/// Applies the patch and sends SIGINT at the first write to this file of the program's own directory.
+/// Applies the patch, and sends SIGINT at the first write to this file in `var/sadm/patchadm`.
 fn interrupted_at(stage: &Scenario, file: &str) -> Option<(Option<i32>, String)> {
     let at = stage.at(&format!("/var/sadm/patchadm/{file}"));
     interrupted_by(stage, "add -R @ROOT@ delivered/100-01", ("write,pwrite64", &at))

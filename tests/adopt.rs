@@ -1,4 +1,4 @@
-//! `patchadm adopt`: software that is on disk becomes a package, without a byte being moved.
+//! `patchadm adopt` registers software on disk as a package, without moving a byte.
 
 use std::fs;
 use std::path::Path;
@@ -10,7 +10,7 @@ use crate::records::Before;
 use crate::scenario::{Scenario, shared};
 use crate::tree::Tree;
 
-/// A root with a tree that no package has, and a package beside it that shares a directory with it.
+/// A root with a tree that no package owns, and a package that shares a directory with it.
 fn with_tree() -> Scenario {
     let other = Package::new("ACMEother").param("BASEDIR", "/opt").directory("acme").file("x", 0o644, "x\n");
     let stage = Scenario::with(&[other]);
@@ -23,7 +23,7 @@ fn with_tree() -> Scenario {
     stage
 }
 
-/// A root with a package of dpkg's on a merged `/usr`, one of its files diverted and one edited.
+/// A root with a dpkg package on a merged `/usr`; one of its files is diverted, and one is edited.
 pub(crate) fn of_dpkg() -> Scenario {
     let stage = Scenario::new();
     stage.file("/usr/lib/libweb.so", "lib\n");
@@ -35,7 +35,7 @@ pub(crate) fn of_dpkg() -> Scenario {
     let list = "/.\n/usr\n/usr/bin\n/usr/bin/web\n/usr/bin/sh\n/lib\n/lib/libweb.so\n/etc\n/etc/web.conf\n/usr/share\n/usr/share/doc\n";
     stage.file("/var/lib/dpkg/info/web.list", list);
     stage.file("/var/lib/dpkg/info/web.conffiles", "/etc/web.conf\n");
-    // of `web\n` and of something else
+    // The checksums of `web\n` and of other content.
     let sums =
         "64d42024f1a77ee5e61e4096bdebac78  usr/bin/web\n00000000000000000000000000000000  lib/libweb.so\n";
     stage.file("/var/lib/dpkg/info/web.md5sums", sums);
@@ -136,7 +136,7 @@ fn an_adopted_tree_is_the_base_directory_and_a_patch_for_another_one_is_refused(
         (tree, delivered(top, "opt/acme/bin/again"), true),
         (top, delivered(tree, "bin/again"), true),
         (top, delivered(top, "opt/acme/bin/again"), false),
-        // Made for the place where the package was before it was relocated.
+        // Made for the location of the package before its relocation.
         (tree, delivered("/export/acme", "bin/again"), false),
     ] {
         let stage = with_tree();

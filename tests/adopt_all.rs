@@ -1,4 +1,4 @@
-//! `patchadm adopt --all`: every package of dpkg and rpm becomes a package, in one run.
+//! `patchadm adopt --all` adopts every package of dpkg and rpm in one run.
 
 use std::fmt::Write as _;
 
@@ -9,7 +9,7 @@ use crate::scenario::Scenario;
 /// A native package: its name, its architecture, its files.
 struct Native<'a>(&'a str, &'a str, &'a [(&'a str, &'a str)]);
 
-/// Plays what dpkg leaves of installed packages.
+/// Writes the files and records of installed dpkg packages.
 fn dpkg_has(stage: &Scenario, packages: &[Native<'_>]) {
     let mut status = String::new();
     for Native(name, arch, files) in packages {
@@ -55,7 +55,7 @@ fn every_package_of_dpkg_is_adopted_in_one_run_and_those_that_come_later_with_th
 
     let tool = Native("tool", "amd64", &[("/usr/bin/tool", "tool\n")]);
     dpkg_has(&stage, &[WEB, LONG, tool]);
-    // dpkg did not touch the others, and their lists are written anew here.
+    // dpkg would not touch the lists of the other packages, but `dpkg_has` rewrites them.
     stage.run("adopt --refresh -R @ROOT@").ok();
     let said = stage.run("adopt --all -R @ROOT@").ok();
     assert_eq!(said, "Adopted 1 package: 3 objects. 2 were adopted before.\n");

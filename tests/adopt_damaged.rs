@@ -1,4 +1,4 @@
-//! Damaged and lost records of adopted packages: their registrations are made anew from what dpkg has recorded.
+//! `adopt --refresh` rebuilds damaged and lost records of adopted packages from the records of dpkg.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use crate::scenario::Scenario;
 
 const RECORDS: &str = "/var/sadm/pkg/DEBweb";
 
-/// The answer of a refresh where dpkg changed nothing: a registration that is as dpkg has it is told of only by its repair.
+/// Output of a refresh if dpkg changed nothing. A repair shows only on standard error.
 const AS_IT_IS: &str = "All adopted packages match their package manager.\n";
 
 fn pkginfo(stage: &Scenario) -> String {
@@ -19,15 +19,15 @@ fn parameter(stage: &Scenario, name: &str) -> String {
     stage.run(&format!("pkgparam -R @ROOT@ DEBweb {name}")).ok().trim().to_owned()
 }
 
-/// Damages of a pkginfo.
+/// Ways to damage a pkginfo.
 const DAMAGES: [fn(&Scenario); 2] = [
     |stage| stage.file(&format!("{RECORDS}/pkginfo"), "PKG=DEBweb\nno parameter\n"),
     |stage| fs::remove_file(stage.at(&format!("{RECORDS}/pkginfo"))).unwrap(),
 ];
 
-/// Sees that a command names the refresh, and that nothing but it is needed.
+/// Asserts that commands advise `adopt --refresh`, and that it alone repairs the record. Returns its output.
 fn refresh_repairs(stage: &Scenario) -> String {
-    // Without patches, only who asks for the package is concerned.
+    // Without patches, only commands that read the package report the damage.
     let said = stage.run("list -R @ROOT@").stderr + &stage.run("pkginfo -R @ROOT@").stderr;
     assert!(said.contains("run `patchadm -R @ROOT@ adopt --refresh`"), "{said}");
     assert!(!said.contains("pkgadd"), "{said}");

@@ -1,11 +1,11 @@
-//! `--adopt` and `--refresh` of the verbs about patches: registrations come first, in the same command.
+//! `--adopt` and `--refresh` of patch verbs: the command updates registrations before it changes patches.
 
 use crate::adopt_refresh::{ONE, adopted, delivered, dpkg_installs, patched_at_two_paths, upgraded};
 use crate::delivery::Patch;
 use crate::packages::{DELIVERED, Package};
 use crate::scenario::Scenario;
 
-/// A root in which dpkg has installed a package that nobody adopted.
+/// A root with a dpkg package that is not adopted.
 pub(crate) fn installed() -> Scenario {
     let stage = Scenario::new();
     stage.file("/var/sadm/install/contents", "");
@@ -179,7 +179,7 @@ fn a_configuration_file_that_was_edited_before_the_adoption_stays_and_the_new_on
     let list = stage.text("/var/lib/dpkg/info/web.list") + "/etc\n/etc/web.conf\n";
     stage.file("/var/lib/dpkg/info/web.list", list);
     stage.file("/var/lib/dpkg/info/web.conffiles", "/etc/web.conf\n");
-    // of `port=1\n`
+    // The checksum of `port=1\n`.
     let status =
         stage.text("/var/lib/dpkg/status") + "Conffiles:\n /etc/web.conf 741f79f0829b750b5754bf70564e4c29\n";
     stage.file("/var/lib/dpkg/status", status);
@@ -226,7 +226,7 @@ fn a_remove_refreshes_first_and_a_patch_that_ends_with_that_is_no_failure() {
 fn a_remove_with_a_refresh_backs_out_what_stands() {
     let stage = adopted();
     patched_at_two_paths(&stage);
-    // The same version comes again, and a path filter of dpkg keeps a file of the patch.
+    // dpkg reinstalls the same version, and a path filter keeps a file of the patch.
     dpkg_installs(&stage, Some(&ONE), &ONE, &["/usr/lib/libweb.so"]);
     stage.run("remove --dry-run --refresh -R @ROOT@ 100-01").ok();
     let said = stage.run("remove --refresh -R @ROOT@ 100-01").ok();

@@ -1,6 +1,6 @@
 //! `patchadm adopt --refresh`: dpkg changes an adopted package, and its registration and patches follow.
 //!
-//! dpkg is played: its records and the files that it would write. `native_real_tools` has the real one.
+//! The tests write the records and files of dpkg themselves. `native_real_tools` runs the real dpkg.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -41,8 +41,7 @@ pub(crate) const TWO: Version<'_> = Version {
     ],
 };
 
-/// Does what dpkg does when it installs a version over another: files come and go, and its records say so. Paths that are
-/// filtered stay as they are.
+/// Changes files and records as dpkg does when it replaces a version. Filtered paths stay unchanged.
 pub(crate) fn dpkg_installs(
     stage: &Scenario,
     old: Option<&Version<'_>>,
@@ -50,7 +49,7 @@ pub(crate) fn dpkg_installs(
     filtered: &[&str],
 ) {
     for (path, content) in new.files.iter().filter(|(path, _)| !filtered.contains(path)) {
-        // As dpkg does: another file takes the name.
+        // Like dpkg: another file takes the name.
         let at = stage.at(path);
         fs::create_dir_all(at.parent().unwrap()).unwrap();
         let beside = at.with_extension("dpkg-new");
@@ -80,7 +79,7 @@ pub(crate) fn dpkg_installs(
     );
 }
 
-/// A root in which dpkg has installed the first version, which was adopted.
+/// A root with the first version of the dpkg package, adopted.
 pub(crate) fn adopted() -> Scenario {
     let stage = Scenario::new();
     dpkg_installs(&stage, None, &ONE, &[]);
@@ -88,12 +87,12 @@ pub(crate) fn adopted() -> Scenario {
     stage
 }
 
-/// The package as a patch for this version delivers it.
+/// The package that a patch for this version delivers.
 pub(crate) fn delivered(version: &str) -> Package {
     Package::new("DEBweb").param("BASEDIR", "/").param("ARCH", "amd64").param("VERSION", version)
 }
 
-/// Applies a patch with the modern verb.
+/// Applies a patch with `patchadm add`.
 fn applied(stage: &Scenario, options: &str, patch: &Patch) {
     let at = patch.directory(stage);
     stage.run(&format!("add {options} -R @ROOT@ {}", at.display())).ok();
@@ -108,7 +107,7 @@ pub(crate) fn patched(stage: &Scenario) {
     stage.patchadd("", &Patch::of("100-01", package)).ok();
 }
 
-/// A root in which dpkg has upgraded a patched package since it was adopted.
+/// A root on which dpkg has upgraded an adopted and patched package.
 pub(crate) fn upgraded() -> Scenario {
     let stage = adopted();
     patched(&stage);
@@ -340,7 +339,7 @@ fn a_package_with_which_dpkg_has_not_finished_is_left_for_the_next_refresh() {
     assert_eq!(stage.everything(), before);
 }
 
-/// The patch with the native version that has its fix.
+/// Applies a patch that names the native version with its fix.
 fn patched_with_fix_in(stage: &Scenario, fixed_in: &str) {
     let package =
         delivered("1.0-1").param("PATCH_FIXED_IN", fixed_in).file("usr/lib/libweb.so", 0o644, "lib fixed\n");
@@ -429,7 +428,7 @@ fn a_patch_of_the_attributes_alone_stands_after_the_root_was_copied() {
     let stage = adopted();
     let package = delivered("1.0-1").file("usr/bin/web", 0o700, "web one\n");
     stage.patchadd("", &Patch::of("100-01", package)).ok();
-    // The same records under other inodes, and later times of change.
+    // The same records with new inodes, and a file with a later ctime.
     dpkg_installs(&stage, None, &ONE, &["/usr/bin/web", "/usr/lib/libweb.so", "/usr/share/web/data"]);
     stage.mode("/usr/bin/web", 0o711);
     stage.mode("/usr/bin/web", 0o700);

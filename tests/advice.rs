@@ -1,8 +1,8 @@
-//! What a refusal says to type next is typed, and accepted.
+//! Follows the next step that each refusal names, and checks that it works.
 //!
-//! A scene makes one refusal, takes the command, option or path out of its words, types it, and looks that it does what
-//! was promised. The tables have a scene for each cause that carries advice: the sources are read to see that none is
-//! missing.
+//! A scene provokes one refusal, extracts the command, option or path from the message, uses it, and checks the
+//! promised result. The tables have a scene for each cause with advice: a test reads the sources to find causes without
+//! one.
 
 mod failures;
 mod packages;
@@ -17,10 +17,10 @@ use regex::Regex;
 
 use crate::scenario::{Run, Scenario};
 
-/// A cause, as the source calls it, and its scene.
+/// A cause, by its name in the source, and its scene.
 pub(crate) type Row = (&'static str, fn());
 
-/// Causes whose advice other suites follow, each with the test that does.
+/// Causes whose advice other suites test, each with its test.
 const ELSEWHERE: [(&str, &str); 32] = [
     ("Cause::Root", "directories_behind_links: the link goes to root, and its directory counts"),
     ("Failure::PatchPackage", "signatures: the patch is signed and applied with `add`"),
@@ -115,7 +115,7 @@ fn every_cause_that_carries_advice_has_a_scene() {
     let rows = [patches::ROWS, packages::ROWS, failures::ROWS, records::ROWS].concat();
     let mut played: BTreeSet<String> = rows.iter().map(|(cause, _)| (*cause).to_owned()).collect();
     played.extend(ELSEWHERE.iter().map(|(cause, _)| (*cause).to_owned()));
-    // The wrappers of other causes.
+    // These wrap other causes.
     for wrapper in
         ["Failure::Refused", "Failure::Archive", "Failure::Lock", "Failure::Scripts", "Failure::Transaction"]
     {
@@ -131,7 +131,6 @@ fn every_cause_that_carries_advice_has_a_scene() {
     assert!(stale.is_empty(), "no advice any more for {stale:?}");
 }
 
-/// Commands on a root and what they refuse or note: every command that they name is about the same root.
 #[test]
 fn every_command_that_is_named_is_about_the_root_that_was_named() {
     let stage = Scenario::with(&[crate::packages::Package::new("ACMEweb").file("a", 0o644, "one\n")]);
@@ -168,8 +167,7 @@ fn every_command_that_is_named_is_about_the_root_that_was_named() {
     assert!(named >= 6, "only {named} commands were named");
 }
 
-/// What sources say to type is about a root only where they know which: elsewhere `Wording::completed` adds it, which knows
-/// these verbs.
+/// Hints get their root from `Wording::verb`, or from `Wording::completed`, which knows the verbs in `OF_A_ROOT`.
 #[test]
 fn no_text_that_is_printed_as_it_stands_names_a_command_without_its_root() {
     let checkout = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -179,7 +177,7 @@ fn no_text_that_is_printed_as_it_stands_names_a_command_without_its_root() {
     let verbs: BTreeSet<&str> = list.split('"').skip(1).step_by(2).collect();
     let hint = Regex::new(r"`patchadm ([a-z-]+)").unwrap();
     let mut stray = Vec::new();
-    // Bulk builds are about no root.
+    // Bulk builds have no root.
     for directory in [
         "crates/cli/src/arguments",
         "crates/cli/src/reply",
@@ -190,7 +188,7 @@ fn no_text_that_is_printed_as_it_stands_names_a_command_without_its_root() {
     ] {
         for entry in files_below(&checkout.join(directory)) {
             let name = entry.strip_prefix(checkout).unwrap().display().to_string();
-            // The explanations of codes, and the help, are about no root.
+            // The help and the explanations of exit codes are about no particular root.
             let is_of_none = name.starts_with("src/verbs/help");
             if is_of_none || COMPLETED.contains(&&*name) {
                 continue;
@@ -206,7 +204,7 @@ fn no_text_that_is_printed_as_it_stands_names_a_command_without_its_root() {
     assert_eq!(stray, Vec::<String>::new(), "write it with Wording::verb");
 }
 
-/// Sources whose hints go through `Output::error`, `Output::complain` or `Wording::completed`, which add the root, or are about
+/// Sources whose hints get their root from `Output::error`, `Output::complain` or `Wording::completed`, or are about
 /// another host.
 const COMPLETED: [&str; 5] = [
     "crates/cli/src/arguments/later.rs",
@@ -235,7 +233,7 @@ fn play(rows: &[Row]) {
     }
 }
 
-/// The command in backquotes, with the user's words in the places of those in capitals.
+/// Returns the command in backquotes, with `own` words in place of the placeholders in capitals.
 #[track_caller]
 pub(crate) fn command_of(said: &str, own: &[(&str, &str)]) -> String {
     let hint = last_line(said);
@@ -246,7 +244,7 @@ pub(crate) fn command_of(said: &str, own: &[(&str, &str)]) -> String {
     own.iter().fold(command.to_owned(), |command, (word, with)| command.replace(word, with))
 }
 
-/// Types the command that a refusal names.
+/// Runs the command that a refusal names.
 #[track_caller]
 pub(crate) fn type_it(stage: &Scenario, said: &str, own: &[(&str, &str)]) -> Run {
     let command = command_of(said, own);
@@ -255,7 +253,7 @@ pub(crate) fn type_it(stage: &Scenario, said: &str, own: &[(&str, &str)]) -> Run
     stage.run(line)
 }
 
-/// Runs a line until it is accepted, typing what each refusal names; the commands that were typed.
+/// Runs a line until it succeeds, and each command that a refusal names. Returns these commands.
 #[track_caller]
 pub(crate) fn until_accepted(stage: &Scenario, line: &str) -> Vec<String> {
     let mut typed = Vec::new();
@@ -271,7 +269,7 @@ pub(crate) fn until_accepted(stage: &Scenario, line: &str) -> Vec<String> {
     }
 }
 
-/// The last line of what a verb says: what to type next.
+/// The last line of a verb's output, which names the next step.
 #[track_caller]
 pub(crate) fn last_line(said: &str) -> &str {
     let line = said.lines().last().unwrap_or_default().trim();

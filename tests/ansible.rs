@@ -1,18 +1,13 @@
-//! The collection `patchadm.patch`: its modules, its lookup and its playbooks, played by Ansible on local roots.
+//! The collection `patchadm.patch`: Ansible runs its modules, its lookup and its playbooks on local roots.
 
 /// Arguments that are refused before anything is run.
 mod arguments;
-/// What the collection says of itself, and its own tests.
+/// The collection as a whole, and its own tests.
 mod collection;
-/// The roots that are hosts.
 mod fleet;
-/// Hosts behind a login.
 mod over_ssh;
-/// The playbooks of the collection.
 mod playbooks;
-/// Stages.
 mod stages;
-/// The lines of text files that tasks show.
 mod texts;
 
 use std::fs;
@@ -30,7 +25,7 @@ fn web(text: &str) -> Package {
     Package::new("ACMEweb").file("bin/httpd", 0o755, text)
 }
 
-/// Both sides of a difference as a task told it, by its header.
+/// Returns both sides of a task's diff with this header.
 #[track_caller]
 fn sides<'a>(result: &'a Value, header: &str) -> (&'a str, &'a str) {
     let differences = result["diff"].as_array().unwrap_or_else(|| panic!("{result:#}"));
@@ -41,7 +36,7 @@ fn sides<'a>(result: &'a Value, header: &str) -> (&'a str, &'a str) {
 
 in_parts!(a_patch_comes_once_and_goes_once_on_three_roots_and_check_mode_foretells_both, come_and_go, 3);
 
-/// Plays on one of the hosts.
+/// Runs the part of the test for one of the hosts.
 fn come_and_go(part: usize, _parts: usize) {
     let host = ["one", "two", "three"][part];
     if !has_ansible("a_patch_comes_once_and_goes_once_on_three_roots_and_check_mode_foretells_both") {
@@ -209,7 +204,7 @@ fn a_trial_whose_probe_fails_leaves_the_root_as_it_was() {
 
 in_parts!(a_trial_is_confirmed_once_and_what_is_not_applied_cannot_be_confirmed, confirm_once, 2);
 
-/// Plays on one of the hosts.
+/// Runs the part of the test for one of the hosts.
 fn confirm_once(part: usize, _parts: usize) {
     if !has_ansible("a_trial_is_confirmed_once_and_what_is_not_applied_cannot_be_confirmed") {
         return;

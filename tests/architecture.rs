@@ -1,5 +1,5 @@
-//! The pages about the code are true: every path in `docs/architecture.md` and `CONTRIBUTING.md` exists, and the
-//! first names every crate and program.
+//! Checks the pages about the code: every path in `docs/architecture.md` and `CONTRIBUTING.md` exists, and the first
+//! page names every crate and program.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -31,14 +31,14 @@ fn the_architecture_names_every_crate_and_program() {
     }
 }
 
-/// Somebody reads it whole.
+/// The page must be short enough to be read as a whole.
 #[test]
 fn the_architecture_has_at_most_two_thousand_words() {
     let words = text(PAGES[0]).split_ascii_whitespace().count();
     assert!(words <= 2_000, "{words} words");
 }
 
-/// A change without a place would be no help.
+/// A change without a place would not help the reader.
 #[test]
 fn the_architecture_says_where_each_of_forty_changes_goes() {
     let page = text(PAGES[0]);
@@ -55,14 +55,14 @@ fn paths_are_what_stands_in_backticks_with_a_slash_or_an_ending() {
     assert_eq!(Vec::from_iter(paths(page)), ["b.rs", "man", "src/a"]);
 }
 
-/// The paths that a page names: words in backticks that are below the checkout by their form.
+/// The paths that a page names: words in backticks that look like paths in the checkout.
 fn paths(page: &str) -> BTreeSet<String> {
     let prose: String = page.split("```").step_by(2).collect();
     let words = prose.split('`').skip(1).step_by(2).map(str::to_owned);
     words.filter(|word| is_path(word)).collect()
 }
 
-/// Folders at the top are named without a slash; what begins with `var` or `etc` is below a root.
+/// Top-level folders need no slash. Paths that begin with `var` or `etc` are in a root.
 fn is_path(word: &str) -> bool {
     let folders = [
         "benches",

@@ -1,4 +1,4 @@
-//! `--as-owner`: what root has done in a user's tree is what the user would have done.
+//! `--as-owner`: root changes a user's tree exactly as the user would.
 
 use std::fs::{self, Permissions};
 use std::io::{BufRead as _, BufReader};
@@ -17,7 +17,7 @@ use crate::scenario::{Scenario, is_root};
 use crate::terminal::at_terminal;
 use crate::workshop::eventually;
 
-/// A root of an ordinary user with a package, and a patch for it; none where the test is not run by the superuser.
+/// A root of an ordinary user with a package, and a patch for it; `None` if the test does not run as root.
 pub(crate) fn stage(test: &str) -> Option<Scenario> {
     if !is_root() {
         crate::skipped(&format!("{test}: only root can become another user"));
@@ -44,7 +44,7 @@ fn give(path: &Path) {
     }
 }
 
-/// What in a tree does not belong to its user.
+/// Paths in a tree that do not belong to its user.
 fn others(path: &Path) -> Vec<String> {
     let mut found = Vec::new();
     if fs::symlink_metadata(path).unwrap().uid() != NOBODY {
@@ -214,7 +214,7 @@ fn of_many_roots_each_is_done_as_its_own_owner() {
     assert_eq!(document["roots"][1]["changed"].as_bool(), Some(true), "{document}");
 }
 
-/// A root of its user where a package is being added whose script says that it began and then takes its time.
+/// Starts pkgadd on a root of its user, with a package whose script reports its start and then sleeps.
 fn adding(stage: &Scenario) -> std::process::Child {
     let script = "echo began\nsleep 60\nexit 0\n";
     let package = Package::new("ACMEs").file("f", 0o644, "x\n").information("postinstall", script);
@@ -227,7 +227,7 @@ fn adding(stage: &Scenario) -> std::process::Child {
     child
 }
 
-/// The process of the owner that a caller started.
+/// The process of the owner that `caller` started.
 fn of_owner(caller: &std::process::Child) -> Pid {
     child_of(Pid::from_child(caller))
 }
@@ -240,7 +240,7 @@ fn child_of(process: Pid) -> Pid {
     Pid::from_raw(children.split_whitespace().next().unwrap().parse().unwrap()).unwrap()
 }
 
-/// Waits for the end; the exit code and the messages.
+/// Waits for the process. Returns its exit code and its messages.
 fn ended(child: std::process::Child) -> (Option<i32>, String) {
     let output = child.wait_with_output().unwrap();
     (output.status.code(), String::from_utf8(output.stderr).unwrap())

@@ -1,4 +1,5 @@
-//! Runs that ended before anything live changed are told: what recovery removed of them, and that they were tried.
+//! Runs that ended before they changed a live file: the history lists them, and a note reports the leftovers that
+//! recovery removed.
 
 use std::fs;
 
@@ -22,7 +23,7 @@ fn result<'a>(row: &[&'a str]) -> &'a str {
     row.iter().copied().find(|word| results.contains(word)).unwrap_or_default()
 }
 
-/// Leaves what a run leaves that is killed while it stages: its stage, with the line that it wrote first.
+/// Creates the leftovers of a run that was killed while it staged: its stage, with the line that it wrote first.
 fn killed_while_staging(stage: &Scenario, run: &str) {
     let at = format!("/var/sadm/patchadm/stage/{run}");
     stage.file(&format!("{at}/marker"), format!("{run} 0\n"));
@@ -114,7 +115,7 @@ fn another_command_says_it_too_and_goes_on() {
 #[test]
 fn a_run_that_fails_while_it_stages_is_in_the_history_and_a_refusal_is_not() {
     let stage = stage();
-    // The pkgmap is right; the file is not what it says.
+    // The file does not match its entry in the pkgmap.
     let delivered = patch("100-01").directory(&stage);
     fs::write(delivered.join("ACMEweb/reloc/bin/httpd"), "as of 100-0X\n").unwrap();
     assert_ne!(stage.run("add -R @ROOT@ delivered/100-01").code, 0);

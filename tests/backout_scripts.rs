@@ -1,5 +1,5 @@
-//! The scripts in our backout packages, as another pkgadd runs them: by every shell and every awk that is here, in a
-//! directory of the test, with a removef(1M) that only prints and writes down what it was asked.
+//! Runs the scripts of our backout packages as another pkgadd would, with every installed shell and awk. They run in a
+//! directory of the test, with a removef(1M) that only prints and records its arguments.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,10 +17,11 @@ const CLASS: &str = include_str!("../crates/inputs/src/patch_scripts/undo_class.
 const POSTINSTALL: &str = include_str!("../crates/inputs/src/patch_scripts/undo_postinstall.sh");
 
 const SHELLS: [&str; 6] = ["sh", "dash", "bash", "ksh93", "mksh", "busybox sh"];
-/// The last is the nawk of System V, where a Heirloom toolchest puts it.
+/// The last is the nawk of System V, at its path in a Heirloom toolchest.
 const AWKS: [&str; 6] = ["awk", "mawk", "gawk", "original-awk", "busybox awk", "/usr/5bin/nawk"];
 
-/// Prints what may be removed: not what the file `shared` names, and nothing of what the file `refused` names.
+/// Prints the paths that may be removed. Skips the paths in the file `shared`, and fails for those in the file
+/// `refused`.
 const REMOVEF: &str = r#"#!/bin/sh
 here=`dirname "$0"`
 printf '%s|' "$@" >>"$here/asked"
@@ -31,14 +32,14 @@ if grep -qxF "$2" "$here/shared"; then exit 0; fi
 echo "$PKG_INSTALL_ROOT$2"
 "#;
 
-/// A shell and an awk, and a directory in which they are used.
+/// A shell and an awk, and their working directory.
 struct Bench {
     dir: tempfile::TempDir,
     shell: Vec<String>,
     name: String,
 }
 
-/// The programs of a list that are here; one that is missing is named, unless no package of a distribution has it.
+/// The installed programs of a list. Reports missing ones, except those with a path, which no distribution has.
 fn found<'a>(programs: &'a [&'a str]) -> impl Iterator<Item = (&'a str, PathBuf)> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let directories: Vec<PathBuf> = std::env::split_paths(&path).collect();
@@ -109,7 +110,7 @@ impl Bench {
         Run { code: output.status.code().unwrap(), stdout: text(output.stdout), stderr: text(output.stderr) }
     }
 
-    /// Runs checkinstall with this response; what it said, and what it added to the response.
+    /// Runs checkinstall with this response. Returns the run, and the lines that it added to the response.
     fn check(&self, response: &str, environment: &[(&str, &str)]) -> (Run, String) {
         let file = self.at("response");
         fs::write(&file, response).unwrap();
@@ -118,7 +119,7 @@ impl Bench {
         (run, after.strip_prefix(response).unwrap().to_owned())
     }
 
-    /// The lists as they read without a patch, as checkinstall says; nothing else is in the response.
+    /// The lists without a patch, as checkinstall computes them. Asserts that it adds nothing else to the response.
     #[track_caller]
     fn lists(&self, patch: &str, response: &str, environment: &[(&str, &str)]) -> (String, String) {
         let with_patch: Vec<_> = environment.iter().copied().chain([("ACTIVE_PATCH", patch)]).collect();
@@ -214,8 +215,8 @@ fn every_awk_counts_back_a_patch_that_obsoletes_nothing_and_one_that_does() {
     }
 }
 
-/// For the awk that can hardly be installed: the nawk of System V stops at `key in array` while nothing has made an
-/// array of that name, also of a parameter that is not given.
+/// The nawk of System V fails at `key in array` if no array of that name exists yet, even if it is an omitted argument.
+/// This awk is hard to install, so the test reads the scripts.
 #[test]
 fn an_array_has_an_element_before_in_is_asked_of_it() {
     for script in [CHECKINSTALL, POSTINSTALL] {
@@ -294,7 +295,7 @@ proptest! {
     }
 }
 
-/// A bench with the package directory and the root as they are when the old objects are back.
+/// A bench whose package directory and root are in the state after the old objects were restored.
 fn patched(mut bench: Bench, deletes: &str) -> Bench {
     bench.name = format!("{}: {deletes:?}", bench.name);
     for file in ["deletes", "patchadm.manifest", "patchadm.records", "copyright"] {
@@ -378,7 +379,7 @@ fn what_another_package_has_too_stays() {
     }
 }
 
-/// Runs the class action script with this list; its code.
+/// Runs the class action script with this list, and returns its exit code.
 fn put_back(bench: &Bench, list: &str) -> Option<i32> {
     bench.write("list", list);
     let mut script = Command::new(&bench.shell[0]);

@@ -1,6 +1,5 @@
-//! Patches that are damaged or lie: one clear line that names the patch, and the package, file and line where there is
-//! one; the exit code of patchadd; and a root on which nothing at all has changed, whether the patch was to be applied
-//! or only validated.
+//! Damaged and inconsistent patches. Applying or validating one prints a single line that names the patch and, if
+//! known, the package, file and line; ends with the exit code of patchadd; and leaves the root unchanged.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -28,13 +27,13 @@ fn stage() -> Scenario {
     Scenario::with(&[Package::new("ACMEweb").file("bin/httpd", 0o755, "one\n").file("lib/x", 0o644, "x\n")])
 }
 
-/// The patch that is damaged, as a directory.
+/// The patch to damage, as a directory.
 fn delivered(stage: &Scenario) -> PathBuf {
     let package = Package::new("ACMEweb").file("bin/httpd", 0o755, "two\n").file("lib/x", 0o644, noise());
     Patch::of("100-01", package).directory(stage)
 }
 
-/// Asserts that a source is refused with this code and one line with all these words, and nothing else happens.
+/// Asserts that a source is refused with this code and one line with all these words, and that nothing changes.
 #[track_caller]
 fn refused(stage: &Scenario, what: &str, source: &Path, code: i32, words: &[&str]) {
     let before = stage.everything();
@@ -59,7 +58,7 @@ fn edit(path: &Path, from: &str, to: &str) {
     fs::write(path, text.replacen(from, to, 1)).unwrap();
 }
 
-/// What is done to the directory of the patch's package, the code, and the words of the message.
+/// A name, a function that damages the directory of the package, the exit code, and words of the message.
 type Damage = (&'static str, fn(&Path), i32, &'static [&'static str]);
 
 const DAMAGES: &[Damage] = &[
@@ -184,7 +183,7 @@ fn lies_inside_a_package_are_refused_by_name() {
         ("a variable without value", web().file("$NOWHERE/x", 0o644, "x\n"), "$NOWHERE/x"),
         ("deletes with ..", web().file("bin/httpd", 0o755, "two\n").deletes(&["../../etc/passwd"]), ".."),
     ];
-    // Without privileges names are only recorded, and need not be known.
+    // Without privileges, names are only recorded, and may be unknown.
     let first = if is_root() { 0 } else { 2 };
     for (number, (what, package, words)) in lies.into_iter().enumerate().skip(first) {
         let patch = Patch::of(&format!("{}-01", 100 + number), package).directory(&stage);
@@ -227,7 +226,7 @@ fn damaged_archives_are_refused() {
     }
 }
 
-/// A tar archive with one member, whatever its name.
+/// A tar archive with one member, whose name may be invalid.
 fn tar_with(name: &str) -> Vec<u8> {
     let mut header = [0_u8; 512];
     header[..name.len()].copy_from_slice(name.as_bytes());

@@ -5,7 +5,7 @@ use crate::packages::{Package, datastream};
 use crate::scenario::Scenario;
 use crate::tree::assert_same;
 
-/// What is done to a package, the exit code, and what the one line says beside the path of the device.
+/// A name, a function that damages the package, the exit code, and the message without the path of the device.
 type Damage = (&'static str, fn(&Path), i32, &'static str);
 
 fn edit(path: &Path, from: &str, to: &str) {

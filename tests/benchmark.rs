@@ -1,4 +1,4 @@
-//! What can be tested of the benchmark, which runs no tests of its own: its confidence intervals, its page, and its data.
+//! Tests of the benchmark, which has no tests of its own: its confidence intervals, its page and its data.
 
 #![allow(clippy::cast_precision_loss)] // small numbers
 
@@ -98,7 +98,7 @@ fn the_table_of_sections_leads_to_their_headings() {
     }
 }
 
-/// So many slices of a material, as those of files of ten slices.
+/// This many slices of a material, numbered like those of files with ten slices each.
 fn content(material: Material, slices: usize) -> Vec<u8> {
     let mut content = vec![0; BLOCK * slices];
     for (number, slice) in (0..).zip(content.chunks_mut(BLOCK)) {

@@ -1,4 +1,4 @@
-//! Where the classic tools and ours were played against each other: what their manual pages say holds here, too.
+//! Cases from runs side by side with the classic tools: our commands do what the classic manual pages say.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -7,7 +7,7 @@ use crate::delivery::{Patch, archive};
 use crate::packages::Package;
 use crate::scenario::{Run, Scenario, is_root};
 
-/// An admin file that asks nothing, with these lines instead of its own.
+/// An admin file that asks nothing, with these lines replaced.
 fn admin(changed: &[(&str, &str)]) -> String {
     let lines = [
         ("mail", ""),
@@ -31,7 +31,7 @@ fn admin(changed: &[(&str, &str)]) -> String {
     lines.iter().map(|(name, usual)| format!("{name}={}\n", value(name, usual))).collect()
 }
 
-/// Installs a package by an admin file with these lines.
+/// Installs a package with an admin file that has these lines.
 fn pkgadd(stage: &Scenario, changed: &[(&str, &str)], package: &Package) -> Run {
     let spool = stage.beside("spool");
     let written = package.write(&spool);
@@ -166,7 +166,7 @@ fn a_patch_beside_its_archive_is_one_patch() {
     archive(&directory, ".zip");
     fs::write(directory.join("README.900001-02"), "unpacked and read\n").unwrap();
     patch("900002-01").directory(&stage);
-    // These are two, and only who wants that one has to say which.
+    // Two patches have this id; only a command that names it must say which.
     let other = Patch::of("900003-01", Package::new("ACMEa").file("900003-01", 0o755, "other\n"));
     let zipped = archive(&other.write(&stage.beside("elsewhere")), ".zip");
     fs::rename(zipped, stage.beside("delivered/900003-01.zip")).unwrap();

@@ -1,5 +1,5 @@
-//! Names and changes of type that the classic lists of scripts cannot say: with `--scripts run` a patch does what it does
-//! natively, or is refused before anything is changed, and the way on is named.
+//! Names and type changes that the path lists of classic scripts cannot express: with `--scripts run`, a patch has the
+//! same result as natively, or is refused before any change, with a hint.
 
 use std::fs;
 use std::io::Read as _;
@@ -16,17 +16,17 @@ use crate::tree::{Tree, assert_same};
 const BUILD: &str = "build --id 900-01 --from old --to new -o built --pkg ACMEt --arch all --base-version 1 \
                      --basedir /opt/T --owner root:root";
 
-/// Makes a tree before and after.
+/// Creates the old tree and the new one.
 pub(crate) type Trees = fn(&Path, &Path);
 
-/// The same as [`two_trees`], in a box.
+/// Like [`two_trees`], with a sandbox that runs the commands.
 fn stage(trees: Trees) -> Option<(Scenario, Sandbox)> {
     let stage = two_trees(trees);
     let sandbox = Sandbox::new(&stage.beside(""))?;
     Some((stage, sandbox))
 }
 
-/// A root with the software of before, and the patch that makes of it what comes after.
+/// A root with the old software, and the patch to the new one.
 pub(crate) fn two_trees(trees: Trees) -> Scenario {
     let stage = Scenario::new();
     let (old, new) = (stage.beside("old"), stage.beside("new"));
@@ -142,7 +142,7 @@ const REFUSED: [(&str, Trees); 8] = [
     }),
 ];
 
-/// A directory with a file that becomes a link to another directory.
+/// Adds a directory with a file to the old tree, and replaces it with a link to another directory in the new one.
 fn deleted_below(old: &Path, new: &Path, file: &str) {
     let at = old.join("d").join(file);
     fs::create_dir_all(at.parent().unwrap()).unwrap();
@@ -212,7 +212,7 @@ fn refuse(part: usize, parts: usize) {
             let (code, said) = sandbox.run(&stage, &format!("{verb} --scripts run -R @ROOT@ built"));
             assert_eq!(code, if verb == "patchadd" { 10 } else { 3 }, "{why}, {verb}: {said}");
             assert!(said.contains(why) && !said.contains("internal error"), "{why}, {verb}: {said}");
-            // The classic command says no next step.
+            // The classic command prints no next step.
             assert_eq!(said.contains("--scripts native"), verb != "patchadd", "{why}, {verb}: {said}");
             assert_same(&stage.everything(), &before);
         }
@@ -225,7 +225,7 @@ fn refuse(part: usize, parts: usize) {
     }
 }
 
-/// The advice about such a patch, typed.
+/// Follows the advice about such a patch.
 pub(crate) fn advised() {
     let Some((stage, sandbox)) = stage(REFUSED[0].1) else { return };
     let (code, said) = sandbox.run(&stage, "add --scripts run -R @ROOT@ built");

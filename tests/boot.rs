@@ -1,4 +1,4 @@
-//! The unit that recovers at boot: it calls the program as the program is called, and systemd takes it.
+//! The unit that recovers at boot: its command line is valid, and systemd accepts the unit.
 
 use std::fs;
 use std::path::Path;
@@ -39,7 +39,7 @@ fn the_unit_comes_after_the_file_systems_and_before_everything_that_uses_them() 
     assert!(lists("DefaultDependencies", "no"), "else it would come after what it has to come before");
     assert!(lists("After", "local-fs.target") && lists("Requires", "local-fs.target"));
     assert!(lists("Before", "sysinit.target") && lists("WantedBy", "sysinit.target"));
-    // One of them is enough: a stage without a journal is that of a run whose journal is lost.
+    // One of them is enough: a stage without a journal belongs to a run whose journal was lost.
     assert_eq!(values(&unit, "ConditionPathExists"), ["|/var/sadm/patchadm/journal"]);
     assert_eq!(values(&unit, "ConditionDirectoryNotEmpty"), ["|/var/sadm/patchadm/stage"]);
 }

@@ -1,6 +1,6 @@
-//! Patches made of two trees, applied to the old one: the new one is there, and a backout brings the old one back.
+//! Patches built from two trees. Applied to the old tree, they produce the new one, and a backout restores the old one.
 //!
-//! The releases are lists in memory, as staging will have them; what is applied is what was written.
+//! The releases are lists in memory, like those of staging. The tests apply the patches that were written.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -32,10 +32,9 @@ const FORMS: [(PatchForm, &str); 5] = [
     (PatchForm::Datastream, "patch.pkg"),
 ];
 
-/// Where the package of these stories is.
+/// The base directory of the package.
 const PLACE: &str = "/opt/ACMEweb";
 
-/// The content of a tree.
 struct TreeContents(PathBuf);
 
 impl ContentReader for TreeContents {
@@ -134,7 +133,7 @@ fn request(id: &str) -> BuildRequest {
     }
 }
 
-/// Makes a patch and returns where it is.
+/// Builds a patch and returns its path.
 fn made(
     stage: &Scenario,
     (from, to): (&Release, &Release),
@@ -168,7 +167,7 @@ fn stage() -> Scenario {
         .symlink("current", "lib/one")])
 }
 
-/// A copy of the old release below `beside`, to be changed.
+/// A copy of the old release below `beside`, ready for changes.
 fn copy(stage: &Scenario, name: &str) -> PathBuf {
     let top = stage.beside(name);
     let copied = std::process::Command::new("cp").arg("-a").arg(stage.at(PLACE)).arg(&top).status().unwrap();
@@ -176,7 +175,7 @@ fn copy(stage: &Scenario, name: &str) -> PathBuf {
     top
 }
 
-/// Writes a file with the time that new files have.
+/// Writes a file with the modification time of new files.
 fn write(path: &Path, text: &str, mode: u32) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     fs::write(path, text).unwrap();
@@ -185,7 +184,7 @@ fn write(path: &Path, text: &str, mode: u32) {
     fs::File::open(path).unwrap().set_modified(time).unwrap();
 }
 
-/// The new release: one of every change.
+/// The new release, with one change of every kind.
 fn new(stage: &Scenario) -> PathBuf {
     let top = copy(stage, "new");
     fs::remove_file(top.join("bin/httpd")).unwrap();

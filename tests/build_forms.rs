@@ -1,4 +1,4 @@
-//! The form of a patch that `patchadm build` makes: the one that its name says.
+//! `patchadm build` derives the form of a patch from the name of its output.
 
 use std::fs;
 
@@ -15,7 +15,7 @@ fn trees() -> Scenario {
     stage
 }
 
-/// The line that makes a patch of the trees.
+/// The command line that builds a patch from the trees.
 fn build(out: &str) -> String {
     format!(
         "build --id 100-01 --from old --to new --pkg ACMEweb --arch all --base-version 1 --owner root:root -o {out}"
@@ -70,7 +70,7 @@ fn a_name_of_an_archive_that_no_form_has_is_refused_with_what_can_be_written() {
         );
         assert!(!stage.beside(out).exists(), "{out}");
     }
-    // Who says the form has decided.
+    // `--format` decides if no form has the ending of the name.
     stage.run(&format!("{} --format dir", build("100-01.tar.xz"))).ok();
     assert!(stage.beside("100-01.tar.xz").is_dir());
 }

@@ -1,5 +1,5 @@
-//! Bulk builds: a tree is built as root and as an ordinary user, changed, broken and cut off; and what a build sees, may use
-//! and leaves.
+//! Bulk builds as root and as an ordinary user: changed trees, failures and interruptions, and everything that a build
+//! sees, may use and leaves behind.
 
 mod arguments;
 mod at_once;
@@ -78,17 +78,18 @@ const SCAN: &str = "#!/bin/sh\n\
     exec cat \"$1/record\"\n";
 const BUILD: &str = "#!/bin/sh\nset -eu\nmkdir -p \"$DESTDIR\"\n. \"$TREE/$PKG_LOCATION/build\"\n";
 
-/// What is set in the configuration of every test: the digest of a base takes longer than a test.
+/// Settings of every test. The digest of a real base takes longer than a test.
 const SETTINGS: &str = "base_id=echo base\ncores=2\n";
 
-/// What a run has found in the files of this machine: to read them for every directory again takes longer than a test.
+/// Facts that a run read from the files of this machine. Reading them again for every directory takes longer than a
+/// test.
 static FACTS_OF_HOST: OnceLock<Vec<u8>> = OnceLock::new();
 
-/// The directory of a bulk build beside a tree, and whoever runs it.
+/// The directory of a bulk build, its tree, and the user who runs it.
 pub(crate) struct BulkBuild {
     pub(crate) scenario: Scenario,
     is_ordinary: bool,
-    /// Whether subordinate ids are set aside for the ordinary user.
+    /// True if subordinate ids are allocated to the ordinary user.
     has_subordinate_ids: bool,
 }
 
@@ -104,7 +105,7 @@ pub(crate) struct BulkRun {
 type ResultFiles = BTreeMap<String, Vec<u8>>;
 
 impl BulkBuild {
-    /// One with the sample tree; says so and gives none where this machine cannot build it.
+    /// A bulk build of the sample tree; `None`, with a note, if this machine cannot build it.
     pub(crate) fn of_sample(test: &str, is_ordinary: bool, settings: &str) -> Option<Self> {
         for tool in ["cc", "make", "patch"] {
             if Command::new(tool).arg("--version").output().is_err() {
@@ -120,7 +121,7 @@ impl BulkBuild {
         Some(build)
     }
 
-    /// One with a tree that the test makes.
+    /// A bulk build of a tree that the test creates.
     pub(crate) fn of_recipes(test: &str, is_ordinary: bool, settings: &str) -> Option<Self> {
         let build = Self::empty(test, is_ordinary)?;
         fs::create_dir(build.tree()).unwrap();
@@ -148,12 +149,12 @@ impl BulkBuild {
         }
         let scenario = if memory_has_overlays() { Scenario::new() } else { Scenario::on_disk() };
         fs::create_dir(scenario.beside("theirs")).unwrap();
-        // The user that fetches for root reaches what is there.
+        // The user that fetches for root needs access.
         fs::set_permissions(scenario.beside(""), fs::Permissions::from_mode(0o755)).unwrap();
         Some(Self { scenario, is_ordinary, has_subordinate_ids: false })
     }
 
-    /// Makes the directory, and sets what is to be set.
+    /// Initializes the directory and writes the configuration.
     fn begin(&self, options: &str, settings: &str) {
         let line = format!("init {} --tree {} {options}", self.work().display(), self.tree().display());
         let made = self.command(&line).output().unwrap();
@@ -205,14 +206,14 @@ impl BulkBuild {
         fs::write(at, text).unwrap();
     }
 
-    /// Makes a file outside the tree that whoever runs the builds can read; gives its address.
+    /// Writes a file outside the tree that the user who runs the builds can read. Returns its address.
     pub(crate) fn write_elsewhere(&self, name: &str, text: &str) -> String {
         let at = self.scenario.beside("theirs").join(name);
         fs::write(&at, text).unwrap();
         format!("file:{}", at.display())
     }
 
-    /// Replaces words in a file of the tree, which has them.
+    /// Replaces words in a file of the tree. Panics if they are absent.
     pub(crate) fn change(&self, path: &str, (from, to): (&str, &str)) {
         let text = fs::read_to_string(self.tree().join(path)).unwrap();
         assert!(text.contains(from), "{path} has no {from}");
@@ -225,11 +226,11 @@ impl BulkBuild {
         self.write(&format!("{name}/build"), script);
     }
 
-    /// `patchadm bulk` with these arguments, to be run by whoever it is.
+    /// `patchadm bulk` with these arguments, run by the user of this build.
     pub(crate) fn command(&self, line: &str) -> Command {
         let line = format!("bulk {line}");
         if self.is_ordinary {
-            // What builds have made with subordinate ids keeps them.
+            // No change of owner: files that builds made belong to subordinate ids.
             if self.has_subordinate_ids {
                 return self.with_subordinate_ids(&as_ordinary_user(&self.scenario, &line, &[]));
             }
@@ -239,7 +240,8 @@ impl BulkBuild {
         }
     }
 
-    /// Sets subordinate ids aside for the ordinary user, as root of the machine would, for the commands of this test alone.
+    /// Allocates subordinate ids to the ordinary user, like root of the machine, but only for the commands of this
+    /// test.
     pub(crate) fn set_subordinate_ids_aside(&mut self) {
         for (file, line) in [
             ("passwd", format!("ordinary:x:{NOBODY}:{NOBODY}::/:/bin/sh\n")),
@@ -280,7 +282,7 @@ impl BulkBuild {
         BulkRun::of(&output)
     }
 
-    /// Runs an action, with `@WORK@` for the directory in its arguments and in what it says.
+    /// Runs an action. `@WORK@` stands for the directory, both in its arguments and in its output.
     #[track_caller]
     pub(crate) fn action(&self, line: &str) -> Run {
         let work = self.work().display().to_string();
@@ -302,14 +304,14 @@ impl BulkBuild {
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
-    /// The packages of which a run has begun to build, in order.
+    /// The packages that a run started to build, in order.
     pub(crate) fn started(&self, run: u64) -> Vec<String> {
         let journal = self.journal(run);
         let started = journal.iter().filter(|line| line["state"] == "running");
         started.map(|line| line["package"].as_str().unwrap().to_owned()).collect()
     }
 
-    /// The results of the packages of a run, by package: all files but what tells when and how they were made.
+    /// The results of a run by package, without the files that record when and how they were made.
     pub(crate) fn results(&self, run: &BulkRun) -> BTreeMap<String, ResultFiles> {
         let with_result = run
             .packages()
@@ -333,11 +335,12 @@ impl BulkBuild {
         self.work().join("pool").join(&key[..2]).join(key)
     }
 
-    /// Nothing of any task is left: no directory, no control group, no mount, no process with this value of the variable `MARK`.
+    /// Asserts that no task left a directory, a control group, a mount, or a process with this value of the variable
+    /// `MARK`.
     #[track_caller]
     pub(crate) fn assert_nothing_left(&self, mark: &str) {
         let tasks = self.work().join("build/tasks");
-        // A task that a limit has ended removes its directory beside the end of the run.
+        // The end of the run does not wait for a task that a limit ended to remove its directory.
         eventually("no directory of a task is left", || {
             fs::read_dir(&tasks).into_iter().flatten().next().is_none()
         });
@@ -346,7 +349,8 @@ impl BulkBuild {
         self.assert_nothing_runs(mark);
     }
 
-    /// No process has this value of the variable `MARK`, and nothing is mounted below the directory of the test.
+    /// Asserts that no process has this value of the variable `MARK`, and that nothing is mounted below the directory
+    /// of the test.
     #[track_caller]
     pub(crate) fn assert_nothing_runs(&self, mark: &str) {
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
@@ -369,7 +373,7 @@ impl BulkRun {
         Self { code, report, said }
     }
 
-    /// The run as it must be that ends with this code.
+    /// Asserts that the run ended with this code.
     #[track_caller]
     pub(crate) fn ends(self, code: i32) -> Self {
         let details = self.packages().iter().filter_map(|package| package["detail"].as_str());
@@ -411,7 +415,7 @@ impl BulkRun {
     }
 }
 
-/// Signals a run until it has ended: another signal counts once the first was noticed.
+/// Signals a run until it ends. A second signal counts only after the run noticed the first one.
 #[track_caller]
 fn signal_until_ended(running: &mut Child, signal: Signal) {
     let number = Pid::from_child(running);
@@ -424,7 +428,7 @@ fn signal_until_ended(running: &mut Child, signal: Signal) {
     });
 }
 
-/// The control groups whose names begin like this.
+/// The control groups whose names have this prefix.
 fn control_groups(begin: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut open = vec![PathBuf::from("/sys/fs/cgroup")];
@@ -440,7 +444,7 @@ fn control_groups(begin: &str) -> Vec<PathBuf> {
     found
 }
 
-/// Whether an ordinary user can have overlays in memory. A build writes much, and all of it reaches a disk.
+/// True if an ordinary user can have overlays in memory. On a disk, the many writes of a build all reach the device.
 fn memory_has_overlays() -> bool {
     let kernel = rustix::system::uname();
     let release = kernel.release().to_string_lossy();
@@ -448,7 +452,7 @@ fn memory_has_overlays() -> bool {
     version.as_slice() >= &[6, 6][..]
 }
 
-/// Makes two tests of a story that takes long: builds of root, and those of an ordinary user.
+/// Makes two tests of a slow function: builds as root, and as an ordinary user.
 macro_rules! for_everybody {
     ($($story:ident,)+) => {
         $(
@@ -471,12 +475,12 @@ macro_rules! for_everybody {
 
 pub(crate) use for_everybody;
 
-/// Root, if the test is root, and an ordinary user.
+/// The users of a test: root, if the test runs as root, and an ordinary user.
 pub(crate) fn everybody() -> Vec<bool> {
     if is_root() { vec![false, true] } else { vec![true] }
 }
 
-/// Whether the commands of an ordinary user can be given subordinate ids here; says so where they cannot.
+/// Returns true if commands of an ordinary user can get subordinate ids here. Prints a note if not.
 pub(crate) fn can_have_subordinate_ids(test: &str) -> bool {
     let can = is_root() && Path::new("/usr/bin/newuidmap").exists();
     if !can {
@@ -485,7 +489,7 @@ pub(crate) fn can_have_subordinate_ids(test: &str) -> bool {
     can && crate::has("setpriv", test) && crate::has("unshare", test)
 }
 
-/// Says of two sets of results what differs.
+/// Asserts that two sets of results are equal.
 #[track_caller]
 pub(crate) fn assert_same_results(
     one: &BTreeMap<String, ResultFiles>,
@@ -517,8 +521,8 @@ pub(crate) fn processes_with(mark: &str) -> Vec<i32> {
     numbers.filter(is_marked).filter(|number| crate::workshop::runs(&number.to_string())).collect()
 }
 
-/// Runs a command, and kills the first process of sandboxes in which a process has one of these marks, up to so many times
-/// for each.
+/// Runs a command, and kills the first process of each sandbox in which a process has one of these marks, up to the
+/// given number of times per mark.
 pub(crate) fn output_while_killing(mut command: Command, marks: &[(&str, u32)]) -> Output {
     let has_ended = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -542,7 +546,7 @@ pub(crate) fn output_while_killing(mut command: Command, marks: &[(&str, u32)]) 
     })
 }
 
-/// The process that is number 1 in the process namespace of another one.
+/// The process with number 1 in the process namespace of `number`.
 fn first_process_above(mut number: i32) -> Option<i32> {
     loop {
         let status = fs::read_to_string(format!("/proc/{number}/status")).ok()?;
@@ -556,12 +560,12 @@ fn first_process_above(mut number: i32) -> Option<i32> {
     }
 }
 
-/// A word that no other test has.
+/// A mark that no other test has.
 pub(crate) fn mark() -> String {
     patchadm_rootfs::random().unwrap().to_string()
 }
 
-/// Whether root, or an ordinary user, may make namespaces here.
+/// True if root, or an ordinary user, may make namespaces here.
 fn has_namespaces(is_ordinary: bool) -> bool {
     static OF_ROOT: LazyLock<bool> = LazyLock::new(|| may_enter(false));
     static OF_USER: LazyLock<bool> = LazyLock::new(|| may_enter(true));

@@ -1,4 +1,4 @@
-//! Bundles: a directory or an archive of several patches that is named like a patch is a set.
+//! Bundles: an operand that is a directory or an archive of several patches is a set of patches.
 
 use std::fs;
 
@@ -19,8 +19,8 @@ fn patch(id: &str) -> Patch {
     Patch::of(id, web(&format!("bin/{id}"), id))
 }
 
-/// A root, and a bundle `Rec`: 100-01 needs 300-01, 200-01 needs what nobody has, 300 comes in two revisions, one of them
-/// as an archive; 400-01 is for another package.
+/// A root, and a bundle `Rec`: 100-01 requires 300-01, 200-01 requires a patch that does not exist, 300 has two
+/// revisions, one of them as an archive, and 400-01 is for another package.
 fn stage() -> Scenario {
     let stage = Scenario::with(&[web("bin/httpd", "one\n")]);
     let bundle = stage.beside("Rec");
@@ -33,7 +33,7 @@ fn stage() -> Scenario {
     stage
 }
 
-/// Makes an archive of the bundle, without what it was made of.
+/// Replaces the bundle with an archive of it.
 fn archived(stage: &Scenario, suffix: &str) -> String {
     let bundle = stage.beside("Rec");
     archive(&bundle, suffix);

@@ -7,13 +7,13 @@ use crate::tree::{Tree, assert_same};
 /// The cases that have packages and patches.
 pub(crate) const CASES: [&str; 2] = ["openssl", "tzdata"];
 
-/// What the root of a case must look like outside `var` in a state: `base`, or a patch id.
+/// The expected root of a case outside `var` in a state: `base`, or a patch id.
 pub(crate) fn expected(case: &Path, state: &str) -> Tree {
     let text = fs::read_to_string(case.join(format!("expected/{state}.tree"))).unwrap();
     owners_if_root(Tree::parse(&text))
 }
 
-/// What it looks like.
+/// The actual root, to be compared with [`expected`].
 pub(crate) fn found(stage: &Scenario) -> Tree {
     owners_if_root(stage.tree())
 }
@@ -22,7 +22,7 @@ fn owners_if_root(tree: Tree) -> Tree {
     if is_root() { tree } else { tree.without_owners() }
 }
 
-/// A root with the base packages of a case; where the case is, beside it. None where the shared material is absent.
+/// A root with the base packages of a case, and the path of the case. `None` if the shared material is absent.
 pub(crate) fn installed(test: &str, case: &str) -> Option<(Scenario, PathBuf)> {
     let case = shared(test, &format!("cases/{case}"))?;
     let stage = Scenario::bare_in_memory();
@@ -56,7 +56,7 @@ fn installing_a_real_release_again_changes_nothing() {
     }
 }
 
-/// The packages of other people's datastreams, and whether they can be installed without running scripts.
+/// Datastreams of third parties; true if they install without scripts.
 const DATASTREAMS: [(&str, bool); 5] = [
     (
         "dago+opencsw/csw__mgar__pkg__cswcommon__trunk__files__common-1.5,REV=2010.12.11-SunOS5.8-i386-CSW.pkg",
@@ -76,7 +76,7 @@ fn datastreams_of_other_people_are_installed_and_removed_or_refused_for_their_sc
         let accounts = fs::read_to_string(stage.at("/etc/passwd")).unwrap();
         stage.file("/etc/passwd", accounts.replace("root:", "bin:") + &accounts);
         stage.file("/var/sadm/install/admin/default", "idepend=nocheck\nbasedir=default\n");
-        // no test runs a script of somebody else
+        // No test runs scripts of third parties.
         stage.file("/etc/patchadm/policy", "scripts=none\n");
         let before = stage.everything();
         let run = stage.run(&format!("pkgadd -n -S -R @ROOT@ -d {} all", streams.join(name).display()));

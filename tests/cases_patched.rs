@@ -1,5 +1,5 @@
-//! Real releases, patched to the next ones and back: the tree is that of the real release each time, and after the
-//! backouts everything is as it was.
+//! Real releases, patched to the next ones and back. Each tree equals that of the real release, and the backouts
+//! restore everything.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,12 +22,11 @@ fn name(path: &Path) -> String {
     path.file_name().unwrap().to_str().unwrap().to_owned()
 }
 
-/// The installed packages.
 fn packages(stage: &Scenario) -> Vec<String> {
     stage.run("pkginfo -L -R @ROOT@").ok().lines().map(str::to_owned).collect()
 }
 
-/// Asserts that a case is as the release of `state` must be, and that its packages list these patches.
+/// Asserts that the tree is the release of `state`, and that the packages list these patches.
 #[track_caller]
 fn assert_state(stage: &Scenario, case: &Path, state: &str, list: &str) {
     assert_same(&found(stage), &expected(case, state));

@@ -1,4 +1,4 @@
-//! `patchadm check`: a line for each section, the command that helps, and nothing changed.
+//! `patchadm check` prints a line for each section and the command that helps, and changes nothing.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -31,12 +31,12 @@ fn stage() -> Scenario {
     stage
 }
 
-/// Everything in a root, with our own directory.
+/// Everything in a root, including our own directory.
 fn all(stage: &Scenario) -> Tree {
     Tree::of(&stage.root(), &[])
 }
 
-/// The state and the rest of the only line about a matter.
+/// The state and the text of the only line of a section.
 #[track_caller]
 fn found(run: &Run, what: &str) -> (String, String) {
     let of_matter = |line: &&str| line.split_whitespace().next() == Some(what);
@@ -46,13 +46,13 @@ fn found(run: &Run, what: &str) -> (String, String) {
     (state.to_owned(), text.trim_start().to_owned())
 }
 
-/// Asserts what is said of a matter, and that it is the only one that needs attention.
+/// Asserts the texts of a section, and that it is the only one that needs attention.
 #[track_caller]
 fn assert_attention(stage: &Scenario, line: &str, what: &str, texts: &[&str]) {
     assert_attention_as(stage, line, (4, "attention"), what, texts);
 }
 
-/// The same with another code and cause of the exit.
+/// Like [`assert_attention`], with another exit code and cause.
 #[track_caller]
 fn assert_attention_as(stage: &Scenario, line: &str, (code, cause): (i32, &str), what: &str, texts: &[&str]) {
     let before = all(stage);

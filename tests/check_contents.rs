@@ -1,5 +1,4 @@
-//! `patchadm check --contents`: what is damaged is found and named, what is somebody's to change is not, and what is said to be
-//! possible is.
+//! `patchadm check --contents` finds and names damage, accepts permitted changes, and is right about possible backouts.
 
 use std::fs;
 use std::io::{Read, Write as _};
@@ -49,8 +48,7 @@ fn document(stage: &Scenario, code: i32, words: &str) -> Value {
     serde_json::from_str(&run.stdout).unwrap()
 }
 
-/// What `check --contents -v` prints about files and undo data: the sections without their columns, and their details
-/// without the sound files and the sizes of archives.
+/// Output of `check --contents -v` about files and undo data, without columns, sound files and sizes of archives.
 fn text(stage: &Scenario, code: i32, words: &str) -> String {
     let run = stage.run(&format!("check --contents -v -R @ROOT@ {words}"));
     assert_eq!((run.code, run.stderr.as_str()), (code, ""), "{}", run.stdout);
@@ -246,7 +244,7 @@ fn every_reason_why_a_patch_cannot_be_backed_out_is_said() {
 /// A way to damage a file.
 type Damage = (&'static str, fn(&Path));
 
-/// Changes one bit at this share of the file.
+/// Changes one bit at this percentage of the file.
 fn flip(path: &Path, share: usize) {
     let mut bytes = fs::read(path).unwrap();
     let at = (bytes.len() - 1) * share / 100;
@@ -272,7 +270,7 @@ const DAMAGES: [Damage; 9] = [
     ("flipped at the end", |path| flip(path, 100)),
 ];
 
-/// Whatever is wrong with the archive of 100-01 for `ACMEweb` is found before `patchrm` touches 200-01, which would go
+/// Asserts that damage to the archive of 100-01 for `ACMEweb` is found before `patchrm` touches 200-01, which would go
 /// first.
 #[track_caller]
 fn assert_found(stage: &Scenario, what: &str) {
@@ -289,7 +287,7 @@ fn assert_found(stage: &Scenario, what: &str) {
         ["patchrm -R @ROOT@ 100-01", "patchrm -R @ROOT@ 100-01 200-01", "remove -R @ROOT@ 100-01 200-01"]
     {
         let run = stage.run(line);
-        // Another archive than that of the run is refused; one that cannot be read is a failure.
+        // An archive that the run did not make is refused; an unreadable one is a failure.
         let is_another = run.stderr.contains("it is not the archive that run");
         let code = if line.starts_with("patchrm") {
             4
@@ -355,7 +353,7 @@ fn archives_of_two_packages_or_two_patches_that_changed_places_are_found() {
     }
 }
 
-/// The archive written anew without the members that have this in their name.
+/// Rewrites the archive without the members whose names contain this part.
 fn without(path: &Path, part: &str) {
     let mut plain = Vec::new();
     MultiGzDecoder::new(fs::File::open(path).unwrap()).read_to_end(&mut plain).unwrap();

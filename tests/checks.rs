@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-/// The commands that `.ci/tools` itself is made of.
+/// The commands that `.ci/tools` itself uses.
 const BASICS: [&str; 5] = ["sh", "date", "timeout", "env", "sleep"];
 
-/// A machine with nothing but those, where the caller is the superuser, and a package manager that is this script.
+/// A machine with only [`BASICS`], where the caller is the superuser and this script is the package manager.
 fn machine(apt_get: Option<&str>) -> TempDir {
     let bin = TempDir::new().unwrap();
     for name in BASICS {
@@ -35,7 +35,7 @@ fn script(path: &Path, text: &str) {
 fn tools(bin: &TempDir, seconds: &str) -> Output {
     let mut command = Command::new(checkout(".ci/tools"));
     command.env_clear().env("PATH", bin.path()).env("PATCHADM_TOOLS_SECONDS", seconds);
-    // On a machine where they are links to /usr/bin they have everything that is installed.
+    // If the real directories are links to /usr/bin, they have every installed tool.
     command.env("PATCHADM_TOOLS_SBIN", bin.path().join("sbin"));
     command.env("CARGO_HOME", bin.path()).output().unwrap()
 }
@@ -109,7 +109,7 @@ fn the_scripts_of_the_checks_have_nothing_to_warn_of() {
         "testdata/compat/0.1/make",
         "testdata/public/lib.sh",
     ];
-    // Those of bash have nothing to do with checkbashisms.
+    // checkbashisms does not apply to the bash scripts, which are last.
     let without_bash = &scripts[..scripts.len() - 4];
     for (tool, scripts) in [("shellcheck", &scripts[..]), ("checkbashisms", without_bash)] {
         let scripts = scripts.iter().map(|script| checkout(script));

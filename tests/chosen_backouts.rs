@@ -1,4 +1,4 @@
-//! Which patches a backout is about: those that came after a point, what requires them, and all of them or none.
+//! Selection of the patches of a backout: all after a patch or a run, all that require a patch, and all or none.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;

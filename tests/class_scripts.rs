@@ -1,4 +1,4 @@
-//! Class action scripts: whose they are, what they are told, and what counts of what they leave.
+//! Class action scripts: their origin, their input, and the effect of their results.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};

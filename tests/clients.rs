@@ -1,8 +1,8 @@
-//! Programs that call these commands, each spelled as that program spells it, and what it relies on.
+//! Programs that call these commands, with their exact command lines and the output that they rely on.
 //!
-//! A test is one client: it runs the client's command line in a shell whose PATH has links to the program, and reads
-//! the answer as the client reads it. The root is that of `PKG_INSTALL_ROOT`, because most clients know of no other.
-//! Here are the questions; what clients change is in `clients_changes`, what they make in `clients_making`.
+//! Each test is one client: it runs the client's command line in a shell whose PATH has links to the program, and
+//! parses the output like the client. `PKG_INSTALL_ROOT` names the root, because most clients know no other way. This
+//! module has the queries, `clients_changes` the changes, and `clients_making` the making of packages.
 
 use std::fs;
 use std::path::PathBuf;
@@ -19,7 +19,7 @@ pub(crate) struct Machine {
     pub(crate) stage: Scenario,
 }
 
-/// A package as clients look for it.
+/// The package that clients look for.
 pub(crate) fn web() -> Package {
     Package::new("ACMEweb")
         .param("NAME", "Web server")
@@ -41,7 +41,7 @@ impl Machine {
         Self::with(&[web(), library()])
     }
 
-    /// The same with these packages.
+    /// A machine with these packages.
     pub(crate) fn with(packages: &[Package]) -> Self {
         let stage = Scenario::with(packages);
         fs::create_dir(stage.beside("bin")).unwrap();
@@ -49,7 +49,7 @@ impl Machine {
         Self { stage }
     }
 
-    /// The same with two patches, of which the second obsoletes the first.
+    /// A machine with two patches, of which the second obsoletes the first.
     fn patched() -> Self {
         let machine = Self::new();
         let httpd = |text: &str| {
@@ -75,7 +75,8 @@ impl Machine {
         at
     }
 
-    /// Runs a line of shell as the client does, beside the root; `@ROOT@` is the root, `@STREAM@` a file with a package.
+    /// Runs a line of shell as the client does, in the directory above the root; `@ROOT@` is the root, `@STREAM@` a
+    /// datastream.
     pub(crate) fn sh(&self, line: &str) -> Run {
         let (root, stream) = (self.stage.root(), self.stream());
         let line = line.replace("@ROOT@", root.to_str().unwrap());

@@ -1,5 +1,5 @@
-//! Programs that install and remove packages and patches through these commands, each spelled as that program spells
-//! it, and what it relies on.
+//! Programs that install and remove packages and patches through these commands, with their exact command lines and the
+//! output that they rely on.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -9,12 +9,12 @@ use crate::delivery::Patch;
 use crate::packages::{Package, datastream};
 use crate::scenario::Run;
 
-/// The admin file that Ansible writes, with the empty line that it begins with.
+/// The admin file that Ansible writes, with its leading empty line.
 const ANSIBLE: &str = "\nmail=\ninstance=unique\npartial=nocheck\nrunlevel=quit\nidepend=nocheck\nrdepend=nocheck\n\
                        space=quit\nsetuid=nocheck\nconflict=nocheck\naction=nocheck\nnetworktimeout=60\n\
                        networkretries=3\nauthentication=quit\nkeystore=/var/sadm/security\nproxy=\nbasedir=default\n";
 
-/// Calls that need what comes with depots, with what is missing. They are refused and change nothing.
+/// Unsupported calls, each with its exit code and the missing feature. They are refused and change nothing.
 const LATER: [(&str, i32, &str); 4] = [
     ("pkgadd -n -a @ROOT@/admin -d http://localhost:9/web.pkg ACMEweb", 99, "packages from the network"),
     ("pkgadd -n -d http://localhost:9/web.pkg all", 99, "packages from the network"),
@@ -37,7 +37,7 @@ fn done(machine: &Machine, line: &str) -> Run {
     run
 }
 
-/// Lines that install the web server, each followed by one that removes it.
+/// Runs lines that install the web server, each followed by one that removes it.
 #[track_caller]
 fn comes_and_goes(machine: &Machine, lines: &[(&str, &str)]) {
     for (install, remove) in lines {
@@ -122,8 +122,8 @@ fn puppet_puts_n_behind_the_device() {
     assert_eq!(machine.sh("pkgrm -n ACMEweb").code, 1, "what is not there cannot go");
 }
 
-/// A package with files of two classes whose scripts are not its own: that of `sed` is everybody's, that of `conf` lies in
-/// the root.
+/// A package with files of two classes but no scripts for them: `sed` is a standard class, and the root has the script
+/// of `conf`.
 fn of_classes() -> Package {
     Package::new("ACMEconf")
         .param("CLASSES", "none sed conf")

@@ -1,4 +1,4 @@
-//! What packages and patches in the wild look like, beside what the manual pages say.
+//! Packages and patches as they are in the wild, beyond the manual pages.
 
 use std::fs;
 

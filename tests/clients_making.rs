@@ -1,4 +1,4 @@
-//! Programs that make packages through these commands, each spelled as that program spells it, and what it relies on.
+//! Programs that make packages through these commands, with their exact command lines and the output that they rely on.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -8,7 +8,7 @@ use crate::clients::{Machine, web};
 const PKGINFO: &str = "PKG=ACMEapp\nNAME=Application\nARCH=i386\nVERSION=1.0\nCATEGORY=application\nBASEDIR=/\n\
                        CLASSES=none\n";
 
-/// A machine with what is to be packaged below `staging`.
+/// A machine with files to package below `staging`.
 fn machine() -> Machine {
     let machine = Machine::with(&[]);
     let at = |path: &str| machine.stage.beside(path);
@@ -24,7 +24,7 @@ fn machine() -> Machine {
     machine
 }
 
-/// The lines of a prototype without mode and owners, which are those of whoever runs the test.
+/// The lines of a prototype without mode and owners, which depend on the user who runs the test.
 fn paths(prototype: &str) -> Vec<String> {
     let lines = prototype.lines().map(|line| line.split(' ').take(3).collect::<Vec<_>>().join(" "));
     lines.collect()

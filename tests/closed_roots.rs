@@ -1,5 +1,5 @@
-//! Roots that cannot be changed: read-only, somebody else's, or locked. Every command, classic and modern, tells these
-//! apart in the same way.
+//! Roots that cannot be changed: read-only, of another user, or locked. All commands, classic and modern, distinguish
+//! these in the same way.
 
 use std::process::Command;
 
@@ -13,7 +13,7 @@ use crate::packages::Package;
 use crate::scenario::{Scenario, is_root};
 use crate::tree::assert_same;
 
-/// A root with a package that has a patch, and what commands are to be given.
+/// A root with a patched package, and a patch for the commands.
 fn stage() -> Scenario {
     let package = |text| Package::new("ACMEweb").file("bin/httpd", 0o755, text);
     let stage = Scenario::with(&[package("one\n")]);
@@ -22,8 +22,8 @@ fn stage() -> Scenario {
     stage
 }
 
-/// Every command that changes a root, and the codes for a root that is read-only, that is somebody else's, and that is
-/// locked.
+/// Every command that changes a root, and its exit codes for a root that is read-only, a root of another user, and a
+/// locked root.
 const COMMANDS: [(&str, [i32; 3]); 11] = [
     ("patchadd -R @ROOT@ delivered/100-02", [7, 3, 64]),
     ("patchrm -R @ROOT@ 100-01", [7, 3, 19]),
@@ -38,7 +38,7 @@ const COMMANDS: [(&str, [i32; 3]); 11] = [
     ("pkgchk -f -R @ROOT@", [1, 1, 64]),
 ];
 
-/// What commands that only tell what would be done say of these.
+/// Commands that only plan, and their exit codes for a root that is read-only and a root of another user.
 const PLANS: [(&str, [i32; 2]); 6] = [
     ("plan -R @ROOT@ delivered/100-02", [1, 3]),
     ("add --dry-run -R @ROOT@ delivered/100-02", [1, 3]),
@@ -48,7 +48,7 @@ const PLANS: [(&str, [i32; 2]); 6] = [
     ("patchrm -a -R @ROOT@ 100-01", [7, 3]),
 ];
 
-/// Gives a command, as text and for a document: its code, what it complains of and the name of its end.
+/// Runs a command with text output and with `--json`. Returns its exit code, its messages and its cause.
 #[track_caller]
 fn given(line: &str, command: impl Fn(&str) -> Command) -> (i32, String, String) {
     let (text, document) =

@@ -1,5 +1,5 @@
-//! Trees into which nothing can be renamed from outside: they hand down a project id, or are encrypted. Each is a domain
-//! of its own, with its stage in it.
+//! Trees that accept no renames from outside, because they hand down a project id or are encrypted. Each is a domain of
+//! its own, with its stage inside.
 
 use std::fs;
 
@@ -10,7 +10,7 @@ use crate::packages::Package;
 use crate::scenario::Scenario;
 use crate::tree::assert_same;
 
-/// A file system at /opt, made by `mkfs`, whose directory `ACMEweb` becomes what `make` makes of it.
+/// A file system at /opt, made by `mkfs`; `make` sets up its directory `ACMEweb`.
 fn mount(mkfs: &str, make: &str) -> String {
     format!(
         "truncate -s 320M $BESIDE/image

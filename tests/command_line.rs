@@ -199,7 +199,7 @@ fn a_command_that_changes_something_suggests_the_file_of_the_patch_and_never_ano
     assert!(text.contains("did you mean `delivered/105181-05.dir`?"), "{text}");
 }
 
-/// A text without the lines on free space, which others on the machine change at any time.
+/// A text without the lines on free space, which other processes change at any time.
 fn without_free_space(text: &str) -> Vec<&str> {
     text.lines().filter(|line| !line.starts_with("Space on ")).collect()
 }
@@ -222,7 +222,7 @@ fn options_of_every_verb_stand_before_or_after_it() {
         }
         assert_eq!(stage.run(&format!("-q -R @ROOT@ {verb}")).ok(), "", "{verb}");
         if ["recover", "plan"].iter().any(|brief| verb.starts_with(brief)) {
-            // They tell all that there is without being asked.
+            // These print everything without `-v`.
             continue;
         }
         let more = stage.run(&format!("-v -R @ROOT@ {verb}")).ok();

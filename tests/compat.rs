@@ -1,7 +1,7 @@
-//! What version 0.1 left on a disk is read by this one, and everything is backed out.
+//! This version reads the files that version 0.1 left on a disk, and backs everything out.
 //!
-//! `testdata/compat/0.1` has the roots and other directories, and says how they were made and what is in each. A test gets its
-//! own copy, below a directory with another name, with other inodes and times of change.
+//! `testdata/compat/0.1` has the roots and other directories, and describes their origin and contents. Each test gets
+//! its own copy, below another directory, with other inodes and ctimes.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -20,10 +20,10 @@ use crate::records::records;
 use crate::scenario::{PROGRAM, Scenario, is_root};
 use crate::tree::{Tree, assert_same};
 
-/// Where version 0.1 was called. Plans, stages and bulk builds have names of it.
+/// The directory in which version 0.1 ran. Plans, stages and bulk builds contain its path.
 const MADE_IN: &str = "/tmp/patchadm-compat-0.1/fixture";
 
-/// The patches of the root `patched`, in the order of their application, with the file that has the undo data of each.
+/// The patches of the root `patched` in the order of application, with their states and the files with their undo data.
 const PATCHED: [(&str, &str, &str); 7] = [
     ("100001-01", "superseded by 100001-02", "ACMEweb/save/100001-01/obsolete.gz"),
     ("100001-02", "obsoleted by 100002-01", "ACMEweb/save/100001-02/obsolete.Z"),
@@ -45,7 +45,7 @@ struct Left {
 }
 
 impl Left {
-    /// For the superuser, who can have what belonged to root; says so and gives none to anybody else.
+    /// Unpacks a part with its owners. `None`, with a note, if the caller is not the superuser.
     fn of_root(test: &str, part: &'static str) -> Option<Self> {
         if !is_root() {
             crate::skipped(&format!("{test}: what root left takes the superuser"));
@@ -54,12 +54,12 @@ impl Left {
         Self::unpacked(test, part, &["--numeric-owner", "--xattrs", "--xattrs-include=*"])
     }
 
-    /// For everybody: everything belongs to whoever runs the test.
+    /// Unpacks a part for any user: everything belongs to the user who runs the test.
     fn of_anybody(test: &str, part: &'static str) -> Option<Self> {
         Self::unpacked(test, part, &["--no-same-owner"])
     }
 
-    /// By tar(1), which restores the times of symbolic links as well.
+    /// Unpacks with tar(1), which restores the times of symbolic links as well.
     fn unpacked(test: &str, part: &'static str, options: &[&str]) -> Option<Self> {
         static FIXTURE: LazyLock<Vec<u8>> = LazyLock::new(|| {
             let archive: &[u8] = include_bytes!("../testdata/compat/0.1/fixture.tar.zst");
@@ -67,7 +67,7 @@ impl Left {
             ruzstd::decoding::StreamingDecoder::new(archive).unwrap().read_to_end(&mut bytes).unwrap();
             bytes
         });
-        // Not in memory: inside the sandbox of a bulk build `/dev` is another one.
+        // Not in memory: the sandbox of a bulk build has another `/dev`.
         let stage = if part == "bulk" { Scenario::on_disk() } else { Scenario::new() };
         let mut tar = Command::new("tar");
         tar.args(options).args(["-xpf", "-", "--strip-components=1", "-C"]).arg(stage.beside(""));
@@ -80,7 +80,7 @@ impl Left {
         Some(Self { stage, part })
     }
 
-    /// Puts the name of this directory in the place of the one where version 0.1 was called.
+    /// Replaces the directory in which version 0.1 ran with this one.
     fn moved_here(self, files: &[&str]) -> Self {
         let here = self.stage.beside("").display().to_string();
         for file in files {
@@ -99,13 +99,13 @@ impl Left {
         fs::read_to_string(self.at(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
     }
 
-    /// Runs a command that succeeds, with `@/` for the directory in its words; what it prints.
+    /// Runs a command that succeeds, and returns its output. `@/` stands for the directory.
     #[track_caller]
     fn run(&self, line: &str) -> String {
         self.stage.run(&self.line(line)).ok()
     }
 
-    /// Runs a command that ends with this code; all that it prints.
+    /// Runs a command that ends with this code, and returns all its output.
     #[track_caller]
     fn ends(&self, code: i32, line: &str) -> String {
         let run = self.stage.run(&self.line(line));
@@ -127,14 +127,15 @@ impl Left {
         Tree::of(&self.at("root"), &["var/sadm"])
     }
 
-    /// Asserts that the root is as version 0.1 listed it, and that its records agree with it.
+    /// Asserts that the root matches a listing of version 0.1, and that its records agree with it.
     #[track_caller]
     fn assert_root(&self, expected: &str) {
         assert_same(&self.tree(), &Tree::parse(&self.text(expected)));
         self.run("check --contents -R @/root");
     }
 
-    /// Asserts that the root is as it was without patches, records included. One file has another mode than its record says.
+    /// Asserts that the root and its records are as they were without patches. The mode of one file differs from its
+    /// record.
     #[track_caller]
     fn assert_before(&self) {
         assert_same(&self.tree(), &Tree::parse(&self.text("before.tree")));
@@ -204,7 +205,7 @@ fn undo_data_that_was_given_up_or_is_elsewhere_is_told_as_that() {
         assert!(line.ends_with(&format!("undo data: {undo}")), "{line}");
         left.ends(3, &format!("remove -R @/root {id}"));
     }
-    // The record names a directory of the machine, which is another one here.
+    // The record names an absolute path, which is another one here.
     left.ends(1, "remove -R @/root 100005-01");
     let elsewhere = left.at("root/srv/undo");
     left.run(&format!("remove -R @/root --undo-dir {} 100005-01", elsewhere.display()));
@@ -226,7 +227,7 @@ fn a_run_on_trial_is_confirmed_or_undone_or_expires() {
     left.run("undo -R @/root");
     left.assert_root("before.tree");
 
-    // What the unit of the boot and the timer of the trial call.
+    // The commands of the boot unit and of the timer of a trial.
     for line in ["-R @/root recover", "-R @/root recover --wait 600"] {
         let Some(mut left) = Left::of_root(test, "trial") else { return };
         let two_days_later = 1_796_300_000_u64;
@@ -307,8 +308,8 @@ fn adopted_packages_are_known_and_a_lost_fix_is_told_until_its_loss_is_accepted(
     let lost = "300002-01  LOST to acme-two 1.0-2 (dpkg)";
     let listed = left.ends(4, "list --check -R @/root");
     assert!(listed.contains("300001-01  effective") && listed.contains(lost), "{listed}");
-    // A copy has other inodes than the registrations say. They are stale until they are refreshed, or, where a rule renews them
-    // silently, they are not: a refresh changes no object in either case, and no patch.
+    // The copy has other inodes than the registrations, which are stale until the refresh unless a rule renews them
+    // silently. Either way, the refresh changes no object and no patch.
     let tree = left.tree();
     let planned = left.stage.run(&left.line("remove --dry-run -R @/root 300001-01"));
     assert!([0, 11].contains(&planned.code), "{planned:?}");
@@ -330,7 +331,7 @@ fn adopted_packages_are_known_and_a_lost_fix_is_told_until_its_loss_is_accepted(
     assert_eq!(left.run("pkgchk -R @/root"), "");
 }
 
-/// Its text is the one of today but for an option and an exit code. Of the other hooks, only comments were changed.
+/// Its text differs from the current one only in an option and an exit code. The other hooks differ only in comments.
 #[test]
 fn the_hook_of_apt_still_stops_an_upgrade_that_loses_a_fix() {
     let Some(left) = Left::of_root("the_hook_of_apt…", "native") else { return };
@@ -384,7 +385,7 @@ fn links_of_the_classic_commands_and_completion_scripts_work() {
     }
 }
 
-/// It was `--version` of `adopt`.
+/// In version 0.1, `--version` of `adopt` took the version of the package.
 #[test]
 fn an_old_command_line_does_not_succeed_by_printing_the_version() {
     let stage = Scenario::new();
@@ -406,7 +407,7 @@ fn every_setting_of_the_policy_that_the_packages_brought_is_known() {
         promote_after=/usr/local/sbin/after-promotion\n";
     stage.file("/etc/patchadm/policy", policy);
     stage.run("list -R @ROOT@").ok();
-    // Only the policy of the host has these.
+    // Only the policy of the host may have these settings.
     for line in
         ["trusted_roots=/zones/*/root", "as_owner_roots=/home/*/tree", "untrusted_roots=/srv/images/*"]
     {
@@ -492,7 +493,7 @@ fn a_signed_depot_is_read_by_everybody() {
         "{said}"
     );
     assert!(left.run("list -R @/root").starts_with("100001-01  effective "));
-    // It finds other owners, unless the caller is the superuser.
+    // The check finds other owners unless the caller is the superuser.
     let verified = left.stage.run(&left.line("check --contents -R @/root"));
     assert!(verified.stdout.contains("is intact"), "{verified:?}");
     left.run("show -R @/root 100001-01");
@@ -506,7 +507,7 @@ fn a_plan_file_is_carried_out() {
         let left = left.moved_here(&["plan.json"]);
         let mut plan: Value = serde_json::from_str(&left.text("plan.json")).unwrap();
         if verb == "update" {
-            // `update` saved the same of what it found in a depot.
+            // `update` saved the same plan for patches that it found in a depot.
             plan["command"] = json!(verb);
             plan["options"]["depot"] = json!(left.at("delivered"));
             plan["options"]["operands"] = json!(["missing"]);
@@ -530,7 +531,7 @@ fn exported_undo_data_is_imported() {
     left.assert_root("before.tree");
 }
 
-/// The working directory of a bulk build, in its new place.
+/// The working directory of a bulk build, moved to its new place.
 fn bulk(test: &str) -> Option<Left> {
     let left = Left::of_root(test, "bulk")?;
     let users = format!("work/pool/users/{}", left.text("work/id").trim());
@@ -566,7 +567,7 @@ fn a_bulk_build_is_read_reported_released_and_not_built_again() {
     if planned.stderr.contains("sandboxes are not allowed on any slot") {
         crate::skipped("a_bulk_build…: root may not make namespaces here");
     } else if cfg!(target_arch = "x86_64") {
-        // The keys of results are still the same, and so is what was read for the scan.
+        // The keys of results and the data of the scan are still valid.
         assert!(planned.ok().contains("0 to build, 0 perhaps, 5 not"));
     }
     left.run("bulk release --force @/work 2");
@@ -578,7 +579,7 @@ fn a_bulk_build_is_read_reported_released_and_not_built_again() {
 #[test]
 fn a_bulk_run_that_was_interrupted_is_continued() {
     let Some(left) = bulk("a_bulk_run…") else { return };
-    // As if it had been killed while it built the last package.
+    // As if the run had been killed while it built the last package.
     let journal = left.text("work/runs/2/journal");
     let lines: Vec<&str> = journal.lines().collect();
     let (before, after) = lines.split_at(lines.len() - 3);

@@ -1,5 +1,5 @@
-//! Libraries and programs that a test makes with cc(1), as small as they can be: without libc, so that what they need is
-//! what the test says.
+//! Libraries and programs that tests make with cc(1). They are minimal and have no libc, so they need only what the
+//! test says.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,24 +7,23 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-/// A compiler, and the directory in which it works.
+/// A compiler and its working directory.
 pub(crate) struct Compiler {
     dir: TempDir,
 }
 
-/// What is to be made.
 #[derive(Clone, Default)]
 pub(crate) struct Source<'a> {
-    /// Its text in C.
+    /// C code.
     pub(crate) text: &'a str,
-    /// What it is linked with: names of libraries that were made before.
+    /// Names of libraries to link with, which were made before.
     pub(crate) with: &'a [&'a str],
     /// More options of cc(1).
     pub(crate) options: &'a [&'a str],
 }
 
 impl Compiler {
-    /// The compiler of this machine; says so and gives none where there is none.
+    /// The compiler of this machine. `None`, with a note, if there is none.
     pub(crate) fn found(test: &str) -> Option<Self> {
         let compiler = Self { dir: tempfile::tempdir().unwrap() };
         if Command::new("cc").arg("--version").output().is_ok_and(|output| output.status.success()) {
@@ -34,27 +33,26 @@ impl Compiler {
         None
     }
 
-    /// A library of this SONAME, which others can be linked with by that name.
+    /// A library with this SONAME, which is also its name in `with`.
     #[track_caller]
     pub(crate) fn library(&self, soname: &str, source: &Source<'_>) -> Vec<u8> {
         let option = format!("-Wl,-soname,{soname}");
         self.made(soname, source, &["-shared", "-fPIC", &option])
     }
 
-    /// A program.
     #[track_caller]
     pub(crate) fn program(&self, source: &Source<'_>) -> Vec<u8> {
         let text = format!("{}\nvoid _start(void) {{ use(); for (;;) ; }}\n", source.text);
         self.made("program", &Source { text: &text, ..source.clone() }, &["-pie", "-fPIE"])
     }
 
-    /// A program that calls a function of each of these libraries, as [`calls`] has it.
+    /// A program that calls a function of each of these libraries.
     #[track_caller]
     pub(crate) fn program_with(&self, libraries: &[&str], options: &[&str]) -> Vec<u8> {
         self.program(&Source { text: &calls("use", libraries), with: libraries, options })
     }
 
-    /// A library with the function `NAME_f`, as [`function`] says it, that calls those of these libraries.
+    /// A library with the function that [`function`] names, which calls those of these libraries.
     #[track_caller]
     pub(crate) fn library_with(&self, soname: &str, libraries: &[&str], options: &[&str]) -> Vec<u8> {
         self.library(soname, &Source { text: &calls(&function(soname), libraries), with: libraries, options })
@@ -70,7 +68,7 @@ impl Compiler {
         )
     }
 
-    /// A program that needs such a library by its name.
+    /// A program that needs a library without a SONAME.
     #[track_caller]
     pub(crate) fn program_with_plain(&self, name: &str) -> Vec<u8> {
         let (directory, library) = (format!("-L{}", self.dir.path().display()), format!("-l:{name}"));
@@ -78,7 +76,7 @@ impl Compiler {
         self.program(&Source { text: &calls("use", &[name]), options: &options, ..Source::default() })
     }
 
-    /// A file for the options of a call.
+    /// Writes a file that options can name.
     pub(crate) fn file(&self, name: &str, text: &str) -> PathBuf {
         let at = self.dir.path().join(name);
         fs::write(&at, text).unwrap();
@@ -105,12 +103,12 @@ fn read(path: &Path) -> Vec<u8> {
     fs::read(path).unwrap()
 }
 
-/// The function that a library of this SONAME has: `libx.so.1` has `libx_f`.
+/// The function of a library with this SONAME: `libx.so.1` has `libx_f`.
 pub(crate) fn function(soname: &str) -> String {
     format!("{}_f", soname.split('.').next().unwrap())
 }
 
-/// A function that calls those of some libraries.
+/// C code of a function that calls those of some libraries.
 fn calls(name: &str, libraries: &[&str]) -> String {
     let functions: Vec<String> = libraries.iter().map(|library| function(library)).collect();
     let declared: String = functions.iter().map(|function| format!("void {function}(void);\n")).collect();

@@ -1,4 +1,4 @@
-//! What shells are told when somebody types a tab: by the script in a real shell, and by the program that it asks.
+//! Completion in shells: by the script in a real shell, and by the program that the script runs.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -10,7 +10,7 @@ use crate::packages::Package;
 use crate::scenario::Scenario;
 use crate::terminal::typed_in_shell;
 
-/// A root with two packages and two applied patches, and a directory of patches beside it; in `bin` the program.
+/// A root with two packages and two applied patches, a directory of patches beside it, and the program in `bin`.
 fn stage() -> Scenario {
     let packages = ["ACMEweb", "ACMElib"].map(|name| Package::new(name).file("bin/tool", 0o755, "one\n"));
     let mut stage = Scenario::with(&packages);
@@ -28,7 +28,7 @@ fn stage() -> Scenario {
     stage
 }
 
-/// The candidates for the last word of a line; no word is an empty one.
+/// The candidates for the last word of a line, which is empty after a space.
 fn candidates(stage: &Scenario, line: &str) -> Vec<String> {
     let words: Vec<&str> = line.split(' ').collect();
     let mut command = stage.command("__complete zsh");
@@ -147,14 +147,14 @@ fn five_thousand_patches_are_all_there() {
         let name = format!("ACME{number}");
         stage.package(&name, &format!("PKG={name}\nPATCHLIST={}\n{infos}", ids.join(" ")));
     }
-    // A completion gives up after a second, which a machine with other work may need for the first time that it reads them.
+    // Completion gives up after a second. On a busy machine, the first read of the records may take longer.
     crate::workshop::eventually("all are there", || {
         candidates(&stage, "patchadm -R @ROOT@ remove ").len() == 5_000
     });
     assert_eq!(candidates(&stage, "patchadm -R @ROOT@ remove 10499").len(), 10);
 }
 
-/// What a line has become in an interactive shell, once the tab was typed.
+/// The line in an interactive shell after a tab.
 fn completed(shell: &str, stage: &Scenario, line: &str) -> Option<String> {
     let root = stage.root().display().to_string();
     let load = match shell {

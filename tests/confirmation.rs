@@ -1,4 +1,5 @@
-//! The question before a change, on a terminal: what it shows, whom it asks, and that the plan holds which it showed.
+//! The prompt before a change, on a terminal: its content, its conditions, and that the run carries out the confirmed
+//! plan.
 
 use std::fs;
 use std::process::Stdio;
@@ -18,7 +19,7 @@ fn web(file: &str, text: &str) -> Package {
     Package::new("ACMEweb").file(file, 0o755, text)
 }
 
-/// A root with two programs, and a patch of each.
+/// A root with two programs, and a patch for each.
 fn stage() -> Scenario {
     let stage = Scenario::with(&[web("bin/httpd", "one\n").file("bin/tool", 0o755, "one\n")]);
     Patch::of("100-01", web("bin/httpd", "as of 100-01\n")).directory(&stage);
@@ -26,7 +27,8 @@ fn stage() -> Scenario {
     stage
 }
 
-/// The exit code, and what is said without colours, where somebody types `answers` in advance.
+/// Runs a command on a terminal, with `answers` typed in advance. Returns its exit code, and its output without
+/// colours.
 fn asked(test: &str, stage: &Scenario, line: &str, answers: &str) -> Option<(i32, String)> {
     let (code, said) = at_terminal(test, stage, line, answers)?;
     Some((code, without_sequences(&said)))
@@ -71,7 +73,7 @@ fn yes_and_an_empty_line_apply_what_was_shown() {
             assert!(after.contains(line), "{line}: {said}");
         }
         assert_eq!(stage.text("/opt/ACMEweb/bin/tool"), "as of 200-01\n");
-        // What was two patches is two patches when it is taken back.
+        // Two patches remain two patches when the run is undone.
         let (code, said) = asked("yes", &stage, "undo -R @ROOT@", answer).unwrap();
         assert_eq!(code, 0, "{said}");
         assert!(
@@ -202,7 +204,8 @@ fn who_has_agreed_or_has_no_terminal_is_not_asked() {
         assert!(code == 0 && !said.contains("Proceed?"), "{option}: {said}");
         assert_eq!(applied(&stage).len(), if option == "--dry-run" { 0 } else { 2 }, "{option}");
     }
-    // A pipe is asked nothing, and nothing is read from it; neither is anybody who does not see the question.
+    // A command with a pipe as its input asks nothing and reads nothing. Nor does a command whose prompt would not be
+    // seen.
     let stage = stage();
     let said = stage.run(BOTH).ok();
     assert!(said.ends_with(" s\n") && !said.contains("Proceed?"), "{said}");
@@ -264,7 +267,7 @@ fn without_a_terminal_nothing_is_read_before_the_end() {
     let stage = stage();
     let mut command = stage.command(BOTH);
     let mut running = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
-    // It ends although nobody answers, and nobody closes its input.
+    // It ends without an answer, and before its input is closed.
     let input = running.stdin.take();
     assert!(running.wait().unwrap().success());
     drop(input);

@@ -1,5 +1,5 @@
-//! Roots of containers: all in them belongs to uid 0, and whoever is root in the container wrote it. The superuser
-//! changes none of them, by whatever name it is reached, unless told to.
+//! Roots of containers: everything in them belongs to uid 0, but root in the container wrote it. The superuser changes
+//! none of them by any path, unless told to.
 
 use std::fs;
 use std::process::Command;
@@ -11,7 +11,7 @@ use crate::packages::Package;
 use crate::scenario::{Run, Scenario};
 use crate::tree::{Tree, assert_same};
 
-/// The directories of engines.
+/// The directories of container engines.
 const ENGINES: [&str; 6] = [
     "/var/lib/docker",
     "/var/lib/containers",
@@ -21,7 +21,7 @@ const ENGINES: [&str; 6] = [
     "/run/containers",
 ];
 
-/// Gives each engine a copy of the root, and the host a policy. What is there on this machine is hidden.
+/// Gives each engine a copy of the root, and the host a policy. Hides the directories of this machine.
 const COPIES: &str = "mount -t tmpfs -o mode=755 tmpfs /var/lib
     mount -t tmpfs -o mode=755 tmpfs /run
     for engine in /var/lib/docker /var/lib/containers /var/lib/machines /var/lib/lxc /var/lib/lxd /run/containers
@@ -30,7 +30,7 @@ const COPIES: &str = "mount -t tmpfs -o mode=755 tmpfs /var/lib
     : > $BESIDE/etc/patchadm/policy
     mount --bind $BESIDE/etc /etc";
 
-/// A root with a package, a patch for it, and a package whose script tells that it ran.
+/// A root with a package, a patch for it, and a package whose script records that it ran.
 fn stage() -> Scenario {
     let stage = Scenario::with(&[Package::new("ACMEweb").file("bin/httpd", 0o755, "one\n")]);
     Patch::of("100-01", Package::new("ACMEweb").file("bin/httpd", 0o755, "two\n")).directory(&stage);
@@ -45,7 +45,7 @@ fn mounted(test: &str, script: &str) -> Option<Mounted> {
     Mounted::new(test, stage(), &format!("{COPIES}\n{script}"))
 }
 
-/// Says what a plan for the root at this path comes to.
+/// Plans the patch for the root at this path.
 fn plan(root: &Mounted, path: &str) -> Run {
     root.run(&format!("plan -R {path} delivered/100-01"))
 }
@@ -83,7 +83,7 @@ fn no_script_of_a_root_of_containers_runs_as_the_superuser_without_being_trusted
         ] {
             root.run(&line.replace("@C@", &path)).fails(3);
         }
-        // What the refusal names is typed.
+        // The option that the refusal names works.
         let run = root.run(&format!("pkgadd --trust-root {words} -R {path} ACMEs"));
         assert_eq!((run.code, fs::read_to_string(&ran).unwrap().as_str()), (0, "ran\n"), "{}", run.stderr);
         fs::remove_file(&ran).unwrap();
@@ -97,7 +97,7 @@ fn no_script_of_a_root_of_containers_runs_as_the_superuser_without_being_trusted
     );
 }
 
-/// Every command that changes a root, and its code where it is asked to change that of a container.
+/// Every command that changes a root, and its exit code for a root of a container.
 const CHANGES: [(&str, i32); 22] = [
     ("patchadd -R @C@ delivered/100-01", 3),
     ("patchrm -R @C@ 100-01", 3),
@@ -157,7 +157,7 @@ fn records_that_are_mounted_from_a_container_are_those_of_a_container() {
         assert!(said.contains("--trust-root") && said.contains("trusted_roots"), "{said}");
         assert_eq!(root.run(&format!("plan --trust-root -R {zone} delivered/100-01")).code, 0);
     }
-    // A file system of its own is nobody else's.
+    // A separate file system belongs to no container.
     is_planned(&root, &beside("home"));
 }
 
@@ -227,7 +227,7 @@ fn a_root_that_contains_containers_is_none_of_them() {
     let Some(root) = mounted("a root that contains containers", script) else { return };
     is_planned(&root, "@ROOT@");
     let same = format!("{}{}", root.stage().beside("host").display(), root.stage().root().display());
-    // Only where it is on the file system of `/` is it seen there.
+    // The bind mount of `/` shows the root only if the root is on the same file system.
     if root.outside(same.as_ref()).join("var/sadm").exists() {
         is_planned(&root, &same);
     }
@@ -248,7 +248,7 @@ fn the_policy_of_the_host_may_trust_roots_of_containers_and_an_owner_is_told_as_
     let said = plan(&root, "/var/lib/machines/a").fails(3);
     assert!(said.contains("untrusted_roots of the policy of this host names it"), "{said}");
     policy("");
-    // As in the storage of a container without privileges.
+    // As in the storage of an unprivileged container.
     let given = Command::new("chown")
         .args(["-R", &format!("{NOBODY}:{NOBODY}")])
         .arg(root.outside("/var/lib/containers/a".as_ref()))

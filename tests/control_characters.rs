@@ -1,5 +1,5 @@
-//! Control characters and invisible ones in names and texts of packages, patches and records: every command prints them
-//! escaped, so that no stranger writes to a terminal, and no text poses as another one.
+//! Control characters and invisible characters in names and texts of packages, patches and records. Every command
+//! escapes them, so that no text controls a terminal or poses as another one.
 
 use std::fs;
 
@@ -10,19 +10,19 @@ use crate::scenario::Scenario;
 use crate::schema::assert_document_if_asked;
 use crate::terminal::at_terminal;
 
-/// What clears a screen, renames a window, goes back on the line, beeps, and is C1 in UTF-8 and as a byte; and one of each
-/// range of characters that nobody sees.
+/// Clears the screen, renames the window, goes back on the line, beeps, and has C1 in UTF-8 and as a byte; then one of
+/// each range of invisible characters.
 const HOSTILE: &str = "a\u{1b}[2Jb\u{1b}]0;x\u{7}c\rd\u{8}e\u{7f}f\u{9b}31mg\u{ad}\u{61c}\u{200b}\u{202a}\u{202e}\u{2060}\u{2066}\u{feff}\u{e0041}h";
 
-/// How the end of it is printed.
+/// The escaped form of its end.
 const SHOWN: &str = "g\\302\\255\\330\\234\\342\\200\\213\\342\\200\\252\\342\\200\\256\\342\\201\\240\\342\\201\\246\\357\\273\\277\\363\\240\\201\\201h";
 
-/// Whether a command is classic: programs read its output.
+/// True if a command is classic: programs read its output.
 fn is_classic(line: &str) -> bool {
     ["pkg", "patch", "showrev", "installf"].iter().any(|name| line.starts_with(name))
 }
 
-/// Asserts that nothing of this is obeyed by a terminal, and that nothing is hidden where people read.
+/// Asserts that the output has no control characters and, if people read it, no invisible ones.
 #[track_caller]
 fn assert_plain(line: &str, said: &[u8]) {
     let is_invisible = |letter: char| {
@@ -46,7 +46,7 @@ fn package() -> Package {
     package.information("copyright", format!("{HOSTILE}\n"))
 }
 
-/// A root with a package and a patch, and another patch beside it, whose every text is hostile.
+/// An empty root, and a package and two patches beside it whose every text is hostile.
 fn stage() -> Scenario {
     let stage = Scenario::new();
     stage.file("/var/sadm/install/admin/nocheck", NOCHECK);
@@ -61,7 +61,7 @@ fn stage() -> Scenario {
     stage
 }
 
-/// Plays commands, whatever comes of them; the bytes of all that was said are looked at, and one thing must be there.
+/// Runs commands, whatever their exit codes, and checks all their output. Documents must match their schema.
 fn play(stage: &Scenario, lines: &[&str]) {
     for line in lines {
         let output = stage.command(line).output().unwrap();

@@ -1,5 +1,5 @@
-//! Records that are damaged or disagree: everybody who reads them says so with file, line and a repair, nobody changes
-//! anything, and the repair that the message names, typed, works.
+//! Damaged and inconsistent records: every command that reads them reports the file, the line and a repair, and changes
+//! nothing; the repair in the message works.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -39,15 +39,14 @@ fn second() -> Patch {
     Patch::of("200-01", Package::new("ACMEweb").file("bin/tool", 0o755, "two\n").deletes(&["bin/new"]))
 }
 
-/// A patch for the package that is whole.
+/// A patch for the undamaged package.
 fn other() -> Patch {
     Patch::of("300-01", Package::new("ACMEdb").file("bin/db", 0o755, "three\n"))
 }
 
-/// What becomes of a file.
+/// A name, and a function that damages a file.
 type Damage = (&'static str, fn(&Path));
 
-/// The ways in which a file is damaged.
 const DAMAGES: [Damage; 5] = [
     ("empty", |at| fs::write(at, "").unwrap()),
     ("cut", |at| {
@@ -65,7 +64,7 @@ const DAMAGES: [Damage; 5] = [
     }),
 ];
 
-/// What a command says, and that it changed nothing.
+/// Asserts that a command fails with the right code and changes nothing. Returns its output.
 fn refused(stage: &Scenario, line: &str, code: i32) -> String {
     let before = stage.everything();
     let run = stage.run(line);
@@ -79,7 +78,7 @@ fn refused(stage: &Scenario, line: &str, code: i32) -> String {
     said
 }
 
-/// Every command that plans with the records, or looks at all of them, with its code.
+/// Every command that plans with the records, or reads all of them, with its exit code.
 fn commands(stage: &Scenario) -> Vec<(String, i32)> {
     let (patch, spool) = (other().directory(stage), stage.beside("spool"));
     let (patch, spool) = (patch.display(), spool.display());
@@ -182,7 +181,7 @@ fn a_package_that_contents_names_and_that_has_no_directory_is_damage_however_con
     }
 }
 
-/// A line that nobody but a package that is gone owns.
+/// A line whose only owner is a removed package.
 const GONE: &str = "/opt/gone f none 0644 root root 5 542 981173106 ACMEgone\n";
 
 /// Returns a root whose `contents` names a removed package, once alone and once beside `ACMEdb`, and the lines from before.
@@ -195,7 +194,7 @@ fn with_gone_owner() -> (Scenario, String) {
     (stage, before)
 }
 
-/// The lines of objects.
+/// The lines of `contents` without comments.
 fn lines(contents: &str) -> Vec<&str> {
     contents.lines().filter(|line| !line.starts_with('#')).collect()
 }
@@ -274,7 +273,7 @@ fn a_package_whose_directory_was_there_after_the_last_run_leaves_contents_only_b
     assert_eq!(tree.difference(&stage.tree()), "");
     stage.run("check --contents -R @ROOT@").ok();
     stage.patchadd("", &other()).ok();
-    // The package can come back over what stayed.
+    // The package can be installed again over the files that stayed.
     web().write(&stage.beside("spool"));
     fs::write(stage.beside("admin"), ADMIN).unwrap();
     let spool = stage.beside("spool");
@@ -423,7 +422,7 @@ fn pkgchk_f_makes_contents_anew_from_packages_and_patches() {
         assert!(run.stdout.contains("contents: ") && run.stdout.contains("it is rebuilt"), "{}", run.stdout);
         assert!(run.stdout.contains("objects that installf registered"), "{}", run.stdout);
         assert_eq!(tree.difference(&stage.tree()), "", "no object is touched");
-        // Directories that were made on the way are in no record of a package.
+        // Parent directories that were created are in no record of a package.
         let is_file = |line: &&String| !line.contains(" d none ");
         let (was, is) = (before.iter().filter(is_file), stage.lines());
         assert_eq!(is.iter().filter(is_file).collect::<Vec<_>>(), was.collect::<Vec<_>>(), "{name}");

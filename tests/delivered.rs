@@ -1,4 +1,4 @@
-//! The list of what a patch put there spares a backout reading it, and hides no edit.
+//! The list of delivered objects saves a backout from reading them, and hides no edit.
 
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt as _;
@@ -10,7 +10,6 @@ use crate::delivery::Patch;
 use crate::packages::Package;
 use crate::scenario::Scenario;
 
-/// Where the list is.
 pub(crate) const LIST: &str = "/var/sadm/pkg/ACMEweb/save/100-01/delivered";
 
 fn package(version: &str) -> Package {
@@ -23,7 +22,7 @@ pub(crate) fn patched() -> Scenario {
     patched_on(Scenario::new())
 }
 
-/// The same on the file system of a scene.
+/// Like [`patched`], on the file system of `stage`.
 pub(crate) fn patched_on(stage: Scenario) -> Scenario {
     stage.install(&package("1"));
     Patch::of("100-01", package("2")).directory(&stage);
@@ -53,7 +52,7 @@ fn a_copied_root_a_damaged_list_and_none_are_backed_out_alike() {
         let stage = patched();
         let list = stage.at(LIST);
         if !list.exists() {
-            // The file system of the tests is none that keeps such times by itself.
+            // The file system of the tests does not keep such times reliably.
             return;
         }
         let listed = DeliveredObjects::parse(&fs::read(&list).unwrap()).unwrap();

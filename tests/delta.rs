@@ -13,7 +13,7 @@ use crate::packages::{Package, files};
 use crate::scenario::Scenario;
 use sets::{DELTA, Deb, curl, delta, document, field, libcurl, members, names, replace, stage, told, work};
 
-/// The options of a file that the test of signing makes.
+/// Signs a patch with a key that the first call makes.
 fn sign(stage: &Scenario, patch: &str) {
     if !stage.beside("own.sec").exists() {
         stage.run("keygen -o own --no-password").ok();
@@ -85,7 +85,7 @@ fn a_second_run_builds_nothing_and_one_new_package_builds_its_source_alone() {
     replace(&stage.beside("stable"), &libcurl("7.3", "library, mended twice\n"));
     let run = delta(&stage, "");
     assert_eq!(told(&run), ["curl built curl-02", "less unchanged -", "openssl kept openssl-01"]);
-    // What 01 added and 02 no longer has goes; all of 01 is in 02.
+    // Patch 02 is cumulative: it deletes the files that 01 added and 02 no longer has.
     let members = members(&stage, "curl-02");
     assert_eq!(members["curl-02/DEBlibcurl4/install/deletes"], "usr/share/fresh\n");
     assert!(before.iter().all(|(name, bytes)| !name.starts_with("patches/") || work(&stage)[name] == *bytes));
@@ -276,7 +276,7 @@ fn rebuild_replaces_the_highest_patch_unless_it_is_signed() {
     let is_same = |name: &str| before[name] == after[name];
     assert!(is_same("patches/curl-01.tar.gz") && is_same("patches/openssl-01.tar.gz"));
     assert!(!is_same("patches/curl-02.tar.gz"));
-    // The form may be another one, and the old file goes.
+    // The form may change; the old file is then removed.
     let run = delta(&stage, "--rebuild --format zip --only curl");
     assert_eq!(told(&run), ["curl built curl-02"]);
     assert!(stage.beside("work/patches/curl-02.zip").exists());
@@ -298,7 +298,7 @@ fn what_is_handed_over_is_what_nobody_has_signed() {
         work(&stage)["patches/curl-01.tar.gz.manifest"]
     );
     sign(&stage, "curl-01");
-    // One signature is brought back to where the manifest was handed over.
+    // One signature is returned to the directory of the manifest.
     fs::rename(
         stage.beside("work/patches/curl-01.tar.gz.manifest.minisig"),
         stage.beside("work/handover/curl-01.tar.gz.manifest.minisig"),
@@ -387,7 +387,7 @@ fn inputs_that_cannot_be_used_leave_no_working_directory() {
         assert_ne!(stage.run(&format!("delta {words} --work work")).code, 0, "{words}");
         assert!(!stage.beside("work").exists(), "{words}");
     }
-    // One that is there is left as it is.
+    // An existing directory stays unchanged.
     fs::create_dir(stage.beside("work")).unwrap();
     stage.run("delta --release nothing --stable stable --work work").fails(1);
     assert_eq!(fs::read_dir(stage.beside("work")).unwrap().count(), 0);

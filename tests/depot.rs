@@ -1,4 +1,4 @@
-//! `patchadm depot`: directories of patches indexed in place, and depots checked.
+//! `patchadm depot` indexes directories of patches in place, and checks depots.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use crate::packages::{Package, files};
 use crate::publish::{deliver_signed, publish, secret_key, stage};
 use crate::scenario::{Run, Scenario};
 
-/// Makes a patch of one file in a directory, in this form; none is the directory itself.
+/// Makes a patch of one file in this form; an empty form means a directory.
 fn deliver(into: &Path, id: &str, text: &str, form: &str) -> PathBuf {
     let patch = Patch::of(id, Package::new("ACMEweb").file("bin/httpd", 0o755, text)).beside(
         &format!("README.{id}"),
@@ -82,7 +82,7 @@ fn an_index_stays_while_nothing_changes_and_only_what_changed_is_read() {
     let said = make_index(&stage, &depot).ok();
     assert!(said.ends_with("version 1 stays; nothing is new\n"), "{said}");
     assert_eq!(fs::read(depot.join("index.json")).unwrap(), before);
-    // What is known is believed, so nothing but the new one was read.
+    // Known entries are trusted, so only the new one was read.
     let known = depot.join(".patchadm-index");
     let text = fs::read_to_string(&known).unwrap();
     fs::write(&known, text.replace("Web 100-01", "Known 100-01")).unwrap();
@@ -154,7 +154,7 @@ fn what_is_damaged_is_named_and_everything_else_is_indexed() {
     assert_eq!(document["result"], "nothing-to-do");
 }
 
-/// Damage of an archive of a patch, and what is called as one and is none.
+/// Adds damaged archives, and files and directories that only have the name of a patch. Returns their names.
 fn damaged(depot: &Path) -> Vec<&'static str> {
     let damage = |from: &str, to: &str, change: &dyn Fn(&mut Vec<u8>)| {
         let mut bytes = fs::read(depot.join(from)).unwrap();
@@ -262,7 +262,7 @@ fn an_index_is_signed_and_believed_by_its_key() {
     let signature = depot.join(format!("index/{}.minisig", crate::depots::digest(&text)));
     let signature = fs::read(signature).unwrap();
     check(&stage, "--signature off", &depot).ok();
-    // An index that somebody else wrote, with the signature of the true one.
+    // An index of somebody else, with the signature of the genuine one.
     let other = String::from_utf8(text).unwrap().replace("Web 100-01", "Web 100-0X");
     fs::write(depot.join("index.json"), &other).unwrap();
     let beside = depot.join(format!("index/{}.minisig", crate::depots::digest(other.as_bytes())));

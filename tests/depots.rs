@@ -1,4 +1,4 @@
-//! What a reader sees of a depot: one complete, signed index, or what is wrong with it.
+//! The view of a reader of a depot: one complete, signed index, or an error.
 
 use std::fs;
 use std::path::Path;
@@ -18,8 +18,8 @@ pub(crate) fn digest(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Reads a depot as everybody may at any moment: the index, its signature, every object that it names. `None` where there is
-/// no index yet.
+/// Reads a depot as a client may at any moment: the index, its signature, and every object that the index names. `None`
+/// if there is no index yet.
 pub(crate) fn read_depot(depot: &Path, key: &PublicKey) -> Result<Option<DepotIndex>, String> {
     let text = match fs::read(depot.join("index.json")) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -44,7 +44,7 @@ pub(crate) fn read_depot(depot: &Path, key: &PublicKey) -> Result<Option<DepotIn
     Ok(Some(index))
 }
 
-/// Everything below a directory but `.lock`, for which a publisher may be waited: names and bytes.
+/// Names and bytes of all files below a directory except `.lock`, which a publisher may hold.
 pub(crate) fn files_of(depot: &Path) -> Vec<(String, Vec<u8>)> {
     let mut found: Vec<_> = crate::packages::files(depot)
         .into_iter()

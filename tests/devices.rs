@@ -1,4 +1,4 @@
-//! Where packages may come from: pipes, relative names, categories.
+//! Sources of packages: pipes, relative names, categories.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use crate::pkgtrans::fed;
 use crate::scenario::Scenario;
 use crate::tree::assert_same;
 
-/// Two packages as one stream, `two.pkg` beside the root; its bytes.
+/// Writes two packages to the datastream `two.pkg` beside the root. Returns its bytes.
 fn two(stage: &Scenario) -> Vec<u8> {
     let packages = ["ACMEa", "ACMEb"].map(|name| {
         let package = Package::new(name).file("bin/tool", 0o755, name.repeat(40_000));
@@ -37,7 +37,7 @@ fn standard_input_is_a_device() {
         assert_eq!(stage.run("pkginfo -L -d to").ok(), "ACMEa\nACMEb\n");
         fs::remove_dir_all(stage.beside("to")).unwrap();
         fs::create_dir(stage.beside("to")).unwrap();
-        // What is on standard input then is no answer to the question which packages.
+        // The stream on standard input does not answer the question which packages to copy.
         assert_eq!(fed(&stage, &format!("pkgtrans {device} to"), &bytes).code, 0);
     }
 }
@@ -71,7 +71,7 @@ fn a_device_may_be_named_from_here_and_one_that_is_not_there_is_told() {
         error,
         "pkgadd: ERROR: could not process datastream from <nosuch.pkg>: no such file or directory\n"
     );
-    // A word that is a known device is one only where nothing of that name is there.
+    // The name of a known device means the device only if no such file exists.
     let error = stage.run("pkginfo -d spool nosuch").fails(1);
     assert!(error.contains("/var/spool/pkg"), "{error}");
     fs::rename(stage.beside("made"), stage.beside("spool")).unwrap();

@@ -1,15 +1,15 @@
-//! Differences between two sides that are there on purpose: each stands in a table with its reason, and everything that
-//! stands in a table is found.
+//! Deliberate differences between two sides: each is in a table with its reason, and each entry of the table must
+//! occur.
 
 use std::sync::Mutex;
 
 /// A difference that was found: scenario, step or patch, what is different, and both sides.
 pub(crate) type Difference = (String, String, String, String);
 
-/// One that is explained: scenario, step or patch, and what (patterns, see [`is_like`]), and why it is so.
+/// An explained difference: scenario, step or patch, property (all patterns, see [`is_like`]), and the reason.
 pub(crate) type Explained = (&'static str, &'static str, &'static str, &'static str);
 
-/// Asserts that the table explains every difference, and has nothing else.
+/// Asserts that the table explains every difference, and has no other entries.
 #[track_caller]
 pub(crate) fn assert_explained(found: &[Difference], table: &[Explained]) {
     let unexplained: Vec<String> = found
@@ -27,10 +27,10 @@ pub(crate) fn assert_explained(found: &[Difference], table: &[Explained]) {
     assert!(gone.is_empty(), "{}", gone.join("\n"));
 }
 
-/// What the parts of a test have found, and how many have been played.
+/// The number of finished parts of a test, and the differences that they found.
 pub(crate) type FoundInParts = Mutex<(usize, Vec<Difference>)>;
 
-/// The same in one of so many parts. Whoever comes last of all looks whether everything that stands in the table is found.
+/// Like [`assert_explained`], for one of several parts. The last one checks that every entry of the table occurred.
 #[track_caller]
 pub(crate) fn assert_explained_in_parts(
     found: Vec<Difference>,
@@ -49,12 +49,12 @@ pub(crate) fn assert_explained_in_parts(
     }
 }
 
-/// Whether a line of a table is about a difference.
+/// True if an entry of a table explains a difference.
 pub(crate) fn explains(one: &Explained, difference: &Difference) -> bool {
     is_like(one.0, &difference.0) && is_like(one.1, &difference.1) && is_like(one.2, &difference.2)
 }
 
-/// Whether a text is like a pattern, in which `*` is anything, and `?` any one byte.
+/// True if a text matches a pattern, in which `*` is anything, and `?` any one byte.
 pub(crate) fn is_like(pattern: &str, text: &str) -> bool {
     match (pattern.bytes().next(), text.bytes().next()) {
         (None, None) => true,

@@ -12,7 +12,7 @@ const PKGINFO: &str =
     "PKG=ACMElib\nNAME=Lib\nARCH=i386\nVERSION=1.0\nCATEGORY=application\nBASEDIR=/\nCLASSES=none\n";
 const LINE: &str = "/lib d none 0711 root root ACMElib";
 
-/// A root with `/lib -> usr/lib`, where everybody may only search.
+/// A root with `/lib -> usr/lib`, which other users may only search.
 fn merged() -> Scenario {
     let scenario = Scenario::new();
     scenario.file("/usr/lib/ld.so", "loader");
@@ -390,8 +390,8 @@ fn a_directory_that_would_have_to_be_made_under_two_names_is_refused_and_nothing
     assert_eq!(before.difference(&scenario.everything()), "");
 }
 
-/// A root whose package of an application account has a patch, and another patch for it; none where the test is not
-/// run by the superuser.
+/// A root with a patched package of an application account, and another patch for it. `None` if the test does not run
+/// as root.
 fn of_account(test: &str) -> Option<Scenario> {
     if !is_root() {
         crate::skipped(&format!("{test}: only root follows links of others"));
@@ -419,7 +419,7 @@ fn of_account(test: &str) -> Option<Scenario> {
     Some(stage)
 }
 
-/// What the account can do without rights.
+/// Replaces a directory with a link, as the account can without privileges.
 fn lead_away(stage: &Scenario) {
     fs::rename(stage.at("/opt/app/share"), stage.at("/opt/app/share.old")).unwrap();
     stage.symlink("/opt/app/share", "../../etc");
@@ -472,7 +472,7 @@ fn a_link_of_root_or_of_the_directorys_owner_is_followed_and_with_trust_any() {
     };
     in_and_out("--trust-root", "/etc");
     lchown(stage.at("/opt/app/share"), Some(0), Some(0)).unwrap();
-    // Whoever owns the directory could have moved a link of root to this name.
+    // The owner of the directory could have moved a link of root to this name.
     let run = stage.run("patchadd -R @ROOT@ delivered/200-01");
     assert!(run.code == 3 && run.said().contains(&format!("id {NOBODY} can replace")), "{}", run.said());
     lchown(stage.at("/opt/app"), Some(0), Some(0)).unwrap();

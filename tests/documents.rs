@@ -24,7 +24,7 @@ fn stage() -> Scenario {
     stage
 }
 
-/// The document that a command prints, which is all that it prints there.
+/// The document that a command prints, which is all of its standard output.
 #[track_caller]
 fn document(stage: &Scenario, code: i32, line: &str) -> Value {
     let run = stage.run(line);
@@ -101,7 +101,7 @@ const PATCH: &str = "changed bool
     result string
     run number";
 
-/// The same with other fields: `+` adds one, `-` takes one away.
+/// [`PATCH`] with other fields: `+` adds one, `-` removes one.
 fn changed(changes: &[&str]) -> String {
     let mut fields: BTreeSet<&str> = PATCH.lines().map(str::trim).collect();
     for change in changes {

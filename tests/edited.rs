@@ -1,5 +1,4 @@
-//! What an administrator wrote is never lost: files that were edited before a patch, and those that are edited while
-//! it is applied.
+//! Edits of an administrator are never lost, whether they were made before a patch or while it is applied.
 
 use std::fs;
 
@@ -38,7 +37,6 @@ fn add(stage: &Scenario, options: &str) -> Run {
     stage.run(&format!("add {options} -R @ROOT@ delivered/100-01"))
 }
 
-/// Whether a file is there.
 fn exists(stage: &Scenario, path: &str) -> bool {
     stage.at(path).symlink_metadata().is_ok()
 }
@@ -234,7 +232,7 @@ fn keeping_edits_without_undo_data_is_refused() {
     assert_eq!(stage.everything(), before);
 }
 
-/// A root on which the files that are made to be edited were.
+/// A root with edited configuration files.
 fn configured() -> Scenario {
     let stage = Scenario::with(&[package("1")]);
     Patch::of("100-01", package("2")).directory(&stage);

@@ -1,4 +1,4 @@
-//! The events of runs: one for each, in the journal of systemd or in syslog, and no run that depends on it.
+//! Each run sends one event to the journal of systemd or to syslog, and no run depends on it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,7 +12,7 @@ use crate::trial_timer::{said_in_copy, stage_for_copy};
 
 const JOURNALD: &str = "/lib/systemd/systemd-journald";
 
-/// A root with a package, two patches of it beside it, and a socket that hears the events.
+/// A root with a package, two patches for it beside it, and a socket that receives the events.
 fn stage(kind: &str) -> (Scenario, UnixDatagram) {
     let mut stage = Scenario::with(&[Package::new("ACMEweb").file("bin/httpd", 0o755, "one\n")]);
     for (id, text) in [("100-01", "two\n"), ("100-02", "three\n")] {
@@ -25,7 +25,7 @@ fn stage(kind: &str) -> (Scenario, UnixDatagram) {
     (stage, socket)
 }
 
-/// The datagrams that have come.
+/// The datagrams received so far.
 fn heard(socket: &UnixDatagram) -> Vec<Vec<u8>> {
     let mut heard = Vec::new();
     let mut buffer = vec![0; 1 << 17];

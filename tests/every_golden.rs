@@ -1,11 +1,11 @@
-//! Every step of every scenario that was played with the classic tools and packages with procedure scripts, played
+//! Plays every step of every scenario that was recorded with the classic tools and packages with procedure scripts,
 //! with our own commands: `pkgadd`, `pkgrm`, `installf`, `removef`, `pkgchk` and the rest.
 //!
-//! A step is reproduced, or each of its differences stands in the table of `differences` with the decision, the defect
-//! or the impossibility that beats it. A line of the table that is about nothing any more is an error, and so is a step
-//! that nobody played. What is compared of a step is said in `seen`; the scenarios are told in `stories`.
+//! A step is reproduced, or each of its differences is in the table of `differences` with its reason, for example a
+//! decision, a defect of the classic tools or an impossibility. An entry that matches nothing is an error, unless it is
+//! an impossibility, and so is a step that is not played. `seen` has the compared properties, `stories` the scenarios.
 //!
-//! Scripts of packages are run as root here: on a machine that they can read and not change.
+//! Package scripts run as root here, in a sandbox where they can read the machine but not change it.
 
 mod compare;
 mod differences;
@@ -60,7 +60,7 @@ fn all_steps(goldens: &Path) -> BTreeSet<(&'static str, String)> {
         let mut steps = BTreeSet::new();
         steps_below(&results, "", &mut steps);
         if steps.is_empty() {
-            // All inside one shell: each line of the summary is a step.
+            // The scenario ran inside one shell: each line of the summary is a step.
             let summary = fs::read_to_string(results.join("summary")).unwrap();
             steps = summary.lines().map(|line| line.rsplit_once(' ').unwrap().0.to_owned()).collect();
         }
@@ -69,8 +69,8 @@ fn all_steps(goldens: &Path) -> BTreeSet<(&'static str, String)> {
     all
 }
 
-/// Makes a test of each scenario, or of those of its steps whose names start so: every step is reproduced, or its
-/// differences are beaten by a reason.
+/// Makes a test of each scenario, or of its steps with this prefix: every step is reproduced, or its differences are
+/// explained.
 macro_rules! reproduced {
     ($($test:ident: $scenario:literal, $start:literal;)+) => {
         const TESTED: &[(&str, &str)] = &[$(($scenario, $start)),+];
@@ -125,12 +125,12 @@ fn every_step_has_one_test() {
     }
 }
 
-/// Plays a scenario. Whoever comes last of all looks whether an entry of the table is about nothing any more.
+/// Plays a scenario. The last one to finish checks that no entry of the table is obsolete.
 fn reproduce(scenario: &'static str, start: &'static str) {
     static DONE: Mutex<BTreeMap<(&str, &str), Vec<Difference>>> = Mutex::new(BTreeMap::new());
     let Some(goldens) = shared("every classic step", "goldens") else { return };
     if !is_root() {
-        // Owners are part of what is compared.
+        // Owners are compared, too.
         return crate::skipped("every classic step: only root can play them");
     }
     if Sandbox::new(&std::env::temp_dir()).is_none() {
@@ -179,7 +179,7 @@ fn reproduce(scenario: &'static str, start: &'static str) {
     print_summary(&all, &differences);
 }
 
-/// How many steps are reproduced, and what stands against the others.
+/// Prints how many steps are reproduced, and the reasons for the others.
 #[allow(clippy::print_stdout)] // with --nocapture, for whoever wants to know
 fn print_summary(all: &BTreeSet<(&'static str, String)>, differences: &[Difference]) {
     let mut tabled: BTreeMap<(&str, &str), BTreeSet<&Entry>> = BTreeMap::new();

@@ -1,9 +1,9 @@
-//! Everything at once: patches that change every kind of object into every other, applied, revised, obsoleted and
-//! backed out, and the tree compared to the last attribute after each step.
+//! Patches that change every kind of object into every other, applied, revised, obsoleted and backed out. After each
+//! step, every attribute of the tree is compared.
 //!
-//! The packages are described in `testdata/everything`. After an apply the tree must be what the descriptions say;
-//! after a backout it must be the tree of which a picture was taken before, and the database too, but for what
-//! the table in `play` lists.
+//! `testdata/everything` describes the packages. After an apply, the tree must match the descriptions. After a backout,
+//! the tree must match the picture taken before, and so must the database, except for the differences in the table in
+//! `play`.
 
 mod delivery;
 mod description;
@@ -28,10 +28,10 @@ use play::{Home, Moment, Play};
 use crate::reliability::sample_or_whole;
 use crate::undo_forms::{UndoForms, undo_directories};
 
-/// At how many moments of a run it is killed.
+/// The number of moments at which a run is killed.
 const KILLS: u32 = 16;
 
-/// Applied, revised, obsoleted, and backed out step by step.
+/// Applies, revises and obsoletes a patch, and backs all out step by step.
 fn there_and_back(mut play: Play) {
     let base = Moment::now(&play.stage);
     let first = play.apply("900-01", "directory");
@@ -49,7 +49,7 @@ fn there_and_back(mut play: Play) {
     assert_eq!(play.patch_list("ACMEall"), "");
 }
 
-/// The same with undo data in forms that are drawn, and written again in between.
+/// Like [`there_and_back`], with undo data in random forms that is rewritten in between.
 fn there_and_back_in_forms(mut play: Play, seed: u64) {
     play.forms = Some(UndoForms::of(seed));
     let now = |play: &Play| Moment::now(&play.stage).in_any_form();
@@ -121,7 +121,7 @@ fn an_ordinary_user_is_told_which_owners_are_recorded_only() {
 in_parts!(the_form_of_a_patch_makes_no_difference, come_in_forms, 3);
 
 fn come_in_forms(part: usize, parts: usize) {
-    /// What each form has left in `contents`.
+    /// `contents` after applying each form.
     static OF_ALL: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
     let mut contents: Vec<Vec<u8>> = Vec::new();
     for form in FORMS.into_iter().skip(part).step_by(parts) {
@@ -158,7 +158,7 @@ fn a_directory_of_the_patch_stays_when_somebody_put_a_file_into_it() {
     let base = Moment::now(&play.stage);
     play.apply("900-01", "directory");
     fs::write(play.stage.at("opt/all/made/deep/mine"), "mine\n").unwrap();
-    // an inode number may come again in the other picture
+    // The other picture may reuse an inode number.
     let own = |path: &str| Node { file: 0, ..node(&play.stage.at(path)) };
     let mine = ["opt/all/made", "opt/all/made/deep", "opt/all/made/deep/mine"];
     let kept: Vec<_> = mine.iter().map(|path| (path.as_bytes().to_vec(), own(path))).collect();
@@ -277,8 +277,8 @@ fn a_package_of_a_patch_that_is_not_installed_is_patched_when_it_is_there() {
     assert_eq!(play.patch_list("ACMEall"), "900-01");
 }
 
-/// Kills applies and backouts at many moments, and recovers: each is done as a whole or not at all, as the records
-/// said before the recovery.
+/// Kills applies and backouts at many moments, and recovers. Each is then complete or undone, as the records said
+/// before the recovery.
 fn killed_and_recovered(mut play: Play) {
     let base = Moment::now(&play.stage);
     let began = Instant::now();
@@ -320,7 +320,7 @@ fn a_run_over_two_file_systems_that_is_killed_leaves_all_or_nothing() {
     }
 }
 
-/// The differences of two trees but for the times of objects to which a package gives none.
+/// The differences of two trees without the times of objects to which a package gives none.
 fn timeless(expected: &Picture, found: &Picture) -> String {
     let mut expected = expected.clone();
     let made = expected.values_mut().filter(|node| !matches!(node.kind, Kind::File(_)));

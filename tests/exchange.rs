@@ -1,4 +1,4 @@
-//! Changes that become visible at once: `--exchange` of add, remove and undo.
+//! `--exchange` of add, remove and undo: all changes become visible at once.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -22,7 +22,7 @@ use crate::tree::assert_same;
 /// The directory of the package.
 const WEB: &str = "/opt/ACMEweb";
 
-/// The package, or what a patch makes of it: most of its files never change.
+/// This version of the package. Most of its files never change.
 fn web(version: &str) -> Package {
     let kept = (0..40).fold(Package::new("ACMEweb"), |package, number| {
         package.file(&format!("share/doc/{number}"), 0o644, "never changes\n")
@@ -54,14 +54,14 @@ fn document(run: Run) -> Value {
     serde_json::from_str(&run.ok()).unwrap()
 }
 
-/// The way that a document tells of its only directory.
+/// The `way` of the only directory in a document.
 fn way(document: &Value) -> &str {
     let [path] = document["paths"].as_array().unwrap().as_slice() else { panic!("{document}") };
     assert_eq!(path["path"], WEB);
     path["way"].as_str().unwrap()
 }
 
-/// The tree after a patch that is applied without exchange.
+/// The tree after patches that were applied without `--exchange`.
 fn as_renamed(patches: &[&str]) -> crate::tree::Tree {
     let stage = patched();
     for patch in patches {
@@ -196,7 +196,7 @@ fn a_patch_with_scripts_is_refused() {
     assert_eq!(stage.text("/opt/ACMEweb/bin/httpd"), "first\n");
 }
 
-/// Refuses an exchange of the package's directory on a mounted root.
+/// Asserts that an exchange of the package's directory is refused on a mounted root.
 fn is_refused(root: &Mounted, reason: &str) {
     let before = root.tree(&["var"]);
     let refused = root.run(&format!("add -R @ROOT@ --exchange {WEB} delivered/100-01"));
@@ -245,7 +245,7 @@ fn a_directory_on_below_or_from_which_something_is_mounted_is_refused() {
 fn a_mount_in_another_namespace_counts_as_well() {
     let test = "a mount in another namespace";
     let Some(root) = mounted(test, "true") else { return };
-    // The holder of a namespace of its own, which begins as a copy of the first one.
+    // The holder of another namespace, which begins as a copy of the first one.
     let mount = "mount -t tmpfs tmpfs $ROOT/opt/ACMEweb/share && echo mounted && read end";
     let mut holder = Command::new("unshare")
         .args(["-m", "--propagation", "private", "sh", "-c", mount])
@@ -333,7 +333,7 @@ fn an_ordinary_user_exchanges_a_directory_of_their_own() {
     assert_eq!(stage.text("/opt/ACMEweb/bin/httpd"), "first\n");
 }
 
-/// A process that works in a directory.
+/// A process with a working directory in the tree.
 struct Holder(Child);
 
 impl Holder {
@@ -372,11 +372,11 @@ fn a_process_that_stays_in_the_old_directory_is_named() {
     assert!(!text.contains("keeps using the old directory"), "its directory is gone since: {text}");
 }
 
-/// The most files that somebody makes: each exchange has to look at all of them.
+/// The maximum number of files that the worker makes: each exchange has to look at all of them.
 const MOST_MADE: usize = 4_000;
 
-/// Makes files in a tree as long as patches come and go, each with a number of its own. Some are made by path, some by
-/// somebody whose working directory stays behind; some are renamed over files of the package that never change.
+/// Makes numbered files in a tree while patches come and go: some by path, some through an open directory that may be
+/// replaced meanwhile. Some are renamed over files of the package that never change.
 fn work_in(directory: &Path, is_over: &AtomicBool) -> Vec<(String, bool)> {
     let doc = directory.join("share/doc");
     let (mut made, mut number) = (Vec::new(), 0);
@@ -384,7 +384,7 @@ fn work_in(directory: &Path, is_over: &AtomicBool) -> Vec<(String, bool)> {
     while !is_over.load(Ordering::Relaxed) && number < MOST_MADE {
         number += 1;
         if number % 40 == 0 {
-            // Somebody who changes the directory now and then; in between it may be an old one.
+            // Reopens the directory now and then; in between it may be an old one.
             if let Ok(dir) = patchadm_rootfs::Dir::of_host(&doc) {
                 inside = dir;
             }
@@ -434,7 +434,7 @@ fn whatever_somebody_makes_during_exchanges_is_found_afterwards() {
             let is_applied = exchanged % 2 == 1;
             let line = if is_applied { "remove -R @ROOT@ 100-01" } else { "add -R @ROOT@ delivered/100-01" };
             let run = stage.run(&format!("{line} --exchange {WEB}"));
-            // Somebody may come in between: then it is as before, and the next one tries again.
+            // The worker may get in the way: then the tree is as before, and the next exchange tries again.
             assert!([0, 3].contains(&run.code), "{}: {}", run.code, run.stderr);
             exchanged += usize::from(run.code == 0);
         }

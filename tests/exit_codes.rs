@@ -1,5 +1,5 @@
-//! The exit codes of verbs, one story for each: the same number means the same in every verb. The classic commands keep
-//! their own.
+//! The exit codes of verbs, with a test for each: the same number means the same in every verb. The classic commands
+//! keep their own.
 
 use std::fs;
 
@@ -16,7 +16,7 @@ fn web(text: &str) -> Package {
     Package::new("ACMEweb").file("bin/httpd", 0o755, text)
 }
 
-/// A root with one package, patches for it that apply and that do not, and one for a package that is not there.
+/// A root with one package, patches for it that apply and that do not, and a patch for a missing package.
 fn stage() -> Scenario {
     let stage = Scenario::with(&[web("base\n")]);
     Patch::of("100-01", web("one\n")).directory(&stage);
@@ -42,7 +42,7 @@ fn document(stage: &Scenario, line: &str) -> Value {
     serde_json::from_str(&run.stdout).unwrap_or_else(|error| panic!("{error}: {}{}", run.stdout, run.stderr))
 }
 
-/// Returns the process's code, the one of a classic command, and the cause.
+/// Returns the exit code, the code of a classic command, and the cause.
 fn end(stage: &Scenario, line: &str) -> Value {
     let document = document(stage, line);
     json!([document["exit_code"], document["classic_code"], document["cause"]])

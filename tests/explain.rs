@@ -1,4 +1,4 @@
-//! `patchadm help`: what an exit code means, to whom, and by which causes.
+//! `patchadm help` explains an exit code: its meaning, the commands that use it, and its causes.
 
 use serde_json::Value;
 

@@ -1,4 +1,4 @@
-//! Depots on web servers: nginx over http and https, clients that are killed, and clients that want the same.
+//! Depots on web servers: nginx over http and https, killed clients, and clients that fetch the same files.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use crate::packages::Package;
 use crate::publish::{deliver_signed, publish, secret_key, stage};
 use crate::scenario::Scenario;
 
-/// A directory of patches with an index; one of them has so many bytes that do not compress.
+/// An indexed directory of patches, one of which has `large` bytes that do not compress.
 fn depot(stage: &Scenario, large: usize) -> PathBuf {
     let mut noise = 1_u32;
     let bytes: Vec<u8> = std::iter::repeat_with(|| {
@@ -26,10 +26,10 @@ fn depot(stage: &Scenario, large: usize) -> PathBuf {
     indexed_depot(stage, &[("100-01", "one\n"), ("200-01", &*text)].map(patch))
 }
 
-/// The small patch has fewer bytes.
+/// An upper bound of the size of the small patch.
 const SMALL: u64 = 20_000;
 
-/// Checks a depot under a policy that names the cache, and has more `settings`.
+/// Checks a depot under a policy that names the cache and has these `settings`.
 fn check_under(stage: &Scenario, settings: &str, options: &str, depot: &str) -> crate::scenario::Run {
     stage.run(&format!("{} {options} {depot}", check_line(stage, settings)))
 }
@@ -127,7 +127,7 @@ fn an_environment_names_proxies() {
     let files = depot(&stage, 1000);
     let test = "an_environment_names_proxies";
     let Some(server) = Nginx::serving(test, (&files, &stage.beside("server")), "", None) else { return };
-    // Nobody listens at port 1.
+    // Nothing listens on port 1.
     stage.set("all_proxy", "127.0.0.1:1");
     check(&stage, "", &server.address("")).fails(1);
     stage.set("no_proxy", "127.0.0.1");
@@ -168,7 +168,7 @@ fn a_signed_depot_is_read_with_its_signatures() {
     assert!(said.contains("may be updating right now"), "{said}");
 }
 
-/// The size of the partial download of the large patch, once there is more of it than of the small one.
+/// The size of the partial download of the large patch, once it is larger than the small one.
 fn partial_size(cache: &Path) -> Option<u64> {
     let entries = fs::read_dir(cache.join("partial")).ok()?;
     let sizes = entries.filter_map(|entry| {
@@ -192,7 +192,7 @@ fn a_client_that_is_killed_at_any_of_50_moments_goes_on_with_the_rest_only() {
     while kills < 50 {
         let before = partial_size(&cache).unwrap_or(0);
         let mut client = stage.command(&line).spawn().unwrap();
-        // Until it has begun to receive, and a moment more that differs from kill to kill.
+        // Waits until it has begun to receive, and a moment more that differs from kill to kill.
         for _ in 0..400 {
             let has_ended = client.try_wait().unwrap().is_some();
             if has_ended || partial_size(&cache).is_some_and(|size| size > before) {

@@ -1,4 +1,4 @@
-//! Roots that are made of several file systems: one run changes all of them or none.
+//! Roots on several file systems: one run changes all of them or none.
 
 /// Roots on each file system.
 mod each;
@@ -46,7 +46,7 @@ fn mounted(test: &str) -> Option<Mounted> {
     Some(mounted)
 }
 
-/// Stages that are left on any of the file systems.
+/// Stages left on any of the file systems.
 fn stages(root: &Mounted) -> Vec<String> {
     let tree = root.tree(&["var"]);
     tree.paths().split(' ').filter(|path| path.contains(".patchadm")).map(str::to_owned).collect()
@@ -71,23 +71,23 @@ fn a_patch_over_three_file_systems_is_applied_revised_and_backed_out() {
     root.run("patchrm -R @ROOT@ 100-01").ok();
     assert_same(&root.tree(&["var"]), &before);
     assert_eq!(stages(&root), Vec::<String>::new());
-    // nothing went past the mounts
+    // Nothing was written below the mount points.
     assert!(!root.stage().at("/opt/web").exists());
 }
 
 #[test]
 fn the_place_for_stages_that_a_killed_run_left_empty_is_removed() {
     let Some(root) = mounted("an empty place for stages") else { return };
-    // between making it and making the first stage in it, or between removing the last stage and removing it
+    // Killed between making it and making the first stage, or between removing the last stage and removing it.
     fs::create_dir(root.at("/opt/.patchadm")).unwrap();
-    // a power cut after a backout: undo data is gone, its place is there again
+    // A power cut after a backout: the undo data is gone, but its directory is back.
     fs::create_dir_all(root.at("/data/.patchadm/undo")).unwrap();
     root.run("recover -R @ROOT@").ok();
     assert_eq!(stages(&root), Vec::<String>::new());
 }
 
-/// Gives everything of a root, but for what is mounted there, and a stage on one of the mounts to somebody without
-/// privileges: a run of the owner's was killed before it was published.
+/// Gives a root and a stage on one of its mounts to an unprivileged user, as if a run of this owner was killed before
+/// it was published.
 fn left_by_its_owner(root: &Mounted) {
     let run = "9-0000000000000009";
     let stage = root.at(&format!("/opt/.patchadm/{run}"));
@@ -126,9 +126,9 @@ fn a_killed_run_over_three_file_systems_is_recovered_on_all_of_them() {
     killed_and_recovered(&root, &before, &after, 12, 9);
 }
 
-/// Kills `patchadd` of 100-01 half of the times while it switches, else after ever more milliseconds, and recovers: the
-/// root is as before or as after, and no stage is left. It goes on after its trials until a switch was rolled back,
-/// which is short: on a busy machine the signal may come after its end.
+/// Kills `patchadd` of 100-01 and recovers: every other time during the switch, otherwise after growing delays. The
+/// root is then as before or as after, and no stage is left. More trials follow until a switch was rolled back: a
+/// switch is short, and on a busy machine the signal may come too late.
 pub(crate) fn killed_and_recovered(
     root: &Mounted,
     before: &Tree,

@@ -1,4 +1,4 @@
-//! What patches fix: recorded with the applied patch, told by `list`, `show` and `why`, and gone with the backout.
+//! Fixes of patches: recorded with the applied patch, shown by `list`, `show` and `why`, and gone with the backout.
 
 use std::fs;
 
@@ -15,12 +15,12 @@ fn web(content: &str) -> Package {
     Package::new("ACMEweb").file("bin/httpd", 0o755, content)
 }
 
-/// A patch whose patchinfo says what it fixes.
+/// A patch whose patchinfo lists these fixes.
 fn fixing(id: &str, fixes: &str) -> Patch {
     Patch::of(id, web(id)).beside("patchinfo", &format!("PATCH_FIXES=\"{fixes}\"\n"))
 }
 
-/// A root with the package; the patch of this id was applied and is nowhere to be had any more.
+/// A root on which this patch was applied; the source of the patch is gone.
 fn patched(id: &str, fixes: &str) -> Scenario {
     let stage = Scenario::with(&[web("one\n")]);
     stage.patchadd("", &fixing(id, fixes)).ok();
@@ -37,7 +37,7 @@ fn ids(document: &Value) -> Vec<&str> {
     document["patches"].as_array().unwrap().iter().map(|patch| patch["id"].as_str().unwrap()).collect()
 }
 
-/// The answer about the only operand.
+/// The answer for the only operand.
 fn shown(stage: &Scenario, words: &str) -> Value {
     document(stage, &format!("show -R @ROOT@ {words}"))["answers"][0].clone()
 }

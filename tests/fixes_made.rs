@@ -1,4 +1,4 @@
-//! `build --fixes` and `lint`: a new patch says what it fixes, in a form that scanners know.
+//! `build --fixes` and `lint`: a new patch lists its fixes in a form that scanners know.
 
 use std::fs;
 
@@ -9,7 +9,7 @@ use crate::packages::Package;
 use crate::patch_documents::document;
 use crate::scenario::Scenario;
 
-/// Two trees beside the root, of which the second has another program.
+/// Three trees beside the root, each with another program.
 fn trees() -> Scenario {
     let stage = Scenario::with(&[Package::new("ACMEweb").file("bin/httpd", 0o755, "one\n")]);
     for (tree, text) in [("old", "one\n"), ("new", "two\n"), ("newer", "three\n")] {

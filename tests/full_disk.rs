@@ -1,5 +1,5 @@
-//! File systems without room: what does not fit is refused in one line, with the file system and what is needed, and
-//! the root stays as it was.
+//! File systems without room: a change that does not fit is refused in one line, with the file system and the needed
+//! space, and the root stays unchanged.
 
 use std::fs;
 

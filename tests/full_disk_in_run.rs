@@ -1,5 +1,5 @@
-//! File systems that become full inside a run, at every size: what a script asks installf(1M) for is there, or the run
-//! says that it is not, or nothing of the run is there.
+//! File systems that become full during a run, at every size. The registrations of a script by installf(1M) are
+//! complete, or the run reports that they are not, or the run leaves nothing.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -15,13 +15,13 @@ use crate::tree::assert_same;
 
 const KIB: usize = 1024;
 
-/// How much room is left at the least and at the most, in KiB.
+/// The range of free space, in KiB.
 const ROOM: std::ops::RangeInclusive<usize> = 0..=3072;
 
 /// An admin file that asks nothing.
 const NOCHECK: &str = "mail=\ninstance=overwrite\npartial=nocheck\nrunlevel=nocheck\nidepend=nocheck\nrdepend=nocheck\nspace=quit\nsetuid=nocheck\nconflict=nocheck\naction=nocheck\nbasedir=default\n";
 
-/// A script that ignores what its calls say.
+/// A script that ignores errors of its calls.
 const REGISTERS: &str = "\
 R=${PKG_INSTALL_ROOT:-/}
 installf -R $R $PKGINST /opt/web/run d 0755 root root
@@ -58,7 +58,7 @@ fn small_root(test: &str, stage: Scenario) -> Option<Mounted> {
     Mounted::new(test, stage, mounts)
 }
 
-/// Makes the root again what `copy` was.
+/// Restores the root from `copy`.
 fn reset(root: &Mounted, copy: &str) {
     let script = "find \"$1\" -mindepth 1 -delete && cp -a \"$2/.\" \"$1\"";
     let mut shell = Command::new("sh");
@@ -66,12 +66,12 @@ fn reset(root: &Mounted, copy: &str) {
     assert!(shell.status().unwrap().success());
 }
 
-/// The sizes that are played, in KiB.
+/// The tested sizes of free space, in KiB.
 fn sizes() -> impl Iterator<Item = usize> {
     ROOM.step_by(if is_whole() { 8 } else { 96 })
 }
 
-/// Runs a command while only so many KiB are free.
+/// Runs a command while only `left` KiB are free.
 fn with_room(root: &Mounted, left: usize, line: &str) -> Run {
     let filler: PathBuf = root.at("/filler");
     let seen = rustix::fs::statvfs(root.at("/")).unwrap();
@@ -82,15 +82,15 @@ fn with_room(root: &Mounted, left: usize, line: &str) -> Run {
     run
 }
 
-/// Whether `contents` has these paths and they are there.
+/// True if `contents` has these paths and they exist.
 fn has(root: &Mounted, paths: &[impl AsRef<str>]) -> bool {
     let contents = fs::read_to_string(root.at("/var/sadm/install/contents")).unwrap_or_default();
     let is_recorded = |path: &str| contents.lines().any(|line| line.starts_with(&format!("{path} ")));
     paths.iter().map(AsRef::as_ref).all(|path| is_recorded(path) && root.at(path).exists())
 }
 
-/// Plays a command at every size on what `copy` has: it ends with 0 and `is_whole`, or with 2 and names installf, or
-/// nothing has changed. The codes that there were.
+/// Runs a command at every size on the root in `copy`. Asserts that it ends with 0 and `is_whole`, or with 2 and names
+/// installf, or changes nothing. Returns the exit codes.
 fn play(root: &Mounted, copy: &str, line: &str, is_whole: impl Fn(&Mounted) -> bool) -> BTreeSet<i32> {
     reset(root, copy);
     let before = root.everything();
@@ -120,7 +120,7 @@ fn what_a_postinstall_registers_is_there_or_the_run_says_that_it_is_not() {
     assert_eq!(Vec::from_iter(codes), [0, 4]);
 }
 
-/// A root with the package installed, and patches of it with so much noise and these scripts.
+/// A root with the package, and patches for it with incompressible files and this script.
 fn patchable(test: &str, patches: &[&str], script: Option<&str>) -> Option<Mounted> {
     let stage = stage();
     package().write(&stage.beside("spool"));

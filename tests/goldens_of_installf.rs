@@ -24,7 +24,7 @@ fn stage(test: &str) -> Option<Stage> {
 }
 
 impl Stage {
-    /// Runs a step of the golden as it was typed, but for the shell that fed its standard input.
+    /// Runs a step of the golden as it was typed, without the shell that fed its standard input.
     fn step(&self, step: &str) -> Run {
         let typed = self.text(step, "cmd");
         let line = typed.trim().strip_prefix("orun ").unwrap();
@@ -35,7 +35,7 @@ impl Stage {
         fs::read_to_string(self.goldens.join(SCENARIO).join(step).join(file)).unwrap()
     }
 
-    /// Asserts that a step ends and says what it did for the classic tool.
+    /// Asserts that a step has the exit code and the messages of the classic tool.
     #[track_caller]
     fn follows(&self, step: &str) {
         self.is_as_classic(step, &self.step(step));
@@ -48,8 +48,8 @@ impl Stage {
         assert_eq!(run.code.to_string(), self.text(step, "rc").trim(), "{step}");
     }
 
-    /// Asserts that `contents` is the classic one, without the classes that need scripts, the directories above packages
-    /// that only we record, and the time; `without` is what this machine cannot make.
+    /// Asserts that `contents` equals the classic one, without the classes that need scripts, the directories above
+    /// packages that only we record, and the time; `without` names objects that this machine cannot make.
     #[track_caller]
     fn has_contents_of(&self, file: &str, without: &str) {
         let classic = fs::read_to_string(self.goldens.join(SCENARIO).join(file)).unwrap();
@@ -110,7 +110,7 @@ fn makes_devices(stage: &Stage) -> bool {
     mknod.status().is_ok_and(|status| status.success())
 }
 
-/// Asserts type, mode and links of what installf made and settled; owners too where they can be set.
+/// Asserts type, mode and links of the objects that installf made and finalized, and owners if they can be set.
 fn has_objects(stage: &Stage) {
     let tree = stage.text("installf-final", "snap/tree");
     let mut compared = 0;

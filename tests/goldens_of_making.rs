@@ -1,5 +1,5 @@
-//! Packages that the classic pkgmk made, made once more: equal but for the first line of the pkgmap, whose number
-//! depends on the file system of the making machine.
+//! Packages of the classic pkgmk, made again by ours. They are equal except for the first line of the pkgmap, whose
+//! number depends on the file system of the making machine.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -96,7 +96,7 @@ fn odd_names_are_packaged_and_sorted_as_by_the_classic_pkgmk() {
     let ours = fs::read_to_string(workshop.at("spool/SUNWord/pkgmap")).unwrap();
     assert_eq!(rest(ours), rest(fs::read_to_string(golden.join("pkgmap")).unwrap()));
 
-    // what the machine decides: the stamp, which this pkginfo has, and the blocks of a part
+    // These depend on the machine: the stamp, which this pkginfo has, and the blocks of a part.
     let counted = |line: &str| match (line.starts_with("part "), line.split_once(" blocks, ")) {
         (true, Some((_, entries))) => format!("part, {entries}"),
         _ => line.to_owned(),

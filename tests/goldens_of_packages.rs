@@ -47,8 +47,8 @@ impl Stage {
         fs::read_to_string(self.goldens.join(step).join("snap").join(file)).unwrap()
     }
 
-    /// Asserts that each line of class none that the classic `contents` had is there, and nothing else but the
-    /// directories above them, which the classic tools made and did not record.
+    /// Asserts that `contents` has each classic line of class none, and no others except for the directories above
+    /// them, which the classic tools made and did not record.
     #[track_caller]
     fn has_lines_of(&self, step: &str) {
         let classic = self.snapshot(step, "contents");
@@ -62,8 +62,8 @@ impl Stage {
         assert_eq!(ours, classic, "{step}");
     }
 
-    /// Asserts that each object outside `var` that belongs to a line of `contents` is as the classic tools had it:
-    /// type, mode, owners, links, size, time of files, target.
+    /// Asserts that each object outside `var` with a line in `contents` equals that of the classic tools: type, mode,
+    /// owners, links, size, time of files, target.
     #[track_caller]
     fn has_objects_of(&self, step: &str) {
         let classic = self.snapshot(step, "tree");
@@ -92,8 +92,8 @@ impl Stage {
     }
 }
 
-/// The columns that must agree: not the owners for anybody but root; neither the number of links nor the size of a
-/// directory; the time of regular files only.
+/// The columns that must agree: owners only for root; the number of links and the size not for directories; the time
+/// only for regular files.
 pub(crate) fn comparable(line: &str) -> Vec<String> {
     let mut columns: Vec<String> = line.trim_end().split(' ').map(str::to_owned).collect();
     if !is_root() {
@@ -128,7 +128,7 @@ fn a_datastream_installs_what_its_directories_install() {
     let spool = stage.scenario.beside("spool");
     datastream(&[spool.join("SUNWstuf"), spool.join("SUNWstux")], &stream);
     stage.add(&stream, "all");
-    // not compared with scenario 14: there the tools installed the objects of the first package for both
+    // Not compared with scenario 14: there, the tools installed the objects of the first package for both.
     stage.has_lines_of("01-base-install/out/base2");
     stage.has_objects_of("01-base-install/out/base2");
 }
@@ -138,7 +138,7 @@ fn the_parameters_recorded_are_those_of_the_classic_tools_in_their_order() {
     let Some(stage) = Stage::new("the parameters recorded") else { return };
     stage.add(&stage.scenario.beside("spool"), "SUNWstux");
     let recorded = |text: &str| {
-        // what the machine of the snapshot decides: language, search path, moment
+        // These depend on the machine of the snapshot: language, search path, time.
         let ours =
             |line: &&str| !["LANG=", "TZ=", "PATH=", "INSTDATE="].iter().any(|name| line.starts_with(name));
         text.lines().filter(ours).map(str::to_owned).collect::<Vec<_>>()
@@ -200,7 +200,7 @@ fn the_messages_are_those_of_the_classic_tools() {
             fs::read_to_string(stage.goldens.join("26-messages/out").join(step).join("stderr")).unwrap();
         text.replace("@PKGS@/base", stage.scenario.beside("spool").to_str().unwrap())
     };
-    // the classic tools asked whether the base directory may be made
+    // The classic tools asked for permission to make the base directory.
     stage.scenario.directory("/opt/SUNWstux");
     let (asked, rest) = golden("base2")
         .split_once("\nThe selected base directory")

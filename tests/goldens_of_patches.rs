@@ -1,12 +1,12 @@
-//! What the classic tools and the stock patch scripts did with base packages and patches, step by step, against what
-//! patchadd and patchrm do.
+//! Compares patchadd and patchrm, step by step, with the classic tools and the stock patch scripts on base packages and
+//! patches.
 //!
-//! The base packages have lost their procedure scripts and the objects of scripted classes; no patch here touches
-//! those. Where a scenario applies 103201-02, its requirement 103400-01 is applied first (the stock scripts only record
-//! requirements), and its paths are left out. Compared after every step: exit code; every object outside the database
-//! that either side changed (type, mode, owners, links, size, time, bytes, target) with its line in `contents`;
-//! PATCHLIST, PATCH_OBSOLETES, the meaning of every PATCH_INFO line; which undo data is kept. Every difference stands
-//! in [`IMPROVEMENTS`], and everything that stands there is found.
+//! The base packages lack their procedure scripts and the objects of scripted classes; no patch here touches these. If
+//! a scenario applies 103201-02, its requirement 103400-01 is applied first (the stock scripts only record
+//! requirements), and its paths are left out. Every step compares the exit code; every object outside the database that
+//! either side changed (type, mode, owners, links, size, time, bytes, target) with its line in `contents`; `PATCHLIST`,
+//! `PATCH_OBSOLETES`, and the meaning of every `PATCH_INFO` line; and which undo data is kept. Every difference is in
+//! [`IMPROVEMENTS`], and every entry there must occur.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -22,7 +22,8 @@ use crate::goldens_of_packages::{Stage, comparable};
 use crate::reliability::sample_or_whole;
 use crate::undo_forms::{UndoForms, with_undo};
 
-/// The steps of a scenario: the name of the classic step, our command line, its exit code. `@P@` is where patches are.
+/// The steps of a scenario: the name of the classic step, our command line, its exit code. `@P@` is the directory of
+/// patches.
 type Steps = &'static [(&'static str, &'static str, i32)];
 
 const SCENARIOS: [(&str, bool, Steps); 12] = [
@@ -129,7 +130,7 @@ const SCENARIOS: [(&str, bool, Steps); 12] = [
 const OTHER_NAME: &str = "the classic tools leave the other names of a replaced file on the old inode, and backouts \
                           do not link them again (observed defect 3)";
 
-/// What is different on purpose: scenario and step (`*` is any), what, and why it is better so.
+/// Deliberate differences: scenario and step (`*` is any), the property, and why ours is better.
 const IMPROVEMENTS: &[Explained] = &[
     ("*", "*", "/opt/SUNWstuf/bin/stuf: links", OTHER_NAME),
     ("*", "*", "/opt/SUNWstuf/bin/stuf-hard: links", OTHER_NAME),
@@ -169,7 +170,7 @@ const IMPROVEMENTS: &[Explained] = &[
     ("11-undo-archive", "backout-103201-02", "undo data", "obsoleted_by stays as well (observed defect 6)"),
 ];
 
-/// What one side is like after a step.
+/// The state of one side after a step.
 struct State {
     /// Columns and digest of each object.
     objects: BTreeMap<String, Vec<String>>,
@@ -183,7 +184,7 @@ struct State {
 /// The columns of an object; the last is the target of a symbolic link, or the digest of the bytes of a file.
 const COLUMNS: [&str; 7] = ["type", "mode", "owner", "links", "size", "time", "bytes"];
 
-/// Objects that are no part of the comparison: made for the snapshots, or by machinery.
+/// Objects that are not compared: made for the snapshots, or by machinery.
 const APART: [&str; 5] = ["./var", "./tmp", "./envdump", "./undo-archive", "./etc/patchadm"];
 
 impl State {
@@ -226,7 +227,7 @@ impl State {
         }
     }
 
-    /// A list, as a set of words: neither its order nor an absent list is of any meaning.
+    /// A list as a set of words: its order does not matter, and an absent list is an empty one.
     fn list(&self, name: &str) -> BTreeSet<&str> {
         self.params.get(name).map(|value| value.split_whitespace().collect()).unwrap_or_default()
     }
@@ -250,7 +251,7 @@ impl State {
     }
 }
 
-/// The objects of a listing by path, each with its digest where it is a file.
+/// The objects of a listing by path; files with their digests.
 fn objects(listing: &str, sum: impl Fn(&str) -> Option<String>) -> BTreeMap<String, Vec<String>> {
     let mut objects = BTreeMap::new();
     for line in listing.lines() {
@@ -283,29 +284,29 @@ fn saved(save: &Path) -> BTreeSet<String> {
     found
 }
 
-/// A scenario as it is played.
+/// A scenario in progress.
 struct Play {
     stage: Stage,
     scenario: &'static str,
     /// Both sides before the first step.
     classic: State,
     ours: State,
-    /// Paths of the patch that is only there because it is required, and its id.
+    /// Paths of the patch that is applied only as a requirement.
     left_out: BTreeSet<String>,
     differences: Vec<Difference>,
-    /// The forms of undo data, where they are drawn.
+    /// The generator of random forms of undo data, if any.
     forms: Option<UndoForms>,
 }
 
 impl Play {
-    /// Draws the form of the next undo data.
+    /// Sets a random form for the next undo data.
     fn draw_form(&mut self) {
         let form = self.forms.as_mut().map(|forms| format!("undo_format={}\n", forms.draw()));
         let policy = format!("{RESTRICTED}{}", form.unwrap_or_default());
         self.stage.scenario.file("/etc/patchadm/policy", policy);
     }
 
-    /// Writes undo data again in another form, now and then.
+    /// Sometimes rewrites undo data in another form.
     fn repack(&mut self) {
         let Some(forms) = &mut self.forms else { return };
         let list = self.stage.scenario.run("pkgparam -R @ROOT@ SUNWstuf PATCHLIST").stdout;
@@ -388,7 +389,7 @@ impl Play {
 /// The policy of the scenarios.
 const RESTRICTED: &str = "restricted=^R\n";
 
-/// Plays a scenario, with undo data as it is where nobody says anything, or in forms that are drawn; gives what was different.
+/// Plays a scenario with undo data in the default form or in random forms. Returns the differences.
 fn play(
     (scenario, is_required, steps): (&'static str, bool, Steps),
     forms: Option<UndoForms>,

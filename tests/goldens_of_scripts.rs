@@ -1,6 +1,6 @@
-//! What the classic tools did with packages that have scripts: the same packages, the same scenarios, the same ends.
+//! Packages with scripts: the same packages and scenarios as with the classic tools have the same results.
 //!
-//! The scripts are those of somebody else, so they run as an ordinary user on a root that belongs to that user.
+//! The scripts are third-party code, so they run as an ordinary user on a root that belongs to that user.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -81,7 +81,8 @@ fn files_of(from: &Path, to: &Path) -> Vec<(PathBuf, PathBuf)> {
     found
 }
 
-/// The names of private directories are never the same, and the notice of an update is worded by each.
+/// Masks the names of private directories, which always differ, and the notice of an update, which each tool words in
+/// its own way.
 fn comparable(text: &str) -> String {
     let mut lines: Vec<String> = Vec::new();
     let mut in_notice = false;
@@ -101,7 +102,7 @@ fn comparable(text: &str) -> String {
     lines.join("\n").replace("## Software contents file initialized\n", "")
 }
 
-/// The notice of ours begins with another line.
+/// Removes the first line of our notice, which the classic tools word differently.
 fn without_notice(text: &str) -> String {
     text.replace("Package <SUNWstuf> is installed already in the\n", "\n")
 }
@@ -112,7 +113,7 @@ fn the_base_package_ends_as_with_the_classic_tools() {
     let run = stage.base("-n");
     assert_eq!(comparable(&run.stdout), comparable(&stage.golden("01-base-install/out/base/stdout")));
     assert_eq!(comparable(&run.stderr), comparable(&stage.golden("01-base-install/out/base/stderr")));
-    // what scripted files are in the end counts for us, what was delivered for the classic tools
+    // For scripted files, we record the final content, and the classic tools record the delivered one.
     let scripted = |line: &&str| line.split(' ').nth(2).is_some_and(|class| class != "build");
     let golden = stage.golden("01-base-install/out/base/snap/contents");
     let golden: Vec<&str> = golden.lines().filter(|line| !line.starts_with('#')).filter(scripted).collect();
@@ -132,7 +133,7 @@ fn the_messages_of_a_package_with_scripts_are_those_of_the_classic_tools() {
     let Some(stage) = Stage::new("the messages with scripts") else { return };
     let run = stage.base("");
     let golden = stage.golden("26-messages/out/base/stderr");
-    // which directories are made on the way is a matter of what is recorded
+    // The implied directories depend on the records.
     let said: String = run
         .stderr
         .lines()
@@ -211,7 +212,7 @@ fn scripts_that_fail_end_with_the_classic_codes_and_leave_nothing_behind() {
             };
             assert_eq!(words(&run.stderr), words(&golden("stderr")), "{name}");
             assert!(run.stderr.ends_with("\nNo changes were made to the system.\n"), "{name}");
-            // where the scripts of a patch build their archive is theirs; patchadd gives them a private place
+            // The scripts of a patch choose where they build their archive; patchadd gives them a private place.
             let _ = fs::remove_dir_all(stage.scenario.at("/var/tmp/103201-01.SUNWstuf"));
             assert_same(&stage.scenario.everything(), &before);
             met += 1;
@@ -242,7 +243,7 @@ fn a_package_with_scripts_goes_as_with_the_classic_tools() {
     let run = step("pkgrm -n -R @ROOT@ -a golden SUNWstuf");
     let golden = |file: &str| stage.golden(&format!("19-pkgrm-installf/out/pkgrm/{file}"));
     assert_eq!(run.stdout, golden("stdout"));
-    // directories that are not empty are a failure for the port that made the golden, and no more than told by others
+    // For the port that made the golden, directories that are not empty are a failure; others only report them.
     assert!(run.stderr.ends_with("\nRemoval of <SUNWstuf> was successful.\n"), "{}", run.stderr);
     let golden_lines = golden("snap/contents");
     let golden_lines: Vec<&str> = golden_lines.lines().filter(|line| !line.starts_with('#')).collect();

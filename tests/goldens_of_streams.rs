@@ -7,10 +7,10 @@ use crate::pkgtrans::read_stream;
 use crate::scenario::{Scenario, shared};
 use crate::tree::{Tree, assert_same};
 
-/// What the classic pkgadd did with a stream: accepted or refused it, and what ours answers: exit code and reason.
+/// A variant: its name, true if the classic pkgadd accepted it, our exit code, and our reason.
 type Variant = (&'static str, bool, i32, &'static str);
 
-/// Ours refuses what wrote outside of the package or installed half of it, and reads what is compressed.
+/// Ours refuses streams that wrote outside of the package or installed half of it, and reads compressed ones.
 const VARIANTS: [Variant; 19] = [
     ("ref", true, 0, ""),
     ("dotslash", true, 0, ""),
@@ -135,8 +135,8 @@ fn packages_of_real_vendors_are_listed_and_go_round() {
     assert_eq!(names, ["CSWcas-cpsampleconf", "CSWcommon", "CSWpca", "MDXapc", "wzfsadm"]);
 }
 
-/// Stream, directory, stream, directory, stream: from the second on nothing changes any more, and the directories have
-/// what the first stream has.
+/// Converts a stream to a directory and back, twice: from the second stream on nothing changes, and the directories
+/// have the contents of the first stream.
 fn goes_round(stream: &Path) {
     let stage = Scenario::new();
     unpacked(&stage, stream, "one");

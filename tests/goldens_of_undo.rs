@@ -1,8 +1,8 @@
-//! Undo archives of the classic tools, restored by our patchrm: every one that a scenario has left.
+//! Our patchrm restores every undo archive that the scenarios of the classic tools left.
 //!
-//! The root is ours: base packages and patches are installed natively, then the classic archive takes the place of our
-//! own. After the backout software, `contents` and every other record are as before the patch. What such an archive
-//! cannot bring back stands in [`LOST`], and everything that stands there is found.
+//! Base packages and patches are installed natively, then the classic archive replaces our own. After the backout,
+//! software, `contents` and every other record are as before the patch. [`LOST`] lists everything that such an archive
+//! cannot restore, and every entry there must occur.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -17,7 +17,7 @@ use crate::records::records;
 use crate::scenario::shared;
 use crate::tree::Tree;
 
-/// Archives that say nothing about a backout: scenario, package, and why.
+/// Archives that prove nothing about a backout: scenario, package, and the reason.
 const LEFT_OUT: [(&str, &str, &str); 2] = [
     (
         "12-version-not-installed",
@@ -29,19 +29,17 @@ const LEFT_OUT: [(&str, &str, &str); 2] = [
 
 /// Undo data of a patch, as a step of the classic tools left it.
 pub(crate) struct Kept {
-    /// The scenario.
     pub(crate) scenario: String,
     /// The directory of the step.
     pub(crate) step: PathBuf,
-    /// The patch.
     pub(crate) patch: String,
-    /// What was applied before it.
+    /// Patches applied before it.
     pub(crate) before: Vec<String>,
     /// The save directories that have it, by package.
     pub(crate) packages: BTreeMap<String, PathBuf>,
 }
 
-/// All undo data in the goldens, each once; where nothing has changed, a step keeps that of the one before.
+/// All undo data in the goldens, without duplicates: a step keeps the unchanged undo data of the one before.
 pub(crate) fn kept(goldens: &Path) -> Vec<Kept> {
     let mut found: Vec<Kept> = Vec::new();
     let mut known = BTreeSet::new();
@@ -65,7 +63,7 @@ pub(crate) fn kept(goldens: &Path) -> Vec<Kept> {
     found
 }
 
-/// Enters a save directory beside that of another package of the same patch.
+/// Adds a save directory, beside that of another package of the same patch if there is one.
 fn add(found: &mut Vec<Kept>, scenario: &str, step: &Path, package: &str, save: &Path) {
     let patch = save.file_name().unwrap().to_str().unwrap().to_owned();
     if let Some(last) = found.last_mut().filter(|last| last.step == step && last.patch == patch) {
@@ -79,7 +77,7 @@ fn add(found: &mut Vec<Kept>, scenario: &str, step: &Path, package: &str, save: 
     found.push(Kept { scenario: scenario.to_owned(), step: step.to_owned(), patch, before, packages });
 }
 
-/// The entries of a directory, sorted; none where there is none.
+/// The entries of a directory, sorted; empty if there is no directory.
 fn entries(directory: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(directory).into_iter().flatten();
     let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
@@ -101,7 +99,7 @@ pub(crate) fn before(kept: &Kept) -> Option<Stage> {
     before_in_form(kept, "")
 }
 
-/// The same under a policy with another line.
+/// Like [`before`], with another line in the policy.
 fn before_in_form(kept: &Kept, line: &str) -> Option<Stage> {
     let stage = Stage::new("undo archives of the classic tools")?;
     stage.scenario.directory("/undo-archive");
@@ -122,7 +120,7 @@ fn before_in_form(kept: &Kept, line: &str) -> Option<Stage> {
     Some(stage)
 }
 
-/// The administrator's lines of scenario 13, in the one edited file that a package without scripts has.
+/// Adds the administrator's lines of scenario 13 to the one edited file that a package without scripts has.
 fn edit(stage: &Stage) {
     let log = stage.scenario.at("/opt/SUNWstuf/etc/stuf.log");
     let text = fs::read_to_string(&log).unwrap() + "more log\n";
@@ -152,7 +150,7 @@ fn share(stage: &Stage, kept: &Kept) {
     stage.add(&stage.scenario.beside("spool"), "SUNWshr");
 }
 
-/// Applies a patch of the goldens by our patchadd; that of scenario 13 without its scripts and scripted classes.
+/// Applies a patch of the goldens with our patchadd; the one of scenario 13 without its scripts and scripted classes.
 pub(crate) fn apply(stage: &Stage, id: &str, kept: &Kept) {
     let patches = stage.goldens.join("pkgs");
     let patch = if kept.scenario.starts_with("13") {
@@ -168,7 +166,7 @@ pub(crate) fn apply(stage: &Stage, id: &str, kept: &Kept) {
     assert_eq!(run.code, 0, "{}: {}", kept.scenario, run.stderr);
 }
 
-/// Puts the classic undo data in the place of ours.
+/// Replaces our undo data with the classic undo data.
 fn exchange(stage: &Stage, kept: &Kept) {
     for (package, theirs) in &kept.packages {
         let _ = fs::remove_file(stage.scenario.at(&format!("/var/sadm/patchadm/ledger/{package}")));
@@ -191,7 +189,7 @@ fn exchange(stage: &Stage, kept: &Kept) {
     }
 }
 
-/// What must be the same again, line by line: columns of objects, lines of `contents`, what other records say.
+/// The state that must be restored, line by line: columns of objects, lines of `contents`, contents of other records.
 fn state(stage: &Stage) -> BTreeMap<String, String> {
     let columns = ["type", "mode", "owner", "group", "size", "bytes", "time", "links", "attributes"];
     let tree = Tree::of(&stage.scenario.root(), &["var"]);
@@ -212,7 +210,7 @@ fn state(stage: &Stage) -> BTreeMap<String, String> {
     state
 }
 
-/// What comes back otherwise: scenario, patch and what (`*` at the end is anything), and why.
+/// Differences after a backout: scenario, patch and property (`*` at the end is anything), and the reason.
 const LOST: &[Explained] = &[
     ("*", "*", "var/sadm/pkg/SUNWstuf/save/pspool/*", PSPOOL),
     ("*", "*", "var/sadm/pkg/SUNWstuf/pkginfo: ACTIVE_OBSOLETES", EMPTIED),
@@ -289,7 +287,7 @@ fn bring_back_over_files(part: usize, parts: usize) {
     bring_back("undo_format=files\n", part, parts, &FOUND);
 }
 
-/// Restores a part of the archives, each on a root whose policy has this line as well.
+/// Restores a part of the archives, each on a root whose policy has this line, too.
 fn bring_back(line: &str, part: usize, parts: usize, of_all: &FoundInParts) {
     let Some(goldens) = shared("undo archives of the classic tools", "goldens") else { return };
     let (mut found, mut restored) = (Vec::new(), 0);
@@ -304,7 +302,7 @@ fn bring_back(line: &str, part: usize, parts: usize, of_all: &FoundInParts) {
         let expected = state(&stage);
         apply(&stage, &kept.patch, &kept);
         exchange(&stage, &kept);
-        // Where only a classic pointer in the root says where an archive is, the caller has to say it, too.
+        // If only a classic pointer in the root names the place of an archive, the caller has to name it, too.
         let is_remote = kept.packages.values().any(|theirs| theirs.join("remote").exists());
         let place = if is_remote { "-B @ROOT@/undo-archive " } else { "" };
         let run = stage.scenario.run(&format!("patchrm {place}-R @ROOT@ {}", kept.patch));

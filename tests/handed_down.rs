@@ -1,4 +1,4 @@
-//! The parameters of a package, in whatever order patches go: those of a root that has only the patches that are left.
+//! Parameters of a package after backouts in any order: they equal those of a root that has only the remaining patches.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,7 +11,7 @@ use crate::scenario::Scenario;
 
 const IDS: [&str; 3] = ["100-01", "200-01", "300-01"];
 
-/// The second says nothing of what the first brings; the third says all of it once more.
+/// The second patch sets none of the parameters; the third sets those of the first again.
 fn patch(id: &str) -> Patch {
     let package = Package::new("ACMEweb").file(&format!("share/{id}"), 0o644, id);
     let package = match id {
@@ -36,7 +36,7 @@ fn with(ids: &[&str]) -> Scenario {
 fn shown(stage: &Scenario) -> BTreeMap<String, Vec<u8>> {
     let pkginfo = fs::read(stage.at("/var/sadm/pkg/ACMEweb/pkginfo")).unwrap();
     let params = ParamFile::parse(&pkginfo).unwrap().params();
-    // A list of patches that is empty says as much as none.
+    // An empty list of patches is equivalent to none.
     let counts = |(name, value): &(&str, &[u8])| {
         !(name.starts_with("PATCH_INFO_") || value.is_empty() && name.starts_with("PATCH"))
     };

@@ -1,5 +1,5 @@
-//! The help of every verb and command: the three ways to it, its width, and that of every classic command compared whole
-//! with a file of `tests/help`.
+//! The help of every verb and command: three ways to print it, and its width. The help of every classic command equals
+//! its file in `tests/help`.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use crate::links::{classic_commands, verbs};
 use crate::scenario::Scenario;
 use crate::terminal::at_narrow_terminal;
 
-/// Set to anything, the files are written instead of compared. What changed is then seen by version control.
+/// If this variable is set, the files are written instead of compared. Version control then shows the changes.
 const WRITE: &str = "PATCHADM_WRITE_HELP";
 
 #[test]

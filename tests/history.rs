@@ -1,4 +1,4 @@
-//! `patchadm history`: the runs of a root, and one of them.
+//! `patchadm history`: all runs of a root, or one of them.
 
 use std::fs;
 use std::io::Write as _;
@@ -278,7 +278,7 @@ fn notes(stage: &Scenario) -> Vec<Value> {
     said["runs"].as_array().unwrap().iter().map(|run| run["note"].clone()).collect()
 }
 
-/// Every verb that changes patches keeps what is to be told later, and recovery writes it where the command could not.
+/// Every verb that changes patches records the note, and recovery writes it if the command could not.
 #[test]
 fn a_note_is_kept_with_the_run() {
     let stage = Scenario::with(&[Package::new("ACMEweb").file("bin/httpd", 0o755, "one\n")]);

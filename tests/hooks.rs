@@ -1,4 +1,4 @@
-//! `patchadm setup hooks`: what our packages bring, put into a system that has none of them, and taken away again.
+//! `patchadm setup hooks` installs the hooks of our packages on a system without these packages, and removes them.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, lchown};

@@ -1,5 +1,4 @@
-//! The scripts of a patch that are kept in the root until its backout, and class scripts that lie in a root: which of
-//! them run.
+//! Checks which scripts run: those that a patch keeps in the root until its backout, and class scripts in a root.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -10,17 +9,17 @@ use crate::procedure_scripts::{add, added, stage};
 use crate::scenario::{Scenario, is_root};
 use crate::tree::assert_same;
 
-/// What somebody who is not root does to a root.
+/// A change to a root that another user may have made.
 type Spoil = fn(&Scenario);
 
-/// A root with a patch that no record of ours speaks of, and a prebackout that it left.
+/// A root with a patch that our records do not mention, and a prebackout that it left.
 fn with_hook() -> Scenario {
     let stage = stage();
     stage.install(&Package::new("ACMEweb").file("bin/httpd", 0o755, "one\n"));
     stage.patchadd("", &Patch::of("100-01", Package::new("ACMEweb").file("bin/httpd", 0o755, "two\n"))).ok();
     stage.file("/var/sadm/patch/100-01/prebackout", "#!/bin/sh\nid -u > $ROOTDIR/opt/noted\n");
     stage.mode("/var/sadm/patch/100-01/prebackout", 0o755);
-    // of a patch that a classic tool applied nothing is recorded but what was adopted
+    // A patch that a classic tool applied has no records except for its adopted undo data.
     stage.forget_ledgers();
     stage.run("recover --adopt-undo -R @ROOT@ 100-01").ok();
     stage

@@ -1,8 +1,8 @@
-//! Depots that are damaged or hostile, and servers that do not do what they should: every command refuses them with its
-//! code, says what happened, what was not changed and what to do, and changes nothing, within bounds of memory.
+//! Damaged or hostile depots, and servers that misbehave. Every command refuses them with its exit code, reports the
+//! cause, what stayed unchanged and the next step, and changes nothing, within bounds of memory.
 //!
-//! What a server may do to a single download, down to one byte a second, is played beside the client, which can be told to
-//! be less patient there.
+//! The tests beside the client cover faults within a single download, down to one byte a second: there, the client can
+//! be less patient.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use crate::packages::Package;
 use crate::reliability::figures;
 use crate::scenario::{Run, Scenario, code_of};
 
-/// The most memory that a command may write to.
+/// The limit of a command's writable memory.
 const MEMORY: &str = "ulimit -d 262144";
 
 /// A root, and an indexed depot of two patches.
@@ -26,7 +26,7 @@ fn stage() -> (Scenario, PathBuf) {
     (stage, depot)
 }
 
-/// An index with one thing wrong: its name, its text, what has to be said.
+/// An index with one fault: its name, its text, and the expected message.
 type BadIndex = (&'static str, String, &'static str);
 
 fn bad_indexes(good: &str) -> Vec<BadIndex> {
@@ -73,7 +73,7 @@ fn bad_indexes(good: &str) -> Vec<BadIndex> {
     ]
 }
 
-/// The commands that read a depot, with what each says where it is not to be used.
+/// The commands that read a depot, each with its statement that nothing was done.
 const COMMANDS: [(&str, &str); 6] = [
     ("@CHECK@ @DEPOT@", "the depot was not checked"),
     ("add -R @ROOT@ --cache @CACHE@ -M @DEPOT@ 100-01", "nothing was changed"),
@@ -92,7 +92,8 @@ fn run(stage: &Scenario, line: &str, depot: &str) -> Run {
     stage.limited(MEMORY, &line)
 }
 
-/// What a command that refuses says: three lines, or one more by a classic one; none of them as long as what was read.
+/// Asserts that a command refuses in two or three lines, or four for a classic command, none of them as long as the
+/// input.
 #[track_caller]
 fn must_be_refused(run: &Run, code: i32, what_holds: &str, reason: &str, case: &str) {
     assert_eq!(run.code, code, "{case}: {run:?}");
@@ -193,7 +194,7 @@ fn patches_that_obsolete_each_other_in_a_circle_end_no_command() {
     );
 }
 
-/// A server of the files of a depot, which answers a question for the patch `200-01` as a case tells it to.
+/// A server of the files of a depot that answers requests for the patch `200-01` with `answer`.
 fn serve(depot: &Path, answer: impl Fn(&Asked, &[u8]) -> Vec<Step> + Send + Sync + 'static) -> FaultyServer {
     let depot = depot.to_owned();
     FaultyServer::begin(move |asked| {
@@ -206,7 +207,7 @@ fn serve(depot: &Path, answer: impl Fn(&Asked, &[u8]) -> Vec<Step> + Send + Sync
     })
 }
 
-/// An answer to a question for a patch, of which these are the bytes.
+/// The answer to a request for a patch with these bytes.
 type Answer = fn(&Asked, &[u8]) -> Vec<Step>;
 
 fn with_head(status: &str, headers: &[(&str, String)], body: &[u8]) -> Vec<Step> {
@@ -219,7 +220,7 @@ fn cut(bytes: &[u8]) -> Vec<Step> {
     steps
 }
 
-/// Servers from which nothing comes that could be used: the name, the answer, the code and what is said.
+/// Servers that send nothing usable: the name, the answer, the exit code and the message.
 const BAD_SERVERS: [(&str, Answer, i32, &str); 12] = [
     ("it closes in the middle", |_, bytes| cut(bytes), 1, "200-01.tar: "),
     (
@@ -296,7 +297,7 @@ fn what_a_server_sends_instead_of_a_patch_is_refused_and_nothing_is_changed() {
     figures("hostile-servers", &[("answers", answers), ("refused", answers), ("changes", 0)]);
 }
 
-/// Servers that go on otherwise than they began, and from which the patch comes nevertheless. The first answer is cut.
+/// Servers that continue otherwise than they began, but do deliver the patch. The first answer is cut.
 const ODD_SERVERS: [(&str, Answer, usize); 5] = [
     ("the rest", |asked, bytes| rest(bytes, asked.from().unwrap()), 2),
     ("all of it for a range", |_, bytes| whole("200 OK", bytes), 2),

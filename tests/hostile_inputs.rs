@@ -1,5 +1,6 @@
-//! What lies in the place of an input: pipes that nobody writes to, endless devices and links that lead out, in a depot and
-//! wherever a command is given the name of a file. Every command ends by itself, and nothing that a link leads to is told.
+//! Hostile files in the place of inputs: pipes without a writer, endless devices and links that lead out, in a depot
+//! and wherever a command takes the name of a file. Every command ends by itself, and reveals nothing about the target
+//! of a link.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -15,7 +16,7 @@ use crate::packages::Package;
 use crate::scenario::{Run, Scenario};
 use crate::signatures::testdata;
 
-/// A command that is still at work then waits for ever: it is killed, which is an end by a signal and no code of its own.
+/// A command that is still running then waits for ever. It is killed by a signal, and so has no exit code of its own.
 const NOT_FOR_EVER: &str = "set -- timeout -s KILL 60 \"$@\"";
 
 fn web(text: &str) -> Package {
@@ -203,8 +204,8 @@ fn a_pipe_in_the_place_of_a_file_that_a_command_names_holds_it_up_nowhere() {
     }
 }
 
-/// Patch 100-01 with a script that writes the file `exchange/new` over the object that `exchange/object` names, and patch
-/// 200-01, of which there is another one of the same size.
+/// Patch 100-01 with a script that writes the file `exchange/new` over the object that `exchange/object` names, and
+/// patch 200-01, of which `exchange/new` is another version of the same size.
 fn exchanging(stage: &Scenario) -> PathBuf {
     let (work, exchange) = (stage.beside("work"), stage.beside("exchange"));
     fs::create_dir(&exchange).unwrap();
@@ -249,7 +250,8 @@ fn an_object_that_is_exchanged_after_its_check_goes_in_as_it_was_checked() {
 
 const ACCESS_LIST: &str = "system.posix_acl_access";
 
-/// Lets user 1004 write by an access list, whose mask takes the place of the group's bits; false where there are none.
+/// Lets user 1004 write through an access list, whose mask replaces the bits of the group. Returns false if there are
+/// no access lists.
 pub(crate) fn let_write(path: &Path) -> bool {
     let nobody = u32::MAX;
     let entries = [(1_u16, 7_u16, nobody), (2, 7, 1004), (4, 5, nobody), (16, 7, nobody), (32, 5, nobody)];
@@ -262,7 +264,7 @@ pub(crate) fn let_write(path: &Path) -> bool {
     setxattr(path, ACCESS_LIST, &list, XattrFlags::empty()).is_ok()
 }
 
-/// Each command with a file or directory whose word decides what is done.
+/// Each command with a file or directory that controls its actions.
 const DECIDING: [&str; 5] = [
     "add -R @ROOT@ --plan @FILE@",
     "list -R @ROOT@ --policy @FILE@",

@@ -1,4 +1,4 @@
-//! Which root it is, kept twice; and a journal that is damaged or gone: what is said, and what helps.
+//! The identity of a root, which is stored twice, and journals that are damaged or gone: messages and repairs.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -43,7 +43,7 @@ fn remove(stage: &Scenario, path: &str) {
     fs::remove_file(stage.at(path)).unwrap();
 }
 
-/// Backs the patch out, which takes its undo archive to be this root's.
+/// Backs the patch out, which requires that its undo archive belongs to this root.
 fn is_backed_out(stage: &Scenario) {
     let said = stage.run("check --contents --json -R @ROOT@").ok();
     assert!(!said.contains("another root"), "{said}");
@@ -275,7 +275,7 @@ fn a_stage_that_proves_nothing_is_moved_away_with_its_journal_and_nothing_is_del
     let staged: PathBuf = kept.join("9-00000000000000aa/o/0");
     assert_eq!(fs::read_to_string(staged).unwrap(), "what was there\n");
     assert_eq!(stage.run("recover -R @ROOT@").ok(), "No run was interrupted.\n");
-    // what is kept there is not written over
+    // The kept files are not overwritten.
     stage.directory(STAGE);
     let said = stage.run(&line).fails(3);
     assert!(said.contains("is not empty"), "{said}");
@@ -347,7 +347,7 @@ fn an_archive_that_the_ledger_names_is_this_roots_whatever_marker_is_in_it() {
     is_backed_out(&stage);
 }
 
-/// Without its stage an unfinished run cannot be recovered; it is said, and there is a way on that deletes nothing.
+/// An unfinished run cannot be recovered without its stage. The message names a way out that deletes nothing.
 #[test]
 fn an_unfinished_run_whose_stage_is_gone_is_given_up_and_its_journal_kept() {
     if !can_trace() {
@@ -367,7 +367,7 @@ fn an_unfinished_run_whose_stage_is_gone_is_given_up_and_its_journal_kept() {
     assert_ne!(stage.run("check --contents -R @ROOT@").code, 65);
 }
 
-/// Somebody removed all of our own files: archives are bound anew by the command that the refusal names.
+/// All of our own files are gone. The command that the refusal names binds the archives again.
 #[test]
 fn a_root_that_lost_all_our_files_binds_its_archives_again() {
     let stage = patched();
@@ -378,7 +378,7 @@ fn a_root_that_lost_all_our_files_binds_its_archives_again() {
     is_backed_out(&stage);
 }
 
-/// The archives of another root come from a backup, or with a directory of undo data that several roots share.
+/// Archives of another root may come from a backup, or from a directory of undo data that several roots share.
 #[test]
 fn an_archive_that_names_another_root_is_bound_only_if_that_is_said() {
     let stage = patched();

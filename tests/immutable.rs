@@ -1,5 +1,5 @@
-//! Files with an attribute that forbids everybody to change them: what would end halfway because of them is refused before
-//! anything, with the file and the attribute.
+//! Files with an attribute that forbids all changes. A command that would stop halfway because of them is refused at
+//! the start, with the file and the attribute.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,11 +8,11 @@ use crate::delivery::Patch;
 use crate::packages::Package;
 use crate::scenario::Scenario;
 
-/// A file that is immutable as long as this value.
+/// A file that stays immutable until this value is dropped.
 struct Immutable(PathBuf);
 
 impl Immutable {
-    /// Makes a file immutable; `None` where that cannot be done.
+    /// Makes a file immutable; `None` if that is impossible.
     fn made(test: &str, path: &Path) -> Option<Self> {
         if !chattr("+i", path) {
             crate::skipped(&format!("{test}: no file can be made immutable"));

@@ -5,7 +5,7 @@ use crate::packages::Package;
 use crate::scenario::{Scenario, is_root};
 use crate::tree::assert_same;
 
-/// The number by which system calls mean that no owner is to be set.
+/// The number by which system calls leave an owner unchanged.
 const NONE: &str = "4294967295";
 
 /// Asserts that a package cannot be installed, with these words, and that nothing is changed.

@@ -23,7 +23,7 @@ pub(crate) fn stage() -> Scenario {
     stage
 }
 
-/// The line of a path.
+/// The line of `contents` for a path.
 pub(crate) fn line(stage: &Scenario, path: &str) -> String {
     let is_of = |line: &&String| line.split([' ', '=']).next() == Some(path);
     stage.lines().iter().find(is_of).cloned().unwrap_or_default()

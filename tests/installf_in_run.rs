@@ -23,7 +23,7 @@ use crate::tree::assert_same;
 const RUN: &str = "99-00000000000000aa";
 const STAGE: &str = "/var/sadm/patchadm/stage/99-00000000000000aa";
 
-/// A root in the middle of a run that holds its lock, and whose scripts are about to be played by the test.
+/// A root in the middle of a run that holds its lock. The test plays the scripts of the run.
 struct InRun {
     scenario: Scenario,
     root: Root,
@@ -86,7 +86,7 @@ impl InRun {
     }
 }
 
-/// What a script does: commands, and files that it makes between them.
+/// The actions of a script: commands, and files that it makes between them.
 const SCRIPT: [&str; 14] = [
     "installf -R @ROOT@ ACMEa /opt/ACMEa/var/run d 0750 root sys",
     "installf -R @ROOT@ ACMEa /opt/ACMEa/pipe p 0600 root root",

@@ -1,5 +1,5 @@
-//! Roots where a tool without recovery died while it applied a patch: the lock of the installation is there, the records
-//! name the patch, half of its files are in place, and nothing was saved.
+//! Roots on which a tool without recovery died while it applied a patch: the lock of the installation exists, the
+//! records name the patch, half of its files are in place, and nothing was saved.
 
 use std::fs;
 use std::process::Command;
@@ -23,7 +23,7 @@ fn whole() -> Scenario {
         .file("bin/more", 0o755, "one\n")])
 }
 
-/// A root where the second file is still the old one; `saved` says whether undo data was made before the end came.
+/// A root on which the second file is still the old one; `saved` is true if undo data was made before the tool died.
 fn half_patched(saved: bool) -> Scenario {
     interrupt(whole(), saved)
 }
@@ -93,8 +93,8 @@ fn a_patch_without_undo_data_in_a_package_that_is_whole_is_no_interrupted_one() 
     stage.patchadd("", &patch()).fails(2);
 }
 
-/// The same root after the tool was called once more: it found the patch applied, moved the records of the first call
-/// aside, and put those of before back.
+/// The same root after another call of the tool, which found the patch applied, moved the records of the first call
+/// aside, and restored the earlier ones.
 fn put_back() -> Scenario {
     let stage = whole();
     let [package, before, killed] = ["pkg/ACMEweb", "before", "killed"].map(|name| {

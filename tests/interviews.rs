@@ -1,4 +1,5 @@
-//! Before an installation: request asks, checkinstall looks, pkgask keeps the answers, an admin file wants to be asked.
+//! Interaction before an installation: request and checkinstall scripts, answers that pkgask keeps, and admin files
+//! that ask.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -1,17 +1,17 @@
-//! Libraries that stay for those who need them when a patch takes them away: with libraries and programs that are made by
-//! cc(1) for each test.
+//! Libraries that stay for their consumers when a patch removes them. Each test makes its libraries and programs with
+//! cc(1).
 
-/// What ends the keeping, and what brings it back.
+/// Backouts, and other ends of keeping a library.
 mod backouts;
-/// What is read that cannot be trusted.
+/// Input that cannot be trusted.
 mod bad_input;
-/// The cache of what is known of files.
+/// The cache of facts about files.
 mod cached;
-/// The other commands that take libraries away, and scripts.
+/// Other commands that remove libraries, and scripts.
 mod commands;
-/// What stays, and for whom.
+/// Libraries that stay, and their consumers.
 mod needs;
-/// What cannot stay, and who is told.
+/// Libraries that cannot stay, and the messages about them.
 mod obstacles;
 
 use serde_json::Value;
@@ -27,7 +27,7 @@ fn package(name: &str, files: &[(&str, &[u8])]) -> Package {
     files.iter().fold(package, |package, (path, bytes)| package.file(path, 0o755, bytes))
 }
 
-/// What a document tells of the libraries of its first patch, each statement a line; none where nobody looked.
+/// The statements of a document about the libraries of its first patch, one a line; `None` if nothing was examined.
 #[track_caller]
 fn told(document: &str) -> Option<Vec<String>> {
     let document: Value = serde_json::from_str(document).unwrap_or_else(|_| panic!("{document}"));
@@ -60,14 +60,14 @@ fn told(document: &str) -> Option<Vec<String>> {
 }
 
 impl Scenario {
-    /// What the plan of a patch tells of libraries.
+    /// The statements of a patch's plan about libraries.
     #[track_caller]
     fn plan_tells(&self, options: &str, patch: &Patch) -> Option<Vec<String>> {
         let line = format!("plan --json {options} -R @ROOT@ {}", patch.directory(self).display());
         told(&self.run(&line).ok())
     }
 
-    /// Applies a patch; what is told of libraries, which the plan of it has told before.
+    /// Applies a patch. Returns its statements about libraries, which must equal those of its plan.
     #[track_caller]
     fn apply_tells(&self, options: &str, patch: &Patch) -> Vec<String> {
         let planned = self.plan_tells(options, patch);
@@ -78,7 +78,7 @@ impl Scenario {
         done.unwrap_or_default()
     }
 
-    /// Backs a patch out; what is told of libraries.
+    /// Backs a patch out. Returns its statements about libraries.
     #[track_caller]
     fn remove_tells(&self, options: &str, patch: &str) -> Vec<String> {
         let done = told(&self.run(&format!("remove --json {options} -R @ROOT@ {patch}")).ok());
@@ -94,7 +94,7 @@ impl Scenario {
 }
 
 /// The library `libx.so.1` of package `ACMEx`, the program `/usr/bin/p` of package `ACMEp` that needs it, and a patch
-/// with `libx.so.2` in the place of the first.
+/// that replaces `libx.so.1` with `libx.so.2`.
 struct Pair {
     stage: Scenario,
     compiler: Compiler,

@@ -1,13 +1,13 @@
-//! Random packages, libraries and programs, patched and backed out in random order: each state and each report is held
-//! against a plain model, which knows the rules of kept libraries and nothing of how they are planned.
+//! Random packages, libraries and programs, patched and backed out in random order. Each state and each report is
+//! compared with a simple model, which knows the rules of kept libraries but not how they are planned.
 //!
-//! The whole of it, 10,000 cases, takes half an hour:
+//! The whole test, 10,000 cases, takes half an hour:
 //!
 //! ```text
 //! PATCHADM_TESTS=whole cargo test --test integration kept_model -- --nocapture
 //! ```
 
-/// What a command is to say and to leave behind.
+/// The expected output and result of a command.
 mod rules;
 /// Random worlds and patches.
 mod worlds;
@@ -27,10 +27,10 @@ use crate::reliability::{Sampled, figures, is_whole};
 use crate::scenario::Scenario;
 use crate::whole_contents::faults_of_contents;
 
-/// How often each outcome and reason came.
+/// The number of occurrences of each outcome and reason.
 type Counts = BTreeMap<String, u64>;
 
-/// What a document tells of libraries.
+/// The outcome for libraries that a document reports.
 fn told(document: &str, story: &str) -> Outcome {
     let document: Value = serde_json::from_str(document).unwrap_or_else(|_| panic!("{story}\n{document}"));
     let mut outcome = Outcome::default();
@@ -54,7 +54,7 @@ fn told(document: &str, story: &str) -> Outcome {
     outcome
 }
 
-/// Holds the root against the model.
+/// Compares the root with the model.
 #[track_caller]
 fn check(stage: &Scenario, world: &World) {
     let story = world.story.join("\n");
@@ -101,7 +101,7 @@ fn check(stage: &Scenario, world: &World) {
     assert_eq!(packages, world.packages.iter().cloned().chain(kept).collect(), "{story}");
 }
 
-/// Holds what a command told against the model, and the root too.
+/// Compares the report of a command with the model, and the root, too.
 #[track_caller]
 fn compare(stage: &Scenario, world: &World, (told, expected): (Outcome, Outcome), counts: &mut Counts) {
     assert_eq!(told, expected, "{}", world.story.join("\n"));
@@ -116,7 +116,7 @@ fn compare(stage: &Scenario, world: &World, (told, expected): (Outcome, Outcome)
     }
 }
 
-/// Programs of nobody come and go.
+/// Adds or removes programs that belong to no package.
 fn meddle(stage: &Scenario, world: &mut World, random: &mut Random) {
     if random.once_in(3) {
         let (path, object) = draw_own(world, random);
@@ -130,7 +130,7 @@ fn meddle(stage: &Scenario, world: &mut World, random: &mut Random) {
     }
 }
 
-/// One case.
+/// Plays one case.
 fn play(seed: u64, counts: &mut Counts) {
     let mut random = Random(seed);
     let mut world = World::draw(&mut random);

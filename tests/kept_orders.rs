@@ -1,5 +1,5 @@
-//! Three updates of a library and its program, and a program that somebody builds between them, backed out in every order
-//! that is allowed: each state is held against a table that the test works out by itself.
+//! Three updates of a library and its program, and a program that somebody builds between them, backed out in every
+//! allowed order. Each state is compared with a model that the test computes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -11,7 +11,7 @@ use crate::packages::Package;
 use crate::records::Before;
 use crate::scenario::Scenario;
 
-/// The library of a number.
+/// The library with this number.
 fn library(number: usize) -> Vec<u8> {
     Sample { soname: Some(&soname(number)), ..Sample::default() }.bytes()
 }
@@ -24,13 +24,13 @@ fn path(number: usize) -> String {
     format!("usr/lib/{}", soname(number))
 }
 
-/// A program that needs the library of a number.
+/// A program that needs the library with this number.
 fn program(number: usize) -> Vec<u8> {
     let needed = [&soname(number)[..]];
     Sample { needed: &needed, interpreter: Some("/lib/ld.so"), ..Sample::default() }.bytes()
 }
 
-/// The package of the library, with that of a number.
+/// The package of the library, with the library of this number.
 fn with_library(number: usize) -> Package {
     Package::new("ACMEx").param("BASEDIR", "/").directory("usr").directory("usr/lib").file(
         &path(number),
@@ -39,7 +39,7 @@ fn with_library(number: usize) -> Package {
     )
 }
 
-/// The package of the program, made for the library of a number.
+/// The package of the program, made for the library with this number.
 fn with_program(number: usize) -> Package {
     Package::new("ACMEp").param("BASEDIR", "/").file("usr/bin/p", 0o755, program(number))
 }
@@ -54,14 +54,14 @@ fn patch(number: usize) -> Patch {
     }
 }
 
-/// What is to be there.
+/// The expected state.
 #[derive(Clone, Default)]
 struct Model {
     /// The patches that are in force.
     applied: BTreeSet<usize>,
-    /// Whether somebody has built a program for the second library.
+    /// True if somebody has built a program for the second library.
     has_own: bool,
-    /// The packages that keep libraries, by the numbers of these.
+    /// The packages that keep libraries, by the number of the library.
     kept: BTreeMap<usize, String>,
 }
 
@@ -76,14 +76,15 @@ impl Model {
             .collect()
     }
 
-    /// The libraries that somebody needs, with those who do.
+    /// The libraries that are needed, with their consumers.
     fn needed(&self) -> BTreeMap<usize, &'static str> {
         let own = self.has_own.then_some((2, "/opt/q"));
         let program = (if self.applied.contains(&3) { 3 } else { 1 }, "/usr/bin/p");
         own.into_iter().chain([program]).collect()
     }
 
-    /// Goes on to these patches: what is needed and not delivered is kept, in the first package that was free before.
+    /// Changes to these patches: a library that is needed but not delivered is kept, in the first package that was free
+    /// before.
     fn go_to(&mut self, applied: BTreeSet<usize>) {
         let before: BTreeSet<String> = self.kept.values().cloned().collect();
         self.applied = applied;
@@ -123,7 +124,7 @@ impl Model {
         assert_eq!(stage.run("pkgchk -R @ROOT@").ok(), "", "{when}");
     }
 
-    /// Whose files and directories they are.
+    /// Asserts the owners of files and directories.
     #[track_caller]
     fn check_lines(&self, stage: &Scenario, files: &BTreeMap<String, String>, when: &str) {
         let mut expected: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
@@ -144,7 +145,7 @@ impl Model {
         assert_eq!(found.collect::<BTreeMap<_, _>>(), expected, "{when}");
     }
 
-    /// Which packages there are, and for whom they keep what.
+    /// Asserts which packages exist, and the consumers of the libraries that they keep.
     #[track_caller]
     fn check_packages(&self, stage: &Scenario, when: &str) {
         let names = fs::read_dir(stage.at("/var/sadm/pkg")).unwrap();
@@ -171,7 +172,7 @@ fn orders() -> Vec<[usize; 3]> {
     all.filter(|[a, b, _]| a != b).collect()
 }
 
-/// A root with the first library and its program that keeps what is needed.
+/// A root with the first library and its program, and a policy that keeps needed libraries.
 fn first() -> Scenario {
     let stage = Scenario::with(&[with_library(1), with_program(1)]);
     stage.file("/etc/patchadm/policy", "shlibs=keep\n");

@@ -1,5 +1,5 @@
-//! What is told of libraries that stay for programs that still need them: for whom a patch is not in force, what is wrong
-//! with what is kept, and kept packages in the commands about packages.
+//! Queries about libraries that stay for programs that still need them: the programs for which a patch is not in force,
+//! faults of kept libraries, and kept packages in the commands about packages.
 
 use std::fs;
 
@@ -15,17 +15,17 @@ fn package(name: &str) -> Package {
     Package::new(name).param("BASEDIR", "/")
 }
 
-/// A library with its SONAME; `fixes` make its bytes others.
+/// A library with this SONAME; `fixes` changes its bytes.
 fn library(soname: &str, fixes: u64) -> Vec<u8> {
     Sample { soname: Some(soname), flags: fixes << 8, ..Sample::default() }.bytes()
 }
 
-/// A program.
+/// A program that needs these libraries.
 fn program(needed: &[&str]) -> Vec<u8> {
     Sample { needed, interpreter: Some("/lib64/ld-linux-x86-64.so.2"), ..Sample::default() }.bytes()
 }
 
-/// A library that a link leads to, a program that needs it, and a program of no package that needs it, too.
+/// A root with a library behind a link, a program that needs it, and such a program without a package.
 fn stage() -> Scenario {
     let stage = Scenario::with(&[
         package("ACMEx")
@@ -38,13 +38,13 @@ fn stage() -> Scenario {
     stage
 }
 
-/// The patch that puts version 2 of the library in the place of version 1.
+/// The patch that replaces version 1 of the library with version 2.
 fn renewal() -> Patch {
     let new = package("ACMEx").file("usr/lib64/libx.so.2", 0o755, library("libx.so.2", 0));
     Patch::of("100-01", new.deletes(&["/usr/lib64/libx.so.1", "/usr/lib64/libx.so.1.0"]))
 }
 
-/// The same with the patch applied, and version 1 kept.
+/// The root of [`stage`] with the patch applied, and version 1 kept.
 fn with_kept() -> Scenario {
     let stage = stage();
     stage.patchadd("--libs keep", &renewal()).ok();
@@ -54,14 +54,14 @@ fn with_kept() -> Scenario {
 const EXCEPTION: &str =
     "effective, except for 2 programs that still load libx.so.1: /usr/bin/p, /usr/local/bin/own";
 
-/// The document that a command prints; that it is one of the schema the scenario has seen to.
+/// The document that a command prints. The scenario checks its schema.
 #[track_caller]
 fn document(stage: &Scenario, line: &str) -> Value {
     let run = stage.run(line);
     serde_json::from_str(&run.stdout).unwrap_or_else(|_| panic!("{run:?}"))
 }
 
-/// The kept library as documents tell of it.
+/// The kept library in documents.
 fn told() -> Value {
     let bytes = library("libx.so.1", 0).len();
     let consumer = |path: &str, packages: &[&str]| json!({"path": path, "packages": packages, "how": "needed", "pid": null});
@@ -75,7 +75,7 @@ fn told() -> Value {
     }])
 }
 
-/// The patches that a list says are not in force for everybody.
+/// The patches that a list marks as not in force for every program.
 fn excepted(stage: &Scenario) -> Vec<String> {
     let said = document(stage, "list --json -R @ROOT@");
     let patches = said["patches"].as_array().unwrap().iter().filter(|one| one.get("kept_shlibs").is_some());
@@ -166,7 +166,7 @@ fn a_list_tells_what_was_recorded_and_verify_what_is_there() {
     stage.file("/opt/new", program(&["libx.so.1"]));
     let two = "effective, except for 2 programs that still load libx.so.1: /opt/new, /usr/bin/p";
     assert!(stage.run("check --contents -R @ROOT@").ok().contains(two));
-    // The next run that looks records it.
+    // The next run that looks for consumers records the new one.
     stage.patchadd("", &Patch::of("400-01", package("ACMEp").file("usr/bin/p2", 0o755, program(&[])))).ok();
     assert!(stage.run("list -R @ROOT@").ok().contains(two));
 }
@@ -184,7 +184,7 @@ fn records_of_consumers_that_make_no_sense_are_passed_over() {
     assert_eq!(excepted(&stage), ["100-01"], "that it is kept is known all the same");
 }
 
-/// The words of verify where something is wrong.
+/// The output of `check --contents` if something is wrong.
 #[track_caller]
 fn wrong(stage: &Scenario) -> String {
     let run = stage.run("check --contents -R @ROOT@");
@@ -192,7 +192,7 @@ fn wrong(stage: &Scenario) -> String {
     run.stdout
 }
 
-/// What verify finds wrong with kept libraries: finding, library, and who is misled.
+/// The faults of kept libraries that `check --contents` finds: finding, package, library, and misled programs.
 fn findings(stage: &Scenario) -> Vec<Value> {
     let said = document(stage, "check --contents --json -R @ROOT@");
     assert_eq!((&said["exit_code"], &said["cause"]), (&json!(4), &json!("edited")));
@@ -217,7 +217,7 @@ fn verify_finds_a_kept_library_that_nobody_needs() {
     assert!(said.contains(sentence), "{said}");
     assert_eq!(findings(&stage), [json!(["unneeded", "ACMEx-SO", "libx.so.1", null])]);
     assert!(!said.contains("except"), "{said}");
-    // Of another package nothing is said.
+    // A check of another package does not mention it.
     assert!(!stage.run("check --contents -R @ROOT@ ACMEx").ok().contains("kept library"));
 }
 

@@ -1,5 +1,5 @@
-//! A real library and its program, updated one without the other: the program of before goes on with the library that it
-//! was made for, and nothing of that is left when the new program has come, or when everything is backed out.
+//! A real library and its program, updated separately. The old program continues with the library that it was made for,
+//! of which nothing is left after the update of the program, or after all backouts.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,10 +17,10 @@ use crate::tree::assert_same;
 const LIBRARY: &str = "300003-01";
 const PROGRAM: &str = "300004-01";
 
-/// What the program is started with: the machine's own loader and libc.
+/// Files of this machine that the program needs to start: the loader and libc.
 const LOADER: [&str; 2] = ["lib64/ld-linux-x86-64.so.2", "lib/x86_64-linux-gnu/libc.so.6"];
 
-/// Asserts that the tree is as somebody else says, and that the records agree with it.
+/// Asserts that the tree equals the expected one of the case, and that the records agree with it.
 #[track_caller]
 fn assert_state(stage: &Scenario, case: &Path, state: &str) {
     assert_same(&found(stage), &expected(case, state));
@@ -42,7 +42,7 @@ fn packages(stage: &Scenario) -> String {
     stage.run("pkginfo -L -R @ROOT@").ok().replace('\n', " ")
 }
 
-/// How the program of a copy of the root ends, and what it prints; none where it cannot be started.
+/// Starts the program in a copy of the root. Returns its exit code and its output, or `None` if it cannot be started.
 fn started(test: &str, stage: &Scenario) -> Option<(Option<i32>, String)> {
     if cfg!(not(target_arch = "x86_64")) || LOADER.iter().any(|path| !Path::new("/").join(path).exists()) {
         crate::skipped(&format!("{test}: this machine has no loader for the program"));
@@ -65,7 +65,7 @@ fn started(test: &str, stage: &Scenario) -> Option<(Option<i32>, String)> {
             .env("PATH", "/usr/sbin:/usr/bin:/bin");
         command.output()
     };
-    // The loader itself starts where anything does.
+    // If the loader itself does not start, nothing does.
     if !chroot(&["/lib64/ld-linux-x86-64.so.2", "--help"]).is_ok_and(|output| output.status.success()) {
         crate::skipped(&format!("{test}: nothing can be started in a root of its own"));
         return None;
@@ -75,7 +75,7 @@ fn started(test: &str, stage: &Scenario) -> Option<(Option<i32>, String)> {
     Some((output.status.code(), String::from_utf8_lossy(&said).trim().to_owned()))
 }
 
-/// What a document tells of the libraries of its first patch.
+/// The statements of a document about the libraries of its first patch.
 fn shlibs(document: &str) -> Value {
     serde_json::from_str::<Value>(document).unwrap()["patches"][0]["shlibs"].clone()
 }
@@ -137,7 +137,7 @@ fn the_old_program_goes_on_with_the_old_library() {
     }
 }
 
-/// The case with both patches applied, the library's first; `between` is called after that.
+/// The case with both patches applied; `between` is called after that of the library.
 fn both(test: &str, between: impl FnOnce(&Scenario)) -> Option<(Scenario, PathBuf, Before)> {
     let (stage, case) = installed(test, "shlibs")?;
     let base = Before::of(&stage);
@@ -191,7 +191,7 @@ fn undo_data(stage: &Scenario) -> Vec<(String, Vec<u8>)> {
 #[test]
 fn undo_data_is_the_same_whether_patches_go_in_one_by_one_or_in_one_run() {
     let Some((single, case)) = installed("undo data of one run", "shlibs") else { return };
-    // The same root twice, to the times of its records.
+    // A copy of the root, down to the times of its records.
     let together = Scenario::bare_in_memory();
     fs::remove_dir(together.root()).unwrap();
     assert!(Command::new("cp").arg("-a").arg(single.root()).arg(together.root()).status().unwrap().success());

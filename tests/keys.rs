@@ -1,4 +1,4 @@
-//! `patchadm key` and `patchadm sign`: keys that are made, trusted and revoked, and patches that are signed.
+//! `patchadm key` and `patchadm sign`: making, trusting and revoking keys, and signing patches.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -19,7 +19,7 @@ fn patch() -> Patch {
     Patch::of("100-01", Package::new("ACMEweb").file("bin/new", 0o755, "new\n"))
 }
 
-/// Signs with the key of the cases that has no password.
+/// Signs with the key of the test data that has no password.
 fn sign(stage: &Scenario, target: &str) -> crate::scenario::Run {
     stage.run(&format!("sign --key {} {target}", testdata("plain.sec")))
 }
@@ -254,7 +254,7 @@ fn the_real_tools_may_sign_in_our_place() {
     assert_eq!(document["patches"][0]["signature"]["time"], serde_json::Value::Null);
 }
 
-/// What a tool says that ends well; `None` where it is not installed.
+/// The output of a tool that must succeed; `None` if the tool is not installed.
 fn by_tool(tool: &str, words: &[String]) -> Option<String> {
     let Ok(output) = Command::new(tool).args(words).output() else {
         crate::missing(tool, "keys and signatures beside it");
@@ -265,7 +265,7 @@ fn by_tool(tool: &str, words: &[String]) -> Option<String> {
     Some(said)
 }
 
-/// The real tool says that the signature is good, where it is installed.
+/// Asserts that the real tool, if it is installed, accepts the signature.
 fn verified_by_minisign(manifest: &Path) {
     let manifest = manifest.display().to_string();
     by_tool("minisign", &["-V", "-p", &testdata("plain.pub"), "-m", &manifest].map(str::to_owned));

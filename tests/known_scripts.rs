@@ -1,4 +1,5 @@
-//! `scripts=known` means it: what runs delivered text, and what a package delivered, counts as a package's script.
+//! `scripts=known` is strict: code that runs delivered text, and code that a package delivered, counts as a script of
+//! the package.
 
 use std::fs;
 
@@ -8,7 +9,7 @@ use crate::procedure_scripts::{add, added, stage};
 use crate::scenario::Scenario;
 use crate::tree::assert_same;
 
-/// Files of a class whose engine runs what was delivered.
+/// A package with a file of a class whose script runs delivered text.
 fn of_class(class: &str) -> Package {
     let text = match class {
         "sed" => "!install\n1e touch /opt/run\n!remove\n",

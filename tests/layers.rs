@@ -1,7 +1,7 @@
 //! Roots on overlayfs, as containers have them: packages in a lower layer, changes in the upper one.
 //!
-//! An object of the lower layer becomes another one when it is first changed, and a directory of it cannot be renamed.
-//! The policy of the host trusts these roots: by themselves they count as roots of containers.
+//! The first change of an object in the lower layer replaces it with a copy, and a directory of this layer cannot be
+//! renamed. The policy of the host trusts these roots, which would otherwise count as roots of containers.
 
 use std::fs;
 
@@ -12,7 +12,8 @@ use crate::packages::Package;
 use crate::scenario::Scenario;
 use crate::tree::{Tree, assert_same};
 
-/// The root as it is becomes the lower layer; the upper one is on another file system, which may tell inodes apart or not.
+/// The existing root becomes the lower layer. The upper layer is on another file system, with or without distinct
+/// inodes.
 const LAYERS: [&str; 2] = ["xino=on", "xino=off"];
 
 pub(crate) fn mount(options: &str) -> String {
@@ -61,7 +62,7 @@ fn a_patch_of_what_is_in_a_lower_layer_is_applied_and_backed_out() {
         assert_eq!(fs::read(root.at("/opt/ACMEweb/bin/httpd")).unwrap(), b"second httpd\n", "{options}");
         assert!(!root.at("/opt/ACMEweb/old").exists(), "{options}: the emptied directory goes");
         root.run("pkgchk -R @ROOT@").ok();
-        // nothing went into the lower layer
+        // Nothing was written to the lower layer.
         let lower = fs::read(root.stage().at("/opt/ACMEweb/bin/httpd")).unwrap();
         assert_eq!(lower, b"first httpd\n");
         root.run("patchrm -R @ROOT@ 100-01").ok();
@@ -132,7 +133,7 @@ fn a_killed_run_over_a_lower_layer_is_recovered() {
     Patch::of("100-00", many("zeroth")).directory(&stage);
     let patch = many("second").line("lib", "d none lib 0750 root root").deletes(&["old/gone", "old"]);
     Patch::of("100-01", patch.clone()).directory(&stage);
-    // What the patch makes of the root, from another root.
+    // The expected tree is the result of the patch on another root.
     let other = Scenario::new();
     package("first")
         .file("old/gone", 0o644, "gone\n")

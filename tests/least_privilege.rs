@@ -1,5 +1,5 @@
-//! What scripts and files get is what they need, whatever the caller's habits: users, descriptors, environment, umask,
-//! temporary files.
+//! Scripts and files get only what they need, whatever the environment of the caller: users, descriptors, variables,
+//! umask, temporary files.
 //!
 //! Every script here is written by the test and touches nothing but the root of its scenario.
 
@@ -15,7 +15,7 @@ use crate::procedure_scripts::{line, stage};
 use crate::scenario::{Scenario, is_root};
 use crate::tree::Tree;
 
-/// Says who it is, what it may do, and what else it was given.
+/// Prints its user and groups, its privileges and its descriptors, and tries to write to the root.
 const WHO: &str = "echo \"who: $(id -u) $(id -g) groups: $(id -G)\"\n\
     sed -n 's/^\\(Cap[EPI][a-z]*\\|CapAmb\\|Groups\\):[[:space:]]*/\\1: /p' /proc/self/status\n\
     ls /proc/self/fd | tr '\\n' ' '; echo\n\
@@ -60,7 +60,7 @@ fn scripts_that_only_look_are_nobody_with_no_groups_capabilities_or_way_to_write
     };
     let output = match with_groups {
         Ok(output) => output,
-        // Without setpriv(1) there are the groups that the test has.
+        // Without setpriv(1), the command has the groups of the test.
         Err(_) => command.output().unwrap(),
     };
     let said = said(&output);
@@ -103,15 +103,15 @@ fn patch() -> Patch {
     Patch::of("100-01", Package::new("ACMEmin").file("a", 0o644, "b\n").file("new", 0o600, "new\n"))
 }
 
-/// What the name of the file with the ops of the last run begins with.
+/// The prefix of the name of the file with the ops of the last run.
 const OPS: &str = "var/sadm/patchadm/ops-";
 
-/// The texts of a root in which a stray message would show, without what names the run, and the modes of all records.
+/// The modes of all records, and the texts of a root in which a stray message would show, without the names of runs.
 fn records(stage: &Scenario) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     for (path, columns) in Tree::of(&stage.root(), &[]).objects() {
         let name = path.split("/stage/").next().unwrap();
-        // Its run is in its name.
+        // The name of this file contains the run.
         let name = if name.starts_with(OPS) { OPS } else { name }.to_owned();
         found.insert(name, format!("{} {}", columns[0], columns[1]));
     }
@@ -265,7 +265,7 @@ fn a_directory_for_temporary_files_in_which_somebody_else_may_rename_is_refused(
             std::os::unix::fs::chown(&temporary, Some(1004), None).unwrap();
             refused("it belongs to uid 1004");
         }
-        // What is the caller's own can be exchanged by whoever has the directory above it.
+        // The owner of a parent directory can replace the caller's own directory.
         let below = temporary.join("below");
         fs::create_dir(&below).unwrap();
         stage.set("TMPDIR", &below);

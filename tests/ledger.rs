@@ -1,4 +1,4 @@
-//! The ledger of a root: which undo archives its runs made, and that a backout believes no other.
+//! The ledger of a root lists the undo archives that its runs made. A backout trusts no others.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
@@ -24,7 +24,7 @@ fn hex(bytes: &[u8]) -> String {
     Digest::of(bytes).to_string()
 }
 
-/// Lets the ledger of a package say that the run which wrote the archive of a patch has written these bytes.
+/// Changes the ledger of a package as if the run that wrote the archive of a patch had written these bytes.
 pub(crate) fn vouch(root: &Path, package: &str, patch: &str, bytes: &[u8]) {
     let ledger = root.join("var/sadm/patchadm/ledger").join(package);
     let lines = fs::read_to_string(&ledger).unwrap();
@@ -40,7 +40,7 @@ pub(crate) fn vouch(root: &Path, package: &str, patch: &str, bytes: &[u8]) {
     fs::write(ledger, vouched).unwrap();
 }
 
-/// Takes the ledger of a package away: its archives are then those of other tools, or nobody's.
+/// Removes the ledger of a package: its archives are then those of other tools, or nobody's.
 pub(crate) fn disown(root: &Path, package: &str) {
     let ledger = root.join("var/sadm/patchadm/ledger").join(package);
     if ledger.exists() {

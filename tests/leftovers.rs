@@ -1,4 +1,4 @@
-//! What a killed making leaves beside its place: the next run removes it, and nothing else.
+//! Leftovers of killed runs of pkgmk and pkgtrans: the next run removes them, and nothing else.
 
 use std::fs;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::packages::Package;
 use crate::scenario::Scenario;
 
-/// Leaves what pkgmk and pkgtrans leave when they are killed, and what only looks like it.
+/// Creates leftovers of pkgmk and pkgtrans, and files that only look like them.
 fn litter(at: &Path) {
     for program in ["pkgmk", "pkgtrans"] {
         let dead = at.join(format!(".{program}-0123456789abcdef"));

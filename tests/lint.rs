@@ -1,4 +1,4 @@
-//! `patchadm lint`: findings as lines and as a document, what is left out, and how it ends.
+//! `patchadm lint`: findings as lines and as a document, ignored findings, and exit codes.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -112,8 +112,8 @@ fn below(directory: &Path, depth: usize, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// Checks all below a place of the shared data, to the depth at which patches are there, but for what is below some of its
-/// directories. Each is checked by a process of its own, which the first patch that cannot be read would end.
+/// Checks everything below a place of the shared data, to the depth of its patches, except below the directories `but`.
+/// Each check has its own process, because the first unreadable patch would end it.
 fn check_all(test: &str, place: &str, depth: usize, but: &[&str]) {
     let Some(place) = shared(test, place) else { return };
     let mut found = Vec::new();

@@ -1,4 +1,4 @@
-//! `patchadm list`: orders, dates, synopses, and what is said where a run was interrupted.
+//! `patchadm list`: sort orders, dates, synopses, and notes about an interrupted run.
 
 use std::fs;
 use std::process::Stdio;
@@ -116,7 +116,7 @@ fn whether_a_root_lacks_a_patch_is_asked_by_its_records() {
     assert!(said.contains("cannot be used with"), "{said}");
 }
 
-/// A root in which a run died while a script of its patch was at work.
+/// A root on which a run died during a script of its patch.
 pub(crate) fn interrupted() -> Scenario {
     let stage = Scenario::with(&[Package::new("ACMEweb").file("bin/httpd", 0o755, "one\n")]);
     stage.patchadd("", &patch("100-01")).ok();

@@ -1,4 +1,4 @@
-//! Two writers at once: the second is told who has the lock, or waits; readers do not care.
+//! Two writers at once: the second reports the holder of the lock, or waits. Readers are not affected.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
@@ -25,8 +25,8 @@ pub(crate) fn hold(stage: &Scenario) -> Lock {
     Lock::take(&Root::open(&stage.root()).unwrap(), "pkgadd", |_| false).unwrap()
 }
 
-/// Runs a command that meets a lock, and does something once the command says that it waits. Returns its code and what it said
-/// on standard error.
+/// Runs a command on a locked root, and calls `work` once the command says that it waits. Returns its exit code and its
+/// standard error.
 pub(crate) fn waiting(stage: &Scenario, line: &str, work: impl FnOnce()) -> (Option<i32>, String) {
     let mut command = stage.command(line);
     let mut running = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();

@@ -1,8 +1,8 @@
-//! The whole way of a patch: two releases, the patch that is made of them, and a root that has the new release after it
-//! and the old one again after its backout.
+//! The whole life of a patch: it is built from two releases, brings a root to the new release, and its backout restores
+//! the old one.
 //!
-//! The releases are the real ones of the shared cases, read by what they were made with: dpkg-deb unpacks them, and what
-//! it unpacked is what a root must look like.
+//! The releases are the real ones of the shared cases. They are read by dpkg-deb, which unpacks them, and a root must
+//! look like its output.
 
 mod acme;
 mod debs;

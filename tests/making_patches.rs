@@ -1,4 +1,4 @@
-//! A first patch, as its page takes a reader there; and what its maker is told on the way.
+//! The steps of making-patches(7), and the messages about a first patch.
 
 use std::fs;
 use std::path::Path;
@@ -52,7 +52,7 @@ pub(crate) fn commands(page: &str) -> Vec<Shown> {
     shown
 }
 
-/// Makes a package of `bin/httpd` with these lines of the pkginfo and the prototype; what is said as warnings.
+/// Makes a package of `bin/httpd` with these lines of the pkginfo and the prototype. Returns the run and its warnings.
 fn make(stage: &Scenario, pkginfo: &str, prototype: &str) -> (Run, Vec<String>) {
     stage.file("/src/pkginfo", pkginfo);
     stage.file("/src/prototype", format!("i pkginfo\n{prototype}"));

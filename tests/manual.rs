@@ -9,7 +9,7 @@ use std::process::Command;
 use crate::links::{classic_commands, verbs};
 use crate::scenario::Scenario;
 
-/// Pages of other systems or of this one that ours may refer to.
+/// Pages of this system or of others that ours may refer to.
 const ELSEWHERE: [&str; 16] = [
     "compress 1",
     "cpio 1",
@@ -46,7 +46,7 @@ const ACTIONS: [(&str, &[&str]); 5] = [
     ("depot", &["index", "check"]),
 ];
 
-/// The page about a verb: that of the program that has it.
+/// The page of the program that has a verb.
 fn page_about(verb: &str) -> Page {
     let program = OF_OTHER_PROGRAMS.iter().find(|(_, verbs)| verbs.contains(&verb));
     Page::called(program.map_or("patchadm", |(program, _)| *program))
@@ -237,8 +237,8 @@ fn mandoc_has_nothing_to_say() {
     let files: Vec<PathBuf> = pages().into_iter().map(|page| page.path).collect();
     let output = Command::new("mandoc").args(["-T", "lint"]).args(files).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    // Its notes of style that are not about what a reader sees: long lines of the source, and pages of ours that are not
-    // among those of this machine; that they are there is seen by `a_page_refers_only_to_pages_that_are_there`.
+    // Ignores notes that do not matter to readers: long lines of the source, and references to pages of ours that are
+    // not installed. `a_page_refers_only_to_pages_that_are_there` checks those references.
     let is_of_source = |line: &str| {
         ["input text line longer than", "referenced manual not found"].iter().any(|note| line.contains(note))
     };
@@ -266,7 +266,6 @@ fn a_section_is_about_the_verbs_that_its_title_names() {
     }
 }
 
-/// The commands that the programs have.
 struct Commands {
     verbs: Vec<String>,
     classic: Vec<String>,
@@ -329,7 +328,6 @@ fn is_about(who: &str, command: &str) -> bool {
     who.starts_with("classic commands") || who.split_whitespace().any(|word| word == command)
 }
 
-/// A manual page.
 struct Page {
     path: PathBuf,
     name: String,
@@ -377,7 +375,7 @@ impl Page {
         lines.take_while(|line| !line.starts_with(".Sh ")).collect::<Vec<_>>().join("\n")
     }
 
-    /// What `.It` names in a section, as plain words.
+    /// The words after each `.It` in a section, as plain words.
     fn items(&self, title: &str) -> Vec<String> {
         self.section(title).lines().filter_map(|line| line.strip_prefix(".It ")).map(str::to_owned).collect()
     }

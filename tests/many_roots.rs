@@ -1,4 +1,4 @@
-//! One verb on many roots: each is a run of its own, one line for each, one summary, one exit code.
+//! One verb on many roots: a run and a line for each, one summary, one exit code.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -22,7 +22,7 @@ use crate::scenario::{Run, Scenario, is_root};
 use crate::schema::assert_document_if_asked;
 use crate::tree::{Tree, assert_same};
 
-/// A root that is copied, with a package and three patches for it; the second needs the first.
+/// The root to copy, with a package and three patches for it; the second requires the first.
 fn stage() -> Scenario {
     let stage = Scenario::new();
     stage.install(&Package::new("ACMEweb").file("bin/httpd", 0o755, "one\n").file("lib/web", 0o644, "one\n"));
@@ -35,7 +35,7 @@ fn stage() -> Scenario {
     stage
 }
 
-/// Copies the root so often; the copies, by number.
+/// Makes this many copies of the root, and returns them by number.
 fn copies(stage: &Scenario, count: usize) -> Vec<PathBuf> {
     let copy = |number: usize| {
         let at = stage.beside("machines").join(format!("{number:03}"));
@@ -67,14 +67,14 @@ fn run(mut command: Command) -> Run {
     Run { code: output.status.code().unwrap(), stdout: text(output.stdout), stderr: text(output.stderr) }
 }
 
-/// The lines of a text, sorted: those of roots come as these end.
+/// The lines of a text, sorted: those about roots come in the order in which the roots end.
 fn sorted(text: &str) -> Vec<String> {
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
     lines.sort();
     lines
 }
 
-/// What is wrong with one root of two hundred.
+/// The condition of one root of two hundred.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Fine,
@@ -101,7 +101,7 @@ impl Kind {
         }
     }
 
-    /// Makes the root `at` one of this kind; what has to be held on to.
+    /// Brings the root `at` into this condition. The caller must hold the returned lock.
     fn make(self, stage: &Scenario, at: &Path) -> Option<Lock> {
         match self {
             Self::Fine | Self::Foreign | Self::Unwritable => {}
@@ -120,7 +120,7 @@ impl Kind {
         None
     }
 
-    /// After everything was given to the user who works on it.
+    /// Does the rest after everything was given to the user who works on it.
     fn close(self, at: &Path) {
         match self {
             Self::Unwritable => {
@@ -132,7 +132,7 @@ impl Kind {
         }
     }
 
-    /// The exit code that the root alone has among others.
+    /// The exit code of this root in the document.
     fn code(self) -> u64 {
         match self {
             Self::Fine | Self::Applied | Self::WithoutPackage => 0,
@@ -160,7 +160,7 @@ fn of_two_hundred_roots_each_is_done_or_told_of_and_no_other_suffers() {
     list(&stage, &roots);
     let json = run(as_ordinary_user(&stage, "add --json --roots list --jobs 4 delivered/100-01", &[]));
 
-    // The first of them that fails is number 6, which is locked.
+    // Some roots are done, others fail.
     assert_eq!(json.code, 5, "{}", json.stderr);
     let document: Value = serde_json::from_str(&json.stdout).unwrap();
     assert_eq!((&document["schema"], &document["result"]), (&"patchadm/1".into(), &"failed".into()));
@@ -186,7 +186,7 @@ fn of_two_hundred_roots_each_is_done_or_told_of_and_no_other_suffers() {
         }
     }
 
-    // Again when the locks are gone: what was done is found done, and the exit code is that of the next that fails.
+    // Again without the locks: roots that were done are found done, and some roots still fail.
     drop(locks);
     let again = run(as_ordinary_user(&stage, "add --roots list delivered/100-01", &[]));
     assert_eq!(again.code, 5);
@@ -316,7 +316,7 @@ fn refusals_are_grouped_and_the_first_of_the_roots_has_the_exit_code() {
         )
     );
     assert!(run.stderr.contains(&format!("patchadm: error: {a}: {requires}\n")), "{}", run.stderr);
-    // What a person must decide may be decided for all, by the path that packages or messages have.
+    // A decision about a file can apply to all roots, by its path in packages or in messages.
     for root in &roots {
         stage.run(&format!("patchadd -R {} delivered/100-01", root.display()));
     }
@@ -479,7 +479,7 @@ fn memory_and_open_files_do_not_grow_with_the_number_of_roots() {
     list(&stage, &roots);
     let program = stage.command("add --roots list --jobs 4 delivered/500-01");
     let mut limited = Command::new("sh");
-    // Four runs at once, each with some descriptors of its own, and nothing for roots that are done or to come.
+    // Enough for four concurrent runs with some descriptors each, but not for roots that are done or to come.
     limited
         .args(["-c", "ulimit -n 96 && exec \"$0\" \"$@\""])
         .arg(program.get_program())

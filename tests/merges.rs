@@ -1,4 +1,4 @@
-//! Edited files that a patch leaves in place are named until somebody has merged them with the version beside.
+//! Edited files that a patch leaves in place are listed until they are merged with the new version beside them.
 
 use std::fs;
 
@@ -22,7 +22,7 @@ fn package(version: &str) -> Package {
     )
 }
 
-/// A root on which the file of settings is edited, and a patch of it.
+/// A root with an edited configuration file, and a patch for it.
 fn stage() -> Scenario {
     let stage = Scenario::with(&[package("1")]);
     fs::write(stage.at(CONF), "my conf\n").unwrap();
@@ -118,7 +118,7 @@ fn a_backout_takes_the_merge_along_and_nobody_is_sent_to_a_file_behind_a_link() 
     stage.run("add -R @ROOT@ delivered/100-01").ok();
     stage.run("remove -R @ROOT@ 100-01").ok();
     assert!(stage.run("status -R @ROOT@").ok().contains("\nMerges       none\n"));
-    // What a history says is looked for inside the root alone.
+    // A path in the history is looked up only inside the root.
     let history = stage.text("/var/sadm/patchadm/history");
     let outside = stage.beside("outside").display().to_string();
     stage.file("/var/sadm/patchadm/history", history.replace(&format!("{CONF}.patch-100-01"), &outside));

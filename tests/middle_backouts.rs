@@ -1,4 +1,4 @@
-//! Patches that go while later ones with the same paths stay: what they saved goes into the undo data of those.
+//! Backouts of patches below later ones with the same paths: the saved objects move to the undo data of the later ones.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -48,7 +48,7 @@ fn with(ids: &[&str], options: &str) -> Scenario {
     stage
 }
 
-/// Shows that a root is the one that these patches alone would have made.
+/// Asserts that a root equals the one that these patches alone would have made.
 #[track_caller]
 fn is_as_with(stage: &Scenario, ids: &[&str]) {
     let alone = with(ids, "");
@@ -100,7 +100,7 @@ fn patches_go_together_in_one_run() {
     }
 }
 
-/// What the document of a backout says has moved: of each patch the paths, with the patches that have them now.
+/// The objects that a backout moved, by its document: patch, path, and the patch that has the object now.
 fn moved(stage: &Scenario, line: &str) -> Vec<String> {
     let document = stage.command(line).output().unwrap().stdout;
     crate::schema::assert_document(line, &document);
@@ -204,7 +204,7 @@ fn what_an_administrator_wrote_is_kept_beside_the_file_where_a_patch_without_und
     }
 }
 
-/// By the program's own restoration, and by the scripts of the archive where the root knows nothing of it.
+/// By the program's own restoration, and by the scripts of the archive if the root has no record of it.
 #[test]
 fn pkgadd_takes_a_rewritten_archive_back() {
     for is_known in [true, false] {
@@ -218,7 +218,7 @@ fn pkgadd_takes_a_rewritten_archive_back() {
         }
         let response = stage.beside("response");
         let line = format!("pkgadd -n -R @ROOT@ -r {} -d taken-back ACMEweb", response.display());
-        // That the package is there already is told on standard error.
+        // pkgadd reports on standard error that the package is already there.
         let run = stage.run(&line);
         assert_eq!(run.code, 0, "known: {is_known}: {run:?}");
         let alone = with(&[], "");
@@ -229,7 +229,7 @@ fn pkgadd_takes_a_rewritten_archive_back() {
     }
 }
 
-/// What a patch had found of parameters and record files goes into the next archive, in every form that is read back.
+/// Parameters and record files that a patch found move to the next archive, in every form that is read back.
 #[test]
 fn parameters_and_records_come_back_from_a_rewritten_archive_by_patchrm_and_by_pkgadd() {
     let package = |id: &str, text: &str| {
@@ -271,7 +271,7 @@ fn parameters_and_records_come_back_from_a_rewritten_archive_by_patchrm_and_by_p
     }
 }
 
-/// A run with scripts writes undo data of other patches anew, too.
+/// A run with scripts rewrites undo data of other patches, too.
 #[test]
 fn a_patch_with_a_script_of_its_own_leaves_the_next_archive_as_if_it_had_never_been() {
     let stage = Scenario::with(&[web().param("WORD", "base")]);

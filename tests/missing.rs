@@ -1,4 +1,4 @@
-//! `patchadm missing`: what the program lists whose rules it has, what is different on purpose, and how it ends.
+//! `patchadm missing`: the output of the program whose rules it has, the deliberate differences, and the exit codes.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,7 +11,7 @@ use crate::packages::Package;
 use crate::scenario::{Scenario, shared};
 use crate::schema::assert_document;
 
-/// Requests whose names do not say their words: the name of the output, and what was typed.
+/// Requests whose names differ from their arguments: the name of the output, and the arguments.
 const REQUESTS: &[(&str, &[&str])] = &[
     ("missing-nodep", &["--no-requires", "missing"]),
     ("id-900003", &["900003"]),
@@ -26,9 +26,9 @@ const REQUESTS: &[(&str, &[&str])] = &[
     ("rec", &["--rec", "900022", "missingr"]),
 ];
 
-/// The table of deliberate differences: the case, the outputs (all where none is named), the number of the difference,
-/// the lines that the program lists and we do not, and those that we list. Those without a line here are the circle of
-/// obsoletions (7) and the line of ten fields (9), which have tests of their own, and the tables inside the program (8).
+/// The table of deliberate differences: the case, the outputs, the number of the difference, the lines that only the
+/// program lists, and the lines that only we list. Three differences have no line here: the circle of obsoletions (7)
+/// and the line of ten fields (9), which have tests of their own, and the tables inside the program (8).
 type Difference =
     (&'static str, &'static [&'static str], u8, &'static [&'static str], &'static [&'static str]);
 const DIFFERENCES: &[Difference] = &[
@@ -69,7 +69,7 @@ const DIFFERENCES: &[Difference] = &[
 const TWICE: &str = "900011 -- < 01 --- Acme 1.0: patch 900011";
 const IDR: &str = "IDR900040 01 > -- --- NOT FOUND IN CROSS REFERENCE FILE!";
 
-/// What a case and a request list, without header, ages and blanks; and the exit code.
+/// The lines that a request lists for a case, without header, ages and blanks; and the exit code.
 fn listed(stage: &Scenario, case: &Path, words: &[&str]) -> (Vec<String>, i32) {
     let mut command = stage.command("missing");
     let xref = case.join("patchdiag.xref");
@@ -85,8 +85,8 @@ fn listed(stage: &Scenario, case: &Path, words: &[&str]) -> (Vec<String>, i32) {
     (rows.map(without_age).collect(), run.status.code().unwrap())
 }
 
-/// What the program listed, as it is to be compared: blanks do not count, and nothing that is different on purpose is in
-/// it; and what we list besides.
+/// The output of the program for the comparison, without blanks and deliberate differences; and the lines that only we
+/// list.
 fn expected(case: &str, name: &str, text: &str) -> (Vec<String>, Vec<&'static str>) {
     let squeezed = |line: &str| line.split_ascii_whitespace().collect::<Vec<_>>().join(" ");
     let mut lines: Vec<String> = text.lines().map(squeezed).collect();
@@ -106,7 +106,7 @@ fn expected(case: &str, name: &str, text: &str) -> (Vec<String>, Vec<&'static st
     (lines, besides)
 }
 
-/// The lines without those that are listed besides, each of which must be there once.
+/// Removes the lines that only we list; `None` if one of them is absent.
 fn without(mut lines: Vec<String>, besides: &[&str]) -> Option<Vec<String>> {
     for line in besides {
         let place = lines.iter().position(|one| one == line)?;
@@ -150,7 +150,7 @@ fn every_case_lists_what_the_program_lists_but_for_the_table_of_differences() {
     assert_eq!(compared, 85);
 }
 
-/// A cross-reference of our own, with one odd thing a line.
+/// A cross-reference of our own, with one oddity a line.
 const XREF: &str = "## PATCHDIAG TOOL CROSS-REFERENCE FILE AS OF Nov/19/26 ##\r\n\
     100001|01|Nov/10/26|R| | |  |Unbundled|i386;|ACMEweb:1.0;|web: first | second\r\n\
     100001|02|Nov/11/26| | | |  |Unbundled|i386;100002-01;|ACMEweb:1.0;|web: first | second\r\n\
@@ -326,7 +326,7 @@ fn listings_of_real_machines_are_read() {
         assert_eq!(said.lines().skip(6).count(), bases.len(), "{}", path.display());
     }
     fs::write(from.join("showrev.out"), "").unwrap();
-    // Lists of the Image Packaging System are none of `pkginfo`.
+    // Lists of the Image Packaging System are no output of `pkginfo`.
     let packages =
         files("pkginfo-l").into_iter().filter(|path| fs::read_to_string(path).unwrap().contains("PKGINST:"));
     let packages: Vec<PathBuf> = packages.collect();

@@ -1,5 +1,5 @@
-//! Objects that somebody took away by hand: a plan and its run name them before they are made again, and the backout
-//! brings back what was there: nothing.
+//! Objects that were removed by hand: a plan and its run name them before they are made again, and the backout removes
+//! them, as it found them.
 
 use std::fs;
 

@@ -1,8 +1,7 @@
-//! Roots of several file systems, and small ones: mounts in a mount namespace of the test's own, which only root can
-//! make.
+//! Roots on several file systems, and on small ones: mounts in a private mount namespace, which only root can make.
 //!
-//! A holder process keeps the namespace; commands are run in it by nsenter(1), and the test looks into it through
-//! `/proc/PID/root`. Everything is gone with the value.
+//! A holder process keeps the namespace. Commands run in it by nsenter(1), and the test looks into it through
+//! `/proc/PID/root`. Everything is gone when the value is dropped.
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
@@ -20,14 +19,14 @@ pub(crate) struct Mounted {
 
 impl Mounted {
     /// Runs a script that mounts, with `$ROOT` for the root and `$BESIDE` for the directory beside it, in a new
-    /// namespace. None where the caller is not root or mounts nothing here; it says so, with the name of the test.
+    /// namespace. `None`, with a note that names the test, if the caller is not root or may not mount here.
     #[allow(clippy::print_stdout)] // a test that is skipped says so
     pub(crate) fn new(test: &str, stage: Scenario, script: &str) -> Option<Self> {
         if !is_root() {
             crate::skipped(&format!("{test}: only root can mount"));
             return None;
         }
-        // The shell goes on where what stands before `&&` fails, whatever `set -e` says.
+        // `set -e` does not stop the shell if a command before `&&` fails.
         let script = format!("set -e\n{}\necho mounted\nread end", script.replace("&&", "\n"));
         let spawned = Command::new("unshare")
             .args(["-m", "--propagation", "private", "sh", "-c", &script])
@@ -40,7 +39,7 @@ impl Mounted {
             crate::missing("unshare", test);
             return None;
         };
-        // What makes a file system may have something to say before.
+        // Programs that make file systems may print something first.
         let mut said = BufReader::new(holder.stdout.take().unwrap()).lines();
         if !said.any(|line| line.unwrap() == "mounted") {
             crate::skipped(&format!("{test}: this machine does not let us mount"));
@@ -55,12 +54,12 @@ impl Mounted {
         &self.stage
     }
 
-    /// Where a path of the root can be seen from outside.
+    /// The path outside the namespace of a path in the root.
     pub(crate) fn at(&self, path: &str) -> PathBuf {
         self.outside(&self.stage.at(path))
     }
 
-    /// Where a path of this machine, as the namespace has it, can be seen from outside.
+    /// The path outside the namespace of a path of this machine in the namespace.
     pub(crate) fn outside(&self, path: &Path) -> PathBuf {
         let root = PathBuf::from(format!("/proc/{}/root", self.holder.id()));
         root.join(path.strip_prefix("/").unwrap())
@@ -100,7 +99,7 @@ impl Mounted {
         Tree::of(&self.at("/"), without)
     }
 
-    /// The root but for what a refused change may leave.
+    /// The root without files that a refused change may leave.
     pub(crate) fn everything(&self) -> Tree {
         self.tree(&["var/sadm/install/.lockfile", "var/sadm/patchadm"])
     }
