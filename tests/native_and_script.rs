@@ -1,10 +1,10 @@
-//! The same patches, applied and backed out by the program and by their own scripts, the stock ones: the root is the same
-//! after every step.
+//! Patches applied and backed out by the program itself and by their own (stock) scripts leave the same root after
+//! every step.
 //!
-//! Two copies of one root go the same way, one with `--scripts native`, one with `--scripts run`. Compared after every
-//! step: every object outside the database, `contents`, every parameter of the package, the names of its records, the
-//! directories of the patches. Every difference stands in [`DIFFERENCES`] with the reason why it is better so, and
-//! everything that stands there is found. The scripts run in a sandbox.
+//! Two copies of one root take the same steps, one with `--scripts native`, one with `--scripts run`. After every
+//! step, the test compares every object outside the database, `contents`, every parameter of the package, the names
+//! of its records, and the directories of the patches. [`DIFFERENCES`] lists every difference with the reason why it
+//! is better so, and every listed difference must occur. The scripts run in a sandbox.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -26,7 +26,7 @@ use crate::sandbox::Sandbox;
 use crate::scenario::{ADMIN, Scenario, shared};
 use crate::tree::{COLUMNS, Tree, assert_same};
 
-/// What is done; `@P@` is where the patches are.
+/// The commands of the story; `@P@` is the directory of the patches.
 const STEPS: [&str; 12] = [
     "patchadd @P@/103201-01",
     "patchadd @P@/103400-01",
@@ -42,7 +42,7 @@ const STEPS: [&str; 12] = [
     "patchadd -u @P@/103400-01",
 ];
 
-/// The same for two revisions of a patch that the program made.
+/// The commands for two revisions of a patch that the program built.
 const BUILT_STEPS: [&str; 6] = [
     "patchadd @P@/900-01",
     "patchadd @P@/900-02",
@@ -80,7 +80,7 @@ impl Side {
         self.sandbox.run(&self.scenario, line)
     }
 
-    /// Everything that is compared, by what it is.
+    /// The compared facts, by name.
     fn state(&self) -> BTreeMap<String, String> {
         let mut state = BTreeMap::new();
         for (path, columns) in Tree::of(&self.scenario.root(), &["var", "tmp", "envdump"]).objects() {
@@ -115,7 +115,7 @@ impl Side {
     }
 }
 
-/// A parameter without what two runs cannot have in common.
+/// Returns a parameter without the parts that always differ between two runs.
 fn meaning(name: &str, value: &str) -> String {
     match name.strip_prefix("PATCH_INFO_").map(|_| PatchInfo::parse(value, "-")) {
         Some(PatchInfo::Installed(info)) => {
@@ -150,7 +150,7 @@ fn stage(goldens: &Path) -> Option<[Side; 2]> {
     Some([side, Side { scenario: second, sandbox, engine: "run" }])
 }
 
-/// The steps of one of two parts: the first ends where both begin.
+/// The steps of one of two parts. The first part ends with the root with which both begin.
 fn steps(part: usize) -> &'static [&'static str] {
     let (first, second) = STEPS.split_at(8);
     if part == 0 { first } else { second }
@@ -270,7 +270,7 @@ fn write(path: &Path, text: &str, mode: u32) {
     fs::File::open(path).unwrap().set_modified(time).unwrap();
 }
 
-/// Copies a package, with the scripts that patches of ours carry in the place of its own.
+/// Copies a package, with the scripts that our own patches carry in place of its scripts.
 fn write_with_our_scripts(from: &Path, to: &Path) {
     let classes: Vec<String> =
         files(from).iter().filter_map(|name| name.strip_prefix("install/i.").map(str::to_owned)).collect();

@@ -1,14 +1,15 @@
-//! Mode, owner, capabilities and access control lists that an administrator gave objects, and what patches do with them.
+//! Mode, owner, capabilities and access control lists that an administrator set, and how patches treat them.
 //!
-//! In packages of dpkg and rpm they are local modifications. dpkg is played, but for the stories at the end.
+//! In packages of dpkg and rpm they are local modifications. Most stories simulate dpkg; those in `real` run the real
+//! one.
 
 /// Owners that change while bytes and capabilities stay.
 mod capabilities;
 /// Two paths that are one place, because `/lib` and `/bin` are links.
 mod merged;
-/// What dpkg-statoverride(1) says.
+/// Overrides by dpkg-statoverride(1).
 mod overrides;
-/// What the real dpkg does.
+/// Stories with the real dpkg.
 mod real;
 
 use std::fs;
@@ -22,13 +23,14 @@ use crate::scenario::{Scenario, is_root};
 
 const WEB: &str = "/usr/bin/web";
 
-/// `cap_net_raw=ep`, as the kernel has it.
+/// `cap_net_raw=ep`, in the format of the kernel.
 const NET_RAW: [u8; 20] = [1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
 /// `cap_net_bind_service=ep`.
 const BIND_SERVICE: [u8; 20] = [1, 0, 0, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
-/// Read and execute for user 7, as `system.posix_acl_access` has it: the owner, user 7, the group, the mask, others.
+/// Read and execute for user 7, in the format of `system.posix_acl_access`: the owner, user 7, the group, the mask,
+/// others.
 const ACCESS_LIST: [u8; 44] = [
     2, 0, 0, 0, 1, 0, 7, 0, 255, 255, 255, 255, 2, 0, 5, 0, 7, 0, 0, 0, 4, 0, 5, 0, 255, 255, 255, 255, 16,
     0, 5, 0, 255, 255, 255, 255, 32, 0, 5, 0, 255, 255, 255, 255,
@@ -48,13 +50,13 @@ fn fix(mode: u32) -> Patch {
     Patch::of("100-01", delivered("1.0-1").file("usr/bin/web", mode, "web fixed\n"))
 }
 
-/// Applies a patch with the modern verb; what it says.
+/// Applies a patch with the modern verb, and returns the output.
 fn add(stage: &Scenario, options: &str, patch: &Patch) -> String {
     let at = patch.directory(stage);
     stage.run(&format!("add {options} -R @ROOT@ {}", at.display())).ok()
 }
 
-/// What a plan for a patch says.
+/// Plans a patch, and returns the output.
 fn plan(stage: &Scenario, options: &str, patch: &Patch) -> String {
     let at = patch.directory(stage);
     stage.run(&format!("plan {options} -R @ROOT@ {}", at.display())).ok()

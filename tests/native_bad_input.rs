@@ -1,5 +1,5 @@
-//! Records of dpkg that are damaged, hostile or half done, and hooks that are called with rubbish: one line for the user, and
-//! nothing is changed.
+//! Damaged, hostile or half-written records of dpkg, and hooks that are called with rubbish: the user gets one line,
+//! and nothing is changed.
 
 use std::fs;
 use std::io::{Seek as _, Write as _};
@@ -22,13 +22,13 @@ fn stage() -> (Scenario, String) {
     (stage, status)
 }
 
-/// A refusal: what was not done, why, and what to do, a line each.
+/// Asserts a single refusal: what was not done, why, and what to do, a line each.
 #[track_caller]
 fn one_refusal(said: &str) {
     assert!(said.lines().count() <= 3 && said.contains("error: ") && !said.contains("panicked"), "{said}");
 }
 
-/// Whatever `status` says now: a refresh ends nothing, a change is refused, and queries answer.
+/// Asserts that whatever `status` contains now, a refresh ends no patch, a change is refused, and queries answer.
 #[track_caller]
 fn nothing_is_lost(stage: &Scenario, word: &str) {
     let before = stage.everything();
@@ -53,7 +53,7 @@ fn a_status_that_is_cut_short_anywhere_takes_no_registration_away() {
         stage.file(STATUS, &status[..cut]);
         nothing_is_lost(&stage, "web");
     }
-    // Of several packages the last is lost.
+    // The last of several packages is lost.
     let other = "Package: other\nStatus: install ok installed\nArchitecture: all\nVersion: 1\n\n";
     stage.file(STATUS, other);
     nothing_is_lost(&stage, "status");
@@ -148,13 +148,13 @@ fn a_version_of_two_tildes_is_older_than_all_others_and_a_version_like_any() {
     );
 }
 
-/// Runs the hook with what a shell command says on its standard input. Returns besides whether the command came to its end:
-/// one without end is ended by the pipe, once nobody reads it any more.
+/// Runs the hook with the output of a shell command as its standard input. Also returns true if the command came to
+/// its end; the pipe ends an endless command once nobody reads from it.
 fn foreseen(stage: &Scenario, input: &str) -> (Run, bool) {
     let mut source = Command::new("/bin/sh").args(["-c", input]).stdout(Stdio::piped()).spawn().unwrap();
     let mut hook = stage.command("adopt --before-upgrade -R @ROOT@");
     let output = hook.stdin(source.stdout.take().unwrap()).output().unwrap();
-    // It has the end of the pipe that is read.
+    // `hook` holds the read end of the pipe.
     drop(hook);
     let came_to_its_end = source.wait().unwrap().success();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
@@ -244,7 +244,7 @@ fn a_forged_line_cannot_say_more_than_a_line() {
             assert!(!said.contains("777-01"), "{line}: {said}");
         }
     }
-    // What names no patch was not written by this program.
+    // An entry that names no patch was not written by this program.
     stage.file("/var/sadm/patchadm/lost", lost(&root, "../../etc", "web"));
     assert_eq!(stage.run("list --check -R @ROOT@").ok(), "No patches are applied.\n");
 }
@@ -254,7 +254,7 @@ fn what_an_interrupted_dpkg_left_half_done_is_left_to_the_next_refresh() {
     let (stage, status) = stage();
     stage.file(STATUS, status.replace("install ok installed", "install reinstreq half-installed"));
     nothing_is_lost(&stage, "dpkg has not finished with web");
-    // Its last words are not in status yet.
+    // The latest state is in the journal of dpkg only, not in `status` yet.
     stage.file(STATUS, &status);
     stage.file("/var/lib/dpkg/updates/0003", status.replace("ok installed", "ok half-configured"));
     nothing_is_lost(&stage, "dpkg has not finished with web");
@@ -265,7 +265,7 @@ fn what_an_interrupted_dpkg_left_half_done_is_left_to_the_next_refresh() {
     assert!(said.contains("dpkg has not finished with it"), "{said}");
     let said = plain.run("adopt --all -R @ROOT@").ok();
     assert!(said.contains("dpkg has not finished with it"), "{said}");
-    // Of other packages, and files that are none of dpkg's.
+    // Entries of other packages, and files that are no journal entries of dpkg, do not matter.
     fs::remove_file(stage.at("/var/lib/dpkg/updates/0003")).unwrap();
     stage.file("/var/lib/dpkg/updates/0000", "Package: other\nStatus: install ok unpacked\nVersion: 1\n");
     stage.file("/var/lib/dpkg/updates/tmp.i", status.replace("ok installed", "ok half-"));
@@ -300,7 +300,7 @@ fn a_native_package_is_adopted_once() {
         assert_ne!(run.code, 0, "{line}: {}", run.stdout);
         assert!(run.stderr.contains("DEBweb"), "{line}: {}", run.stderr);
     }
-    // A part of it that nobody has.
+    // Not even a part of the package that no registration owns.
     let run = stage.run("adopt --dpkg web --pkg OTHER --exclude /usr/bin/* --exclude /usr/lib/* --exclude /usr/share/web/* -R @ROOT@");
     assert!(run.code != 0 && run.stderr.contains("DEBweb"), "{}{}", run.stdout, run.stderr);
     let said = stage.run("adopt --all -R @ROOT@").ok();

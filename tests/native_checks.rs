@@ -1,4 +1,5 @@
-//! What dpkg took from patches: the exit codes of `--check`, what `show` says of it, and the requirements of other patches.
+//! Fixes that dpkg overwrote: the exit codes of `--check`, the output of `show`, and the requirements of other
+//! patches.
 
 use std::fs;
 
@@ -33,7 +34,7 @@ fn stage(fixed_in: &str) -> Scenario {
     stage
 }
 
-/// The same after dpkg has installed the next version and a refresh took that up.
+/// The same root after dpkg has installed the next version and a refresh has recorded it.
 fn refreshed(fixed_in: &str) -> Scenario {
     let stage = stage(fixed_in);
     dpkg_installs(&stage, Some(&ONE), &TWO, &[]);
@@ -178,7 +179,7 @@ fn a_requirement_of_a_lost_patch_is_not_met_even_where_that_is_offered_for_anoth
         assert!(run.code != 0 && said.contains("100-01"), "{line}: {} {said}", run.code);
     }
     assert_eq!(stage.tree(), before);
-    // What later has the fix meets it.
+    // A later version with the fix meets the requirement.
     dpkg_installs(&stage, Some(&TWO), &Version { version: "1.0-3", ..TWO }, &[]);
     stage.run("add -R @ROOT@ delivered/200-01").ok();
 }

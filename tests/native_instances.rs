@@ -1,6 +1,6 @@
-//! Packages that dpkg or rpm has several times: each is an instance of its own, with patches of its own.
+//! Packages that dpkg or rpm has installed several times: each is a separate instance with its own patches.
 //!
-//! dpkg and rpm are the real ones, in roots of the tests' own, with packages that dpkg-deb(1) and rpmbuild(8) make.
+//! The tests run the real dpkg and rpm in roots of their own, with packages that dpkg-deb(1) and rpmbuild(8) make.
 
 /// dpkg, and libraries for two architectures.
 mod dpkg;
@@ -31,7 +31,7 @@ impl PatchedRoot {
         self.stage.run(&format!("add {options} -R @ROOT@ {}", at.display())).ok()
     }
 
-    /// Sees that the records of both programs are in order.
+    /// Asserts that the records of both programs are in order.
     #[track_caller]
     fn is_in_order(&self) {
         assert_eq!(self.stage.run("pkgchk -R @ROOT@").ok(), "");

@@ -1,5 +1,5 @@
-//! dpkg and rpm lock each other's tools out with fcntl locks; a command that changes a root with packages of theirs keeps to
-//! these. The other side is played by a process that locks as they do.
+//! dpkg and rpm exclude each other's tools with fcntl locks, and a command that changes a root with their packages
+//! respects these locks. A process that locks as they do plays the other side.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -22,17 +22,17 @@ use crate::tree::assert_same;
 
 const LOCK: &str = "/var/lib/dpkg/lock-frontend";
 
-/// Locks the file as lockf(3) of libc does, says so, and waits for the end of its input.
+/// Locks the file as lockf(3) of libc does, reports that, and waits for the end of its input.
 const LOCKER: &str = "import fcntl, sys\nfile = open(sys.argv[1], 'r+')\nfcntl.lockf(file, fcntl.LOCK_EX)\n\
                       print('held', flush=True)\nsys.stdin.read()\n";
 
-/// A process that holds a lock, until the value is dropped.
+/// A process that holds a lock until the value is dropped.
 struct Holder {
     child: Child,
 }
 
 impl Holder {
-    /// Starts it. None where Python is not here; it says so, with the name of the test.
+    /// Starts it. Returns `None`, and reports the test, if Python is missing.
     fn of(test: &str, file: &Path) -> Option<Self> {
         let mut command = Command::new("python3");
         command.args(["-c", LOCKER]).arg(file).stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -72,7 +72,7 @@ fn path(text: &str) -> ObjectPath {
     ObjectPath::new(text.as_bytes()).unwrap()
 }
 
-/// Whether something is so, at one of many looks.
+/// Polls `is_so`. Returns true as soon as it is true, or false after 20 seconds.
 fn becomes(is_so: impl Fn() -> bool) -> bool {
     let until = Instant::now() + Duration::from_secs(20);
     while Instant::now() < until {
@@ -197,7 +197,7 @@ fn a_lock_file_that_is_a_link_is_refused() {
 #[test]
 fn the_owner_of_a_root_changes_it_where_the_lock_is_somebody_elses_who_is_at_work() {
     let stage = stage();
-    // With its owner a file changes its time.
+    // A change of owner changes the ctime of every file, so the package is refreshed first.
     let mut refresh = as_ordinary_user(&stage, "adopt --refresh -R @ROOT@", &[&stage.root()]);
     assert!(refresh.output().unwrap().status.success());
     if is_root() {
@@ -261,7 +261,7 @@ fn the_lock_of_dpkg_is_held_while_the_last_script_runs_and_free_after_the_comman
     let root = Root::open(&stage.root()).unwrap();
     let is_free = || ForeignLock::take(&root, &path(LOCK)).is_ok();
     thread::scope(|scope| {
-        // Each of our looks takes the lock for a moment.
+        // Each probe takes the lock for a moment.
         let running = scope.spawn(|| stage.run("add --wait 60 -R @ROOT@ delivered/100-01"));
         let is_held = becomes(|| {
             thread::sleep(Duration::from_millis(20));

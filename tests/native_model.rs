@@ -1,8 +1,8 @@
-//! Random stories of an adopted package: patches with shared paths, upgrades by dpkg with path filters, edits, backouts and
-//! refreshes. Nothing older than the last native write is ever at a path, no edit is lost, and at the end the tree is the
-//! native one with the edits beside it.
+//! Random stories of an adopted package: patches with shared paths, upgrades by dpkg with path filters, edits,
+//! backouts and refreshes. No path ever has content older than the last native write, no edit is lost, and at the end
+//! the tree is the native one with the edits beside it.
 //!
-//! dpkg is played: its records and the files that it would write.
+//! The test plays dpkg: it writes its records and its files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -28,24 +28,23 @@ const PATHS: [&str; 6] = [
     "/usr/share/e",
 ];
 
-/// A story while it is played.
 struct Story {
     stage: Scenario,
     random: Random,
     /// The version of the native package.
     version: u32,
-    /// Its files.
+    /// The files of that version.
     native: BTreeMap<&'static str, String>,
-    /// What the native package manager wrote last at each path; `None` where it removed the file.
+    /// The last content that the native package manager wrote to each path; `None` if it removed the file.
     written: BTreeMap<&'static str, Option<String>>,
-    /// Bytes of the administrator that nobody but this program could have lost.
+    /// Edits of the administrator that only this program could lose.
     edits: BTreeSet<String>,
     patches: u32,
-    /// Bytes of patches that dpkg left where it did not write.
+    /// Content of patches at paths that dpkg did not write.
     left: BTreeSet<String>,
     /// The forms of undo data, drawn by the seed.
     forms: UndoForms,
-    /// What was done, for a failure.
+    /// The steps so far, for failure messages.
     told: Vec<String>,
 }
 
@@ -138,7 +137,7 @@ impl Story {
     fn edit(&mut self) {
         let path = *self.random.one(&PATHS);
         let Some(live) = self.live(path) else { return };
-        // The administrator writes over an own edit.
+        // The administrator overwrites an earlier edit.
         self.edits.remove(&live);
         let edit = format!("edit {} of {path}\n", self.told.len());
         fs::write(self.stage.at(path), &edit).unwrap();
@@ -178,7 +177,7 @@ impl Story {
         }
     }
 
-    /// Undo data is written again in another form, now and then; not where dpkg has come between.
+    /// Rewrites undo data in another form now and then, but not if dpkg has intervened.
     fn repack(&mut self) {
         let applied = with_undo(&self.stage, "DEBweb", &self.applied());
         if let Some(line) = self.forms.repack(&applied) {
@@ -198,7 +197,8 @@ impl Story {
         self.look();
     }
 
-    /// Nothing older than the last native write is at a path, and `contents` is whole. dpkg deletes what it likes.
+    /// Asserts that no path has content older than the last native write, and that `contents` is whole. dpkg may
+    /// delete anything.
     fn look(&self) {
         let faults = faults_of_contents(&self.stage.root(), &missing_objects(&self.stage.root()));
         assert!(faults.is_empty(), "{faults:#?}\n{}", self.told.join("\n"));
@@ -209,7 +209,7 @@ impl Story {
         }
     }
 
-    /// Everything ends: the tree is the native one, and every edit is somewhere.
+    /// Ends the story: the tree must be the native one, and every edit must still exist.
     fn end(mut self) {
         self.run("adopt --refresh -R @ROOT@", &[0]);
         for id in self.applied().into_iter().rev() {
@@ -247,7 +247,7 @@ fn walked(stage: &Scenario) -> Vec<(String, usize, Vec<std::path::PathBuf>)> {
 
 in_parts!(nothing_older_than_the_last_native_write_comes_back_and_no_edit_is_lost, tell, 2);
 
-/// Tells a part of the stories.
+/// Plays a part of the stories.
 fn tell(part: usize, parts: usize) {
     for seed in part_of(0..sample_or_whole(12, 5000), part, parts) {
         let mut story = Story::begin(0x5eed_3800 + seed);

@@ -1,5 +1,5 @@
-//! What queries say of files that dpkg owns and patches changed, of fixes that an upgrade took, and of what dpkg will not be able
-//! to do: with the real dpkg.
+//! Queries about files that dpkg owns and patches changed, about fixes that an upgrade overwrote, and about
+//! operations that dpkg will not be able to perform: with the real dpkg.
 
 use std::fs;
 use std::process::Command;
@@ -170,7 +170,7 @@ fn with_one_file_lost(test: &str) -> Option<DpkgRoot> {
     Some(root)
 }
 
-/// What each query says: all of them are asked in every scene, so that none tells another story.
+/// The answers of all queries. Every scene asks all of them, so that no two disagree.
 struct Told {
     list: String,
     check: i32,
@@ -220,7 +220,8 @@ fn a_lost_fix_is_told_by_every_query_with_what_to_type_next() {
         assert!(said.contains(next), "{said}");
         assert!(!said.contains("did you mean"), "{said}");
     }
-    // For the version that is gone `plan` says so, too; for this one it brings the fix back.
+    // A patch for the version that is gone is refused by `plan`, too; a patch for the installed version brings the
+    // fix back.
     let again = root.unwatched("plan -R @ROOT@ delivered/100-01");
     assert_ne!(again.code, 0);
     assert!(again.stderr.contains(lost), "{}", again.stderr);
@@ -380,7 +381,7 @@ fn a_patch_that_would_make_dpkg_fail_says_so_when_it_is_applied_with_the_words_o
     let upgrade = format!("--force-script-chrootless -i [ma_2_{own}]");
     let run = root.dpkg(&upgrade);
     assert!(run.code != 0 && run.stderr.contains(contains), "{}", run.said());
-    // What it says to do first helps.
+    // The advised first step helps.
     root.refresh();
     root.ok("remove -R @ROOT@ 200-01");
     let run = root.dpkg(&upgrade);

@@ -1,17 +1,17 @@
 //! Random stories of patches on packages that the real dpkg and rpm change: installations of older and newer versions,
 //! removals, paths that move between packages and spellings, diversions, overrides, edits, our commands, in any order.
 //!
-//! Each version has bytes of its own, so that those at a path say who wrote them. After each command of ours, and after each
-//! hook, nothing has changed but what its patches may change: no object of another package, nothing to bytes of a version
+//! Each version has its own bytes, so the content of a path tells who wrote it. Each of our commands and hooks
+//! changes only what its patches may change: no object of another package, and nothing back to bytes of a version
 //! that is not installed. After each step, every lost fix is reported and no other.
 //!
 //! `PATCHADM_RANDOM_STORIES=17` plays one story, and `PATCHADM_TESTS=whole` all of them.
 
 /// Stories of dpkg.
 mod dpkg;
-/// What is expected of the reports.
+/// The expected reports.
 mod expected;
-/// What a command of ours may change.
+/// The changes that our commands may make.
 mod judge;
 /// Patches of a story.
 mod patches;
@@ -32,10 +32,10 @@ use crate::reliability::{range_asked_for, sample_or_whole};
 /// The steps of a story.
 const STEPS: usize = 12;
 
-/// The most failed stories that are told in full.
+/// The maximum number of failed stories that are printed in full.
 const TOLD: usize = 3;
 
-/// Plays stories by their numbers; a story notes its steps, and panics where something is wrong. Returns what was played.
+/// Plays stories by number; a story records its steps, and panics on a fault. Returns the counts for the report.
 fn play_all(
     about: &str,
     (sample, whole): (u64, u64),

@@ -1,11 +1,11 @@
-//! rpm and dnf themselves change adopted and patched packages, and their registrations and patches follow: in a root of the
-//! test's own, with packages that rpmbuild(8) makes.
+//! The real rpm and dnf change adopted and patched packages, and their registrations and patches follow. Each test
+//! has its own root, with packages that rpmbuild(8) makes.
 
-/// What rpm and dnf call after a transaction.
+/// The hooks of rpm and dnf after a transaction.
 mod hooks;
 /// Databases that somebody else made.
 mod hostile;
-/// Packages that are there several times.
+/// Packages that are installed several times.
 mod instances;
 /// Paths that others own now.
 mod owned;
@@ -33,19 +33,19 @@ const CONF: &str = "/etc/acme.conf";
 const EXTRA: &str = "/usr/lib/extra/data";
 const GONE: &str = "nothing";
 
-/// Packages in three versions, and how rpm and dnf are called.
+/// Packages in three versions, and the calls of rpm and dnf.
 struct Workshop {
     dir: TempDir,
 }
 
 impl Workshop {
-    /// The packages. None where a tool is not here; it says so, with the name of the test.
+    /// Makes the packages. Returns `None`, and reports the test, if a tool is missing.
     fn opened(test: &str) -> Option<Self> {
         if !has_rpm(test, &["rpm", "rpmbuild", "dnf", "createrepo_c"]) {
             return None;
         }
         let workshop = Self { dir: tempfile::tempdir().unwrap() };
-        // Where systems of rpm have it; Debian has another place.
+        // The path on systems with rpm; Debian uses another one.
         fs::write(workshop.at(".rpmmacros"), "%_dbpath /var/lib/rpm\n").unwrap();
         for release in ["1", "2", "3"] {
             workshop.package("acme", release, &files(release));
@@ -70,7 +70,7 @@ impl Workshop {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// Makes a package; what is below `/etc` is its configuration.
+    /// Makes a package; files below `/etc` are its configuration.
     fn package(&self, name: &str, release: &str, files: &[(&str, u32, String)]) {
         let content = self.at(&format!("content/{name}-{release}"));
         let mut listed = String::new();
@@ -117,14 +117,14 @@ impl Workshop {
             command.args(["--nogpgcheck", "--setopt=logdir=/tmp"]);
             command.arg(format!("--setopt=cachedir={}", self.at("cache").display()));
             command.arg(format!("--installroot={}", stage.root().display()));
-            // Only the plugin that a test has configured, whatever this machine has.
+            // Enables only the plugin that a test has configured, regardless of the plugins of this machine.
             command.args(["--disableplugin=*", "--enableplugin=post-transaction-actions"]);
             command.arg(format!("--setopt=pluginconfpath={}", self.at("plugins").display()));
         }
         self.done(command.args(words.split(' ')))
     }
 
-    /// Lets dnf carry out the action that the packages bring, with another program in the place of `/usr/bin/patchadm`.
+    /// Makes dnf carry out the action of our packages, with another program in place of `/usr/bin/patchadm`.
     fn hook_dnf(&self, program: &Path) {
         let action = include_str!("../packaging/hooks/dnf4.action");
         assert!(action.contains("/usr/bin/patchadm"), "{action}");
@@ -179,23 +179,23 @@ fn changes_two_packages(version: &str) -> Patch {
     replaces(version).package(delivered("extra", "1.0-1").file(&EXTRA[1..], 0o644, "data fixed\n"))
 }
 
-/// A case: what was patched, what the package manager did then, and what is there after the refresh.
+/// A case: the patched state, the operation of the package manager, and the expected state after the refresh.
 struct Case {
     reason: &'static str,
     /// The release that is adopted and patched.
     from: &'static str,
     patch: fn(&str) -> Patch,
-    /// What the package manager does.
+    /// The operation of the package manager.
     native: &'static str,
-    /// The release whose files are there afterwards; none where they went.
+    /// The release whose files are there afterwards; `None` if they were removed.
     to: Option<&'static str>,
-    /// What is at other paths, or differs from the release.
+    /// The expected content of other paths, or of paths that differ from the release.
     but: &'static [(&'static str, &'static str)],
-    /// What rpm finds changed.
+    /// The paths that rpm finds changed.
     changed: &'static str,
-    /// How begins what `list --check` prints, and its status.
+    /// The beginning of the output of `list --check`, and its exit code.
     listed: (&'static str, i32),
-    /// Whether the patch stands, so that it can be backed out.
+    /// True if the patch is still applied, so that it can be backed out.
     stands: bool,
 }
 
@@ -292,7 +292,7 @@ const CASES: &[Case] = &[
 ];
 
 impl Case {
-    /// Plays the case; what is not as the table says, each a line.
+    /// Plays the case, and returns every deviation from the table, a line each.
     fn play(&self, workshop: &Workshop) -> Vec<String> {
         let stage = self.prepared(workshop);
         workshop.native(&stage, self.native);
@@ -339,7 +339,7 @@ impl Case {
         stage
     }
 
-    /// What is at each path.
+    /// The expected content of each path.
     fn expected(&self) -> Vec<(&'static str, String)> {
         let native = |path: &str| {
             let files = self.to.map(files).unwrap_or_default();
@@ -369,7 +369,8 @@ fn what_rpm_and_dnf_do_to_patched_packages_is_what_the_table_says() {
     assert!(wrong.is_empty(), "{wrong}");
 }
 
-/// A program that notes its words in `PROGRAM.calls`, calls patchadm with them on the root, and ends as told.
+/// Writes a program that records its arguments in `PROGRAM.calls`, runs patchadm with them on the root, and then runs
+/// `end`.
 fn put_program(at: &Path, stage: &Scenario, end: &str) {
     let patchadm = env!("CARGO_BIN_EXE_patchadm");
     let root = stage.root();
@@ -385,7 +386,7 @@ fn put_program(at: &Path, stage: &Scenario, end: &str) {
 fn dnf_lets_its_action_refresh_what_it_changed_and_never_fails_with_it() {
     const TEST: &str = "dnf with its action";
     let Some(workshop) = Workshop::opened(TEST) else { return };
-    // That of Debian 12 calls a function which the libdnf of Debian 12 does not have.
+    // The plugin of Debian 12 calls a function that the libdnf of Debian 12 lacks.
     let has_plugin = "import dnf, os, libdnf.conf; libdnf.conf.ConfigParser_substitute; \
                       os.stat('/etc/dnf/plugins/post-transaction-actions.conf')";
     if !workshop.called(Command::new("/usr/bin/python3").args(["-c", has_plugin])).status.success() {

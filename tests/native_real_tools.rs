@@ -1,16 +1,16 @@
-//! dpkg and apt themselves change an adopted and patched package, and its registration and patches follow: in roots that
-//! dpkg makes of nothing ([`crate::native_root`]), and in a copy of a minimal Debian tree, with the program and its hooks in
-//! it.
+//! The real dpkg and apt change an adopted and patched package, and its registration and patches follow: in roots
+//! that dpkg fills from scratch ([`crate::native_root`]), and in a copy of a minimal Debian tree with the program and
+//! its hooks.
 //!
-//! The tree is what `PATCHADM_DEBIAN_TREE` names: a directory, or an archive as `packaging/check` keeps one. The packages are
-//! made by dpkg-deb(1), or are those of Debian that `PATCHADM_DEBIAN_DEBS` has. All is played twice, with `adopt --refresh` by
-//! hand and with the hooks.
+//! `PATCHADM_DEBIAN_TREE` names the tree: a directory, or an archive such as `packaging/check` keeps. The packages
+//! are made by dpkg-deb(1), or come from the directory `PATCHADM_DEBIAN_DEBS`. Every story is played twice, with
+//! `adopt --refresh` by hand and with the hooks.
 
 /// Paths with two spellings, and copies of roots.
 mod aliases;
-/// What a patch would make of a later operation of dpkg.
+/// Announced effects of a patch on later operations of dpkg.
 mod announced;
-/// What hooks foresee, and that they hold nothing up.
+/// Predictions of hooks, which hold nothing up.
 mod hooks;
 /// Several architectures.
 mod instances;
@@ -36,13 +36,13 @@ mod runs;
 mod spelled;
 /// Packages that go.
 mod successors;
-/// What became of a patch, case by case.
+/// Results for a patch, case by case.
 mod table;
 /// Paths that another package has now.
 mod taken_over;
 /// A patch on trial.
 mod trial;
-/// What dpkg has not finished, and what is damaged or left out.
+/// Unfinished operations of dpkg, damage, and files that the administrator left out.
 mod unfinished;
 
 use std::fmt::Write as _;
@@ -58,13 +58,13 @@ use crate::delivery::Patch;
 use crate::scenario::{Run, directory, is_root};
 use crate::tree::{Tree, assert_same};
 
-/// A Debian system of its own.
+/// A separate Debian system.
 struct Debian {
     dir: TempDir,
 }
 
 impl Debian {
-    /// A fresh copy of the tree, with the program. None where it cannot be had; it says so, with the name of the test.
+    /// Makes a fresh copy of the tree, with the program. Returns `None`, and reports the test, if there is no tree.
     fn fresh(test: &str) -> Option<Self> {
         let skipped = |why: &str| {
             crate::skipped(&format!("{test}: {why}"));
@@ -94,7 +94,7 @@ impl Debian {
         if debian.inside("patchadm --version").code != 0 {
             return skipped("the program does not run in the tree");
         }
-        // apt takes records of the same second and length for those that it knows.
+        // apt takes records with the same second and length for those that it has cached.
         let uncached = "Dir::Cache::pkgcache \"\";\nDir::Cache::srcpkgcache \"\";\n";
         debian.write("/etc/apt/apt.conf.d/99test", 0o644, uncached);
         Some(debian)
@@ -104,7 +104,7 @@ impl Debian {
         self.dir.path().join("root").join(path.trim_start_matches('/'))
     }
 
-    /// A line of sh in the tree, which has a `/proc` and processes of its own: with the first of them, all end.
+    /// A line of sh in the tree, with its own `/proc` and processes: when the first of them ends, all end.
     fn entering(&self, line: &str) -> Command {
         let enter = "mount -t proc proc \"$0/proc\" && exec chroot \"$0\" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin \
                      HOME=/root LC_ALL=C DEBIAN_FRONTEND=noninteractive sh -c \"$1\"";
@@ -135,7 +135,7 @@ impl Debian {
         }
     }
 
-    /// What a line prints that succeeds.
+    /// Runs a line that must succeed, and returns its output.
     #[track_caller]
     fn done(&self, line: &str) -> String {
         let run = self.inside(line);
@@ -189,7 +189,7 @@ impl Debian {
         patch.write(&at);
     }
 
-    /// The files of the package, what stands beside them, and the records.
+    /// The files of the package, the files beside them, and the records.
     fn state(&self) -> [Tree; 3] {
         let of =
             |path: &str| if self.at(path).exists() { Tree::of(&self.at(path), &[]) } else { Tree::default() };
@@ -204,7 +204,7 @@ impl Debian {
         before.iter().zip(self.state()).for_each(|(before, after)| assert_same(&after, before));
     }
 
-    /// Lets the registrations follow by hand, where no hook has done so.
+    /// Refreshes the registrations by hand if no hook did.
     fn refresh(&self, by_hook: bool) {
         if !by_hook {
             self.done("patchadm adopt --refresh");

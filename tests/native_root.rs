@@ -1,5 +1,5 @@
-//! Roots whose packages the real dpkg and rpm install, and the program on them under watch: it never panics, and never
-//! changes an object that belongs to a package which is not adopted.
+//! Roots whose packages the real dpkg and rpm install. The tests watch the program on them: it never panics, and
+//! never changes an object of a package that is not adopted.
 //!
 //! Nothing is fetched: the packages are made by dpkg-deb(1) and rpmbuild(8).
 
@@ -11,9 +11,9 @@ mod deb;
 mod dpkg;
 /// Roots and packages of rpm.
 mod rpm;
-/// Packages to be.
+/// Packages to install.
 mod software;
-/// What the queries say about a patch, and that they agree.
+/// The answers of queries about a patch, which must agree.
 mod story;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,7 +31,8 @@ pub(crate) use dpkg::{BASE, DpkgRoot, of_dpkg, patch_of};
 pub(crate) use rpm::{Rpm, RpmRoot, has_rpm, of_rpm};
 pub(crate) use story::{End, an_added_file_survives};
 
-/// Who owns a path now: instances of packages (`acme:amd64`, `acme:1.0-1.noarch`), by the path without links in it.
+/// The current owners of each path: instances of packages (`acme:amd64`, `acme:1.0-1.noarch`), by the path without
+/// links in it.
 pub(crate) type Owners = BTreeMap<String, BTreeSet<String>>;
 
 /// A root, and the program on it.
@@ -43,11 +44,11 @@ pub(crate) struct Watched {
 impl Watched {
     fn new(owners: fn(&Path) -> Owners) -> Self {
         let stage = Scenario::new();
-        // As the tools know these accounts, who ask the machine.
+        // The accounts as on this machine, where the tools look them up.
         stage.file("/etc/passwd", "root:x:0:0::/:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n");
         stage.file("/etc/group", "root:x:0:\nbin:x:2:\nsys:x:3:\nadm:x:4:\n");
         for name in ["lib", "bin", "sbin"] {
-            // Some file keeps the directory, which a package would take along.
+            // A file keeps the directory, which would otherwise be removed with a package.
             stage.file(&format!("/usr/{name}/keep"), "");
             stage.symlink(&format!("/{name}"), &format!("usr/{name}"));
         }
@@ -59,24 +60,25 @@ impl Watched {
         self.stage.at(path)
     }
 
-    /// What is at a path: bytes, where a link leads, or nothing.
+    /// The content of a path: bytes, the target of a link, or nothing.
     pub(crate) fn content(&self, path: &str) -> String {
         content(&self.at(path))
     }
 
-    /// The permissions of an object, as ls(1) has them in octal, with its owner and group.
+    /// The permissions of an object in octal, as in ls(1), with its owner and group.
     pub(crate) fn attributes(&self, path: &str) -> String {
         attributes(&self.at(path))
     }
 
-    /// Who owns each path now, without a look at what the program recorded.
+    /// The current owners of each path, independent of the records of the program.
     pub(crate) fn owners(&self) -> Owners {
         (self.owners)(&self.stage.root())
     }
 
     /// Runs the program with these arguments at the present time.
     ///
-    /// It ends by itself, without a defect, and no object of a package that is not adopted is another one then.
+    /// Asserts that it ends by itself, without a defect, and leaves every object of a package that is not adopted as
+    /// it was.
     #[track_caller]
     pub(crate) fn run(&self, line: &str) -> Run {
         let before = self.foreign(&self.adopted());
@@ -98,7 +100,7 @@ impl Watched {
         run
     }
 
-    /// The same for a query, which changes nothing in the first place.
+    /// Runs the program without these checks, mostly for queries, which change nothing in the first place.
     #[track_caller]
     pub(crate) fn unwatched(&self, line: &str) -> Run {
         let mut command = self.stage.command(line);
@@ -109,7 +111,7 @@ impl Watched {
         run
     }
 
-    /// Runs it and asserts that it succeeds; what it said.
+    /// Runs the program, asserts that it succeeds, and returns the output.
     #[track_caller]
     pub(crate) fn ok(&self, line: &str) -> String {
         let run = self.run(line);
@@ -124,7 +126,7 @@ impl Watched {
         self.run(&format!("add {options} -R @ROOT@ {}", at.display()))
     }
 
-    /// Applies a patch, which succeeds; what was said.
+    /// Applies a patch, which must succeed, and returns the output.
     #[track_caller]
     pub(crate) fn applied(&self, patch: &Patch) -> String {
         let run = self.add("", patch);
@@ -132,13 +134,13 @@ impl Watched {
         run.said()
     }
 
-    /// Backs a patch out, which does not say that it succeeds where nothing is left of it.
+    /// Backs a patch out, which may fail if nothing is left of it.
     #[track_caller]
     pub(crate) fn remove(&self, id: &str) -> Run {
         self.run(&format!("remove -R @ROOT@ {id}"))
     }
 
-    /// What a tool said, with `@ROOT@` for the root.
+    /// The outcome of a tool, with `@ROOT@` for the root.
     fn told(&self, output: &Output) -> Run {
         let root = self.stage.root();
         let text = |bytes: &[u8]| {
@@ -172,16 +174,16 @@ impl Watched {
         foreign.map(|(path, _)| (path.clone(), tree.line(&path[1..]))).collect()
     }
 
-    /// Whether a package that owns a path is adopted.
+    /// True if a package that owns the path is adopted.
     fn is_adopted(&self, path: &str, adopted: &BTreeSet<String>) -> bool {
         self.owners().get(path).is_some_and(|packages| packages.iter().any(|one| is_of(one, adopted)))
     }
 }
 
-/// Where the tools find what they call.
+/// The search path of the tools.
 const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Whether an instance is one of those adopted, which have the name with or without what follows.
+/// True if the instance is adopted. Adopted names come with or without the part after the name.
 fn is_of(instance: &str, adopted: &BTreeSet<String>) -> bool {
     let name = instance.split(':').next().unwrap_or_default();
     [name, instance, &instance.replacen(':', "-", 1)].iter().any(|known| adopted.contains(*known))
@@ -191,7 +193,7 @@ fn text_of(line: Option<&String>) -> &str {
     line.map_or("nothing", String::as_str)
 }
 
-/// What is at a path of this machine: bytes, where a link leads, or nothing.
+/// The content of a path of this machine: bytes, the target of a link, or nothing.
 pub(crate) fn content(at: &Path) -> String {
     match (fs::read_link(at), fs::read(at)) {
         (Ok(target), _) => format!("-> {}", target.display()),
@@ -201,7 +203,7 @@ pub(crate) fn content(at: &Path) -> String {
     }
 }
 
-/// What [`content`] says of a path where nothing is.
+/// The result of [`content`] for a path that does not exist.
 pub(crate) const NOTHING: &str = "nothing";
 
 fn attributes(at: &Path) -> String {
@@ -210,7 +212,7 @@ fn attributes(at: &Path) -> String {
     format!("{:o} {}:{}", seen.mode() & 0o7777, seen.uid(), seen.gid())
 }
 
-/// The path of a root without the links that lead to its directory.
+/// A path of a root with the links in its directory resolved.
 pub(crate) fn resolved(root: &Path, path: &str) -> String {
     let mut open: Vec<String> =
         path.split('/').rev().filter(|part| !part.is_empty() && *part != ".").map(str::to_owned).collect();
@@ -241,7 +243,7 @@ pub(crate) fn resolved(root: &Path, path: &str) -> String {
     format!("/{}", real.join("/"))
 }
 
-/// A native package as a patch for one of its versions delivers it; `name` is that of the registration.
+/// A native package as delivered by a patch for one of its versions; `name` is the registered name.
 pub(crate) fn delivered(name: &str, arch: &str, version: &str) -> Package {
     Package::new(name).param("BASEDIR", "/").param("ARCH", arch).param("VERSION", version)
 }

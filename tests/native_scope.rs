@@ -1,5 +1,5 @@
-//! What belongs to a package of dpkg is left alone by every command whose package does not stand for it: the classic commands
-//! about packages, promotions, hard links.
+//! Commands leave objects of a dpkg package alone unless their package stands for it: the classic commands about
+//! packages, promotions, hard links.
 
 use std::fs;
 
@@ -10,8 +10,8 @@ use crate::promote::Staged;
 
 const DATA: &str = "/usr/share/other/data";
 
-/// A root in which a package of dpkg and one of ours have the same file and its directory. With `conflict=nocheck` ours was
-/// installed over it, and dpkg came again.
+/// A root in which a package of dpkg and one of ours share a file and its directory: ours was installed over it with
+/// `conflict=nocheck`, and then dpkg installed its package again.
 fn shared(test: &str) -> Option<DpkgRoot> {
     let root = DpkgRoot::opened(test)?;
     let other = Deb::new("other", "2").file(DATA, "other\n");
@@ -65,7 +65,7 @@ fn pkgrm_leaves_a_file_of_dpkg_and_its_directory() {
     assert_eq!(root.verified(), [""; 0]);
 }
 
-/// A root with two packages of dpkg whose files somebody made one file, and the first adopted.
+/// A root with two packages of dpkg whose files somebody turned into one file, the first package adopted.
 fn linked(test: &str) -> Option<DpkgRoot> {
     let root = DpkgRoot::opened(test)?;
     root.install(&Deb::new("lib", "1").file("/usr/share/lib/copyright", "same\n"));
@@ -97,7 +97,7 @@ fn a_patch_leaves_the_other_names_of_a_file_alone() {
         let package = of_dpkg("lib", "1").file("usr/share/lib/copyright", mode, text);
         let at = Patch::of("100-01", package).directory(&root.stage);
         for line in [format!("add -R @ROOT@ {}", at.display()), "remove -R @ROOT@ 100-01".to_owned()] {
-            // The file has fewer names afterwards, so it is not watched here.
+            // The file has fewer names afterwards, so the command is not watched.
             let run = root.unwatched(&line);
             assert_eq!(run.code, 0, "{}", run.said());
             assert_eq!(root.content("/usr/share/other/copyright"), "same\n");

@@ -7,10 +7,10 @@ use std::process::{Command, Stdio};
 
 use patchadm_inputs::native::NativeManager;
 
-/// Pairs that are compared; with `PATCHADM_VERSIONS` as many as it says.
+/// The number of pairs to compare; `PATCHADM_VERSIONS` overrides it.
 const PAIRS: usize = 20_000;
 
-/// Numbers without order, the same in every run.
+/// Pseudo-random numbers, the same in every run.
 struct Numbers(u64);
 
 impl Numbers {
@@ -48,7 +48,7 @@ fn pairs(seed: u64, parts: &[&str]) -> Vec<(String, String)> {
     (0..wanted.unwrap_or(PAIRS)).map(|_| numbers.pair(parts)).collect()
 }
 
-/// Gives all pairs to a program, and compares its answers (-1, 0 or 1 in each line) with ours.
+/// Passes all pairs to a program, and compares its answers (-1, 0 or 1 in each line) with ours.
 fn compare(manager: NativeManager, pairs: &[(String, String)], mut program: Command) {
     let dir = tempfile::tempdir().unwrap();
     let at = dir.path().join("pairs");

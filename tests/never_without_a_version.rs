@@ -1,8 +1,9 @@
-//! While a release goes live and comes back, a program of it is started without pause, with its own libraries: it always
-//! starts, and a new program never meets an old library but where the switch of a backout cuts its start.
+//! While a release goes live and comes back, one of its programs is started without pause, with its own libraries. It
+//! always starts, and a new program never meets an old library, except if the switch of a backout cuts its start.
 //!
-//! The program prints its version and that of its library. Beside it two passes of rsync(1) are measured in the same way,
-//! where it is installed: first what is new, then with `--delete`. The whole of it, 100 switches, takes some minutes:
+//! The program prints its version and that of its library. For comparison, two passes of rsync(1) are measured in the
+//! same way if it is installed: first the new files, then with `--delete`. The whole suite, 100 switches, takes some
+//! minutes:
 //!
 //! ```text
 //! PATCHADM_TESTS=whole cargo test --test integration never_without -- --nocapture
@@ -26,7 +27,7 @@ const CASE: (&str, &str) = ("openssl", "300001-01");
 const PROGRAM: &str = "usr/bin/openssl";
 const LIBRARIES: &str = "usr/lib/x86_64-linux-gnu";
 
-/// What one start said.
+/// The outcome of one start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Said {
     /// Program and library are of one release.
@@ -39,7 +40,7 @@ enum Said {
     Failed,
 }
 
-/// One start: during which switch, whether that switch was going on, and what was said.
+/// One start: the number of the switch, true if that switch was in progress, and the outcome.
 struct Start {
     switch: usize,
     overlaps: bool,
@@ -52,7 +53,7 @@ struct Watched {
     versions: [String; 2],
     /// The switches that have begun.
     switches: AtomicUsize,
-    /// Whether a command is running that has no journal.
+    /// True while a command without a journal runs.
     is_copying: AtomicBool,
     has_ended: AtomicBool,
     starts: Mutex<Vec<Start>>,
@@ -76,7 +77,8 @@ fn versions(root: &Path) -> Option<(String, String)> {
 }
 
 impl Watched {
-    /// The root of the base, and a stage with the new release. None where they cannot be had, or not be run.
+    /// Makes a root with the base, and a stage with the new release. Returns `None` if they are unavailable or cannot
+    /// run here.
     fn new(test: &str) -> Option<Self> {
         let (live, from) = installed(test, CASE.0)?;
         let (new, _) = installed(test, CASE.0)?;
@@ -102,7 +104,7 @@ impl Watched {
         })
     }
 
-    /// What tells that a switch is going on, or that there was one in between.
+    /// The state that shows that a switch is in progress, or that one happened in between.
     fn switching(&self) -> (Option<(String, bool)>, bool) {
         let run = journal(&self.live.at("/var/sadm/patchadm/journal"));
         (run, self.is_copying.load(Ordering::SeqCst))
@@ -128,7 +130,7 @@ impl Watched {
         self.starts.lock().unwrap().push(Start { switch, overlaps, said });
     }
 
-    /// Waits until a whole start has come after what was done, so that none spans two switches.
+    /// Waits for a whole start after the last action, so that no start spans two switches.
     fn settle(&self) {
         let begun = self.begun.load(Ordering::SeqCst);
         while self.starts.lock().unwrap().len() <= begun && !self.has_ended.load(Ordering::SeqCst) {
@@ -144,10 +146,10 @@ impl Watched {
         self.settle();
     }
 
-    /// Starts the program all the time that this takes, and returns what became of it.
+    /// Starts the program again and again while `switches` runs, and counts the outcomes.
     fn while_started(&self, switches: impl FnOnce()) -> Counted {
         thread::scope(|scope| {
-            // It ends also where a switch fails.
+            // Stops the loop even if a switch fails.
             let ended = Ended(&self.has_ended);
             let starting = scope.spawn(|| {
                 while !self.has_ended.load(Ordering::SeqCst) {
@@ -168,7 +170,7 @@ impl Watched {
     }
 }
 
-/// Says that everything has ended, however it ends.
+/// Sets the flag when it is dropped, even by a panic.
 struct Ended<'a>(&'a AtomicBool);
 
 impl Drop for Ended<'_> {
@@ -177,14 +179,14 @@ impl Drop for Ended<'_> {
     }
 }
 
-/// Copies a tree into the place of another one.
+/// Replaces a tree with a copy of another one.
 fn copy(from: &Path, to: &Path) {
     let _ = std::fs::remove_dir_all(to);
     std::fs::create_dir_all(to.parent().unwrap()).unwrap();
     assert!(Command::new("cp").arg("-a").args([from, to]).status().unwrap().success());
 }
 
-/// The starts of all switches, by what they said.
+/// The starts of all switches, by outcome.
 #[derive(Debug)]
 struct Counted {
     starts: u64,
@@ -239,7 +241,7 @@ impl Counted {
     }
 }
 
-/// Promotes and backs out, to and fro, with these options of both.
+/// Promotes and backs out by turns, with these options for both.
 fn to_and_fro(watched: &Watched, options: &str) -> (Counted, usize) {
     let mut rounds = 0;
     let counted = watched.while_started(|| {
@@ -278,7 +280,7 @@ fn an_exchange_mixes_nothing_but_one_start() {
     assert!(counted.most_of_a_switch <= 1, "{counted:?}");
 }
 
-/// What the passes of rsync do is told, and asked for nothing.
+/// Reports the outcome of two passes of rsync, without requirements.
 #[test]
 fn two_passes_of_rsync_are_told_beside_it() {
     let test = "two_passes_of_rsync…";

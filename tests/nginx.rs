@@ -11,7 +11,7 @@ use crate::scenario::is_root;
 
 const PROGRAM: &str = "/usr/sbin/nginx";
 
-/// A server of the files below a directory. It ends with the value.
+/// A server for the files below a directory. It ends when the value is dropped.
 pub(crate) struct Nginx {
     process: Child,
     place: PathBuf,
@@ -20,8 +20,8 @@ pub(crate) struct Nginx {
 }
 
 impl Nginx {
-    /// Starts a server of `files`; its own files are in `place`. `extra` is configuration of the server, and with
-    /// certificate and key it is one of HTTPS. `None`, with a line, where there is no nginx.
+    /// Starts a server for `files`; its own files are in `place`. `extra` is additional configuration, and with a
+    /// certificate and a key the server speaks HTTPS. Returns `None`, and prints a line, if nginx is missing.
     pub(crate) fn serving(
         test: &str,
         (files, place): (&Path, &Path),
@@ -87,9 +87,9 @@ impl Nginx {
         format!("{scheme}://{host}:{}/{path}", self.port)
     }
 
-    /// What was asked for, a line each: method, path, status, range, bytes sent.
+    /// The requests, a line each: method, path, status, range, bytes sent.
     pub(crate) fn log(&self) -> Vec<String> {
-        // It writes a line when an answer has ended, which may be a moment after the client has.
+        // nginx logs a request at the end of its answer, which may be a moment after the end of the client.
         thread::sleep(Duration::from_millis(200));
         let text = fs::read_to_string(self.place.join("log")).unwrap_or_default();
         text.lines().map(str::to_owned).collect()
@@ -99,13 +99,13 @@ impl Nginx {
 impl Drop for Nginx {
     fn drop(&mut self) {
         let id = rustix::process::Pid::from_child(&self.process);
-        // It tells its worker to end, which a kill would not.
+        // On SIGTERM it also ends its worker, which a kill would leave running.
         let _ = rustix::process::kill_process(id, rustix::process::Signal::TERM);
         let _ = self.process.wait();
     }
 }
 
-/// An authority made for a test, and the certificate of a server on this machine.
+/// A certificate authority made for a test, and the certificate of a server on this machine.
 pub(crate) struct Certificate {
     pub(crate) of_authority: PathBuf,
     of_server: PathBuf,
@@ -113,7 +113,7 @@ pub(crate) struct Certificate {
 }
 
 impl Certificate {
-    /// Makes both with openssl(1); `None`, with a line, where that is missing.
+    /// Makes both with openssl(1). Returns `None`, and prints a line, if it is missing.
     pub(crate) fn made(test: &str, place: &Path) -> Option<Self> {
         fs::create_dir_all(place).unwrap();
         let openssl = |words: &str| {

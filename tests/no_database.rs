@@ -1,4 +1,4 @@
-//! Roots without a package database: where nobody could look, nobody says that there is nothing.
+//! Roots without a package database: a command that cannot look does not claim that there is nothing.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use crate::delivery::Patch;
 use crate::packages::Package;
 use crate::scenario::Scenario;
 
-/// Each command that asks or changes, with its code for a root without records.
+/// Every query and every change, with its exit code for a root without records.
 const COMMANDS: &[(&str, i32)] = &[
     ("list -R @ROOT@", 1),
     ("show -R @ROOT@ 100-01", 1),

@@ -33,7 +33,7 @@ fn set(stage: &Scenario, path: &str, name: &str, value: &str) {
     lsetxattr(stage.at(path), name, value.as_bytes(), XattrFlags::empty()).unwrap();
 }
 
-/// The value of an attribute; none where the object does not have it.
+/// The value of an attribute; `None` if the object does not have it.
 fn value(stage: &Scenario, path: &str, name: &str) -> Option<String> {
     let mut value = vec![0; 4096];
     let length = lgetxattr(stage.at(path), name, value.as_mut_slice()).ok()?;

@@ -1,4 +1,4 @@
-//! Records that are unusual, and are no reason to stop everybody: each is carried along, and matters to its own package.
+//! Unusual records are no reason to stop every command: each is carried along, and matters to its own package only.
 
 use std::fs;
 
@@ -17,7 +17,7 @@ fn db() -> Package {
     Package::new("ACMEdb").file("bin/db", 0o755, "one\n")
 }
 
-/// Fonts as some systems were delivered with them: blanks in paths, as they are.
+/// Lines for fonts as some systems shipped them, with plain blanks in paths.
 const FONTS: [&str; 2] = [
     "/zz/a link=two  words here s none ZZfonts",
     "/zz/two  words f none 0444 root sys 2 130 679609720 ZZfonts",
@@ -52,7 +52,7 @@ fn a_line_with_blanks_in_its_path_stops_nobody_and_stays_byte_for_byte() {
     stage.run("remove -R @ROOT@ 200-01 100-01").ok();
     fs::write(stage.at(CONTENTS), format!("rubbish\n{}", stage.text(CONTENTS))).unwrap();
     let run = stage.run("pkgchk -f -R @ROOT@");
-    // Nobody knows what the fonts were delivered with.
+    // The delivered state of the fonts is unknown.
     assert_eq!((run.code, run.stderr.as_str()), (1, ""), "{}", run.stdout);
     assert!(is_there(&stage) && !stage.text(CONTENTS).starts_with("rubbish"), "and a repair");
 }

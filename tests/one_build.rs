@@ -1,8 +1,9 @@
 //! The two commands at the top of README share one build: `cargo run -- demo` builds every crate of the program as `cargo test`
 //! wants it.
 //!
-//! Cargo builds a crate a second time if the profile or the features differ. Features differ as soon as a dev-dependency asks
-//! for one that no dependency asks for. `.ci/run` sees what cargo really builds; here are the causes, by name.
+//! Cargo builds a crate a second time if the profile or the features differ. Features differ as soon as a
+//! dev-dependency asks for one that no dependency asks for. `.ci/run` checks what cargo really builds; this test
+//! names the causes.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -10,8 +11,8 @@ use std::process::Command;
 
 const CHECKOUT: &str = env!("CARGO_MANIFEST_DIR");
 
-/// The packages that `cargo build` and its like build, each with its features. A package of which build scripts want other
-/// features than the program is there twice.
+/// The packages that `cargo build` and similar commands build, each with its features. A package appears twice if
+/// build scripts need other features of it than the program.
 fn packages(selection: &[&str], edges: &str) -> BTreeSet<String> {
     let mut tree = Command::new("cargo");
     tree.args("tree --offline --locked --prefix none --edges".split(' ')).args([
@@ -32,7 +33,7 @@ fn tests_ask_for_no_feature_that_the_program_is_not_built_with() {
         crate::skipped("tests_ask_for_no_feature_that_the_program_is_not_built_with: there is no cargo");
         return;
     }
-    // Of one package its own tests count: macros of another program may want more of `syn`.
+    // For a single package only its own tests count: macros of another program may need more features of `syn`.
     for (command, selection) in [("cargo run", &[][..]), ("cargo build -p patchadm", &["-p", "patchadm"])] {
         let of_tests = packages(selection, "normal,build,dev");
         let of_program = packages(selection, "normal,build");

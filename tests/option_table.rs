@@ -1,4 +1,5 @@
-//! The options of all verbs in one table: what means the same has the same name, value and words everywhere.
+//! The options of all verbs in one table: options with the same meaning have the same name, value and words
+//! everywhere.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -7,17 +8,17 @@ use std::path::Path;
 use crate::scenario::Scenario;
 use crate::verb_options::verbs_and_actions;
 
-/// Set to anything, the table is written instead of compared. What changed is then seen by version control.
+/// If set, the test writes the table instead of comparing it. Version control then shows the changes.
 const WRITE: &str = "PATCHADM_WRITE_OPTIONS";
 
-/// An option of a verb: how it is said, and its words without the default.
+/// An option of a verb: its spelling, and its help text without the default.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct VerbOption {
     said: String,
     words: String,
 }
 
-/// Returns the options that the help of a verb lists, below whatever heading.
+/// Returns the options in the help of a verb, under any heading.
 fn options_of(stage: &Scenario, verb: &str) -> Vec<VerbOption> {
     let help = stage.run(&format!("{verb} --help")).ok();
     // Usage and arguments come first.
@@ -89,7 +90,7 @@ fn what_is_said_in_the_same_words_has_one_name_and_one_value() {
 
 #[test]
 fn an_option_has_the_same_value_wherever_it_has_the_same_name() {
-    /// Names that two verbs use for things so different that no word fits both.
+    /// Names that two verbs use for things too different for one word.
     const DIFFERENT: [&str; 10] = [
         "--base",
         "--exclude",

@@ -30,7 +30,6 @@ fn library(soname: &str, needed: &[&str]) -> Vec<u8> {
     Sample { soname: Some(soname), needed, ..Sample::default() }.bytes()
 }
 
-/// A program.
 fn program(needed: &[&str]) -> Vec<u8> {
     Sample { needed, interpreter: Some("/lib64/ld-linux-x86-64.so.2"), ..Sample::default() }.bytes()
 }
@@ -45,7 +44,7 @@ fn depending() -> Scenario {
     ])
 }
 
-/// A library, one on top of it, a program on top of that, and a program of no package.
+/// A library, a library that needs it, a program that needs that one, and a program of no package.
 fn libraries() -> Scenario {
     let stage = Scenario::with(&[
         package("ACMEzlib").file("usr/lib/libz.so.1.2", 0o755, library("libz.so.1", &[])),
@@ -58,7 +57,7 @@ fn libraries() -> Scenario {
     stage
 }
 
-/// A document of the verb; that it is one of the schema the scenario has seen to.
+/// The JSON document of the verb; the scenario has checked it against the schema.
 fn document(stage: &Scenario, line: &str) -> Value {
     serde_json::from_str(&stage.run(line).ok()).unwrap()
 }

@@ -1,5 +1,6 @@
-//! The packages of the program: what `packaging/stage` lays out for them, their default policy, and what their hooks make of
-//! the program's status. That they build, install, upgrade and purge is `packaging/check`, which takes too long for here.
+//! The packages of the program: their layout by `packaging/stage`, their default policy, and the response of their
+//! hooks to the program's status. `packaging/check` builds, installs, upgrades and purges them, which takes too long
+//! for here.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -17,7 +18,7 @@ const KINDS: [&str; 3] = ["deb", "rpm", "archive"];
 /// The programs beside `patchadm`, without its name.
 const OTHER_PROGRAMS: [&str; 3] = ["bulk", "make", "report"];
 
-/// What each kind of packages has elsewhere than the others, or alone.
+/// Paths that each kind of packages has in another place than the others, or alone.
 const DIFFERENT: [(&str, &[&str]); 3] = [
     (
         "deb",
@@ -47,7 +48,7 @@ const DIFFERENT: [(&str, &[&str]); 3] = [
     ("archive", &["usr/share/doc/patchadm/policy"]),
 ];
 
-/// What two kinds have of the three.
+/// Paths that two of the three kinds have.
 const OF_TWO: [&str; 5] = [
     "etc/patchadm/policy",
     "usr/share/doc/patchadm/CHANGELOG.md",
@@ -64,8 +65,8 @@ fn text(path: &str) -> String {
     fs::read_to_string(checkout(path)).unwrap()
 }
 
-/// All packages of a kind laid out in a directory of their own. A small file stands for the program, which is asked for its names
-/// only.
+/// Lays out all packages of a kind in a directory of their own. A small file stands for the program; the real one is
+/// only asked for its names.
 fn laid_out(kind: &str) -> TempDir {
     let dir = TempDir::new().unwrap();
     fs::write(dir.path().join("program"), "the program").unwrap();
@@ -82,7 +83,7 @@ fn laid_out(kind: &str) -> TempDir {
     dir
 }
 
-/// The root of each package of a kind, by its name; an archive has one for all.
+/// The root of each package of a kind, by its name; an archive has one root for all.
 fn roots(kind: &str, laid_out: &TempDir) -> Vec<(String, PathBuf)> {
     let root = laid_out.path().join("root");
     if kind == "archive" {
@@ -93,7 +94,8 @@ fn roots(kind: &str, laid_out: &TempDir) -> Vec<(String, PathBuf)> {
     names.map(|name| (name.clone(), root.join(name))).collect()
 }
 
-/// Copies all packages of a kind into one root, as if they were installed; no two of them have the same file.
+/// Copies all packages of a kind into one root, as if they were installed, and asserts that no two of them have the
+/// same file.
 fn installed(kind: &str) -> TempDir {
     let dir = laid_out(kind);
     let together = TempDir::new().unwrap();
@@ -178,7 +180,7 @@ fn every_program_is_in_its_package_with_its_pages_and_completions() {
             ] {
                 assert!(there.contains(&path), "{kind}: {name}: {path}");
             }
-            // They belong to the classic commands of this program.
+            // These pages document the classic commands of this program.
             let is_make = name == "patchadm-make";
             for page in ["pkgmk.1", "pkgproto.1", "prototype.5"] {
                 let section = page.rsplit('.').next().unwrap();
@@ -219,7 +221,7 @@ fn the_packages_of_the_other_programs_need_patchadm_of_their_version() {
             control.split("\n\n").find(|part| part.starts_with(&format!("Package: patchadm-{other}\n")));
         let stanza = stanza.unwrap_or_else(|| panic!("{other}: {control}"));
         assert!(stanza.contains("\nDepends: patchadm (= ${binary:Version}), "), "{stanza}");
-        // The package of 0.1 had the files of all programs.
+        // The package of version 0.1 had the files of all programs.
         assert!(stanza.contains("\nBreaks: patchadm (<< 1.0~)\nReplaces: patchadm (<< 1.0~)\n"), "{stanza}");
         let (_, package) = spec.split_once(&format!("\n%package {other}\n")).unwrap();
         let (package, _) = package.split_once("\n\n").unwrap();
@@ -251,7 +253,7 @@ fn the_default_policy_sets_nothing_and_names_every_setting() {
     let text = text("packaging/policy");
     assert!(text.lines().all(|line| line.is_empty() || line.starts_with('#')), "{text}");
     policy::parse(text.as_bytes(), "policy").unwrap();
-    // A line of words has a blank after its mark.
+    // A line of prose has a blank after its `#`.
     let lines = text.lines().filter_map(|line| line.strip_prefix('#')).filter(|line| !line.starts_with(' '));
     let settings: String = lines.map(|line| format!("{line}\n")).collect();
     policy::parse(settings.as_bytes(), "policy").unwrap();
@@ -262,8 +264,8 @@ fn the_default_policy_sets_nothing_and_names_every_setting() {
     assert_eq!(names, known.split(", ").collect());
 }
 
-/// Runs a line of a hook with a program that ends with a status, or without one; the status of the line. The root on which
-/// the package manager works has a blank in its name, and a package database.
+/// Runs a line of a hook with a program that ends with this status, or without a program, and returns the status of
+/// the line. The root of the package manager has a blank in its name, and a package database.
 fn status_of(line: &str, status: Option<i32>) -> i32 {
     let dir = TempDir::new().unwrap();
     let (program, root) = (dir.path().join("patchadm"), dir.path().join("a root"));
@@ -274,7 +276,7 @@ fn status_of(line: &str, status: Option<i32>) -> i32 {
     said.0
 }
 
-/// Runs a line of a hook; the status of the line, and what it printed as errors.
+/// Runs a line of a hook, and returns its status and its standard error.
 fn said_of(line: &str, program: &Path, root: &Path, status: Option<i32>) -> (i32, String) {
     if let Some(status) = status {
         fs::write(program, format!("#!/bin/sh\necho \"$@\" >&2\nexit {status}\n")).unwrap();
@@ -289,7 +291,7 @@ fn said_of(line: &str, program: &Path, root: &Path, status: Option<i32>) -> (i32
     (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
 }
 
-/// The line of sh in a hook, between the words that stand before and after it.
+/// The line of sh in a hook, between `before` and `after`.
 fn line_between(hook: &str, before: &str, after: &str) -> String {
     let text = text(hook);
     let line = text.lines().find_map(|line| line.strip_prefix(before)?.strip_suffix(after));
@@ -305,7 +307,7 @@ fn the_hook_of_apt_stops_it_by_one_status_only() {
     }
     assert_eq!(status_of(&line, Some(3)), 3);
     assert_eq!(status_of(&line, None), 0);
-    // By the first word apt finds which version of its protocol the program reads.
+    // apt looks up the protocol version of the program by the first word.
     let word = line.split(' ').next().unwrap();
     assert!(text(hook).contains(&format!("\nDPkg::Tools::Options::{word}::Version \"3\";\n")));
 }

@@ -7,7 +7,7 @@ pub(crate) use patchadm_testing::browser::{browser, shown};
 
 use crate::scenario::Scenario;
 
-/// A hostile text: it would end the script, an attribute, a comment, turn the direction and ring.
+/// A hostile text that would end the script, an attribute or a comment, reverse the text direction and ring the bell.
 const HOSTILE: &str = "</script><script>document.title='taken'</script>\"'><img src=x onerror=\"document.title='taken'\">\
     <!-- \u{202e}gnp.exe \u{7} end";
 
@@ -89,10 +89,10 @@ fn without_its_script_the_page_says_the_same() {
     }
 }
 
-/// The rows of the table once a script has taken some steps.
+/// The rows of the table after a script has taken some steps.
 fn rows_after(browser: &str, stage: &Scenario, steps: &str) -> Vec<String> {
     let page = fs::read_to_string(stage.beside("page.html")).unwrap();
-    // The policy allows no other script, so that one has to go for the steps to be taken.
+    // The content security policy allows no other script, so it is removed.
     let (before, rest) = page.split_once("<meta http-equiv").unwrap();
     let (_, after) = rest.split_once('>').unwrap();
     let played = format!("{before}{after}").replace("</body>", &format!("<script>{steps}</script></body>"));
@@ -140,7 +140,7 @@ fn the_table_is_filtered_by_words_and_kinds() {
     assert_eq!(choose("applied"), ["100004"]);
 }
 
-/// Says in its title how wide its window is, and how wide the page.
+/// Writes the width of its window and of the page into the title.
 const MEASURE: &str = "parent.document.title='narrow '+document.documentElement.clientWidth+' '\
     +document.documentElement.scrollWidth";
 
@@ -149,7 +149,7 @@ fn nothing_leads_out_of_a_narrow_window() {
     let Some(browser) = browser("nothing leads out of a narrow window") else { return };
     let stage = stage();
     let page = fs::read_to_string(stage.beside("page.html")).unwrap();
-    // The policy allows no other script.
+    // The content security policy allows no other script.
     let (before, rest) = page.split_once("<meta http-equiv").unwrap();
     let (_, after) = rest.split_once('>').unwrap();
     let measured =

@@ -1,4 +1,4 @@
-//! The JSON documents of commands about patches, as tests of sets and of several patches look at them.
+//! The JSON documents of commands about patches, for tests of sets and of several patches.
 
 use serde_json::Value;
 

@@ -1,5 +1,5 @@
-//! The scripts that patches of ours carry, as another pkgadd runs them: by every shell that is here, with our own tools
-//! beside them, and checked by the tools for such scripts.
+//! The scripts that our patches carry, as another pkgadd runs them: by every installed shell, with our own tools
+//! beside them, and checked by tools for such scripts.
 
 mod driver;
 
@@ -24,7 +24,8 @@ struct Interpreters {
     awk: Vec<String>,
 }
 
-/// The pairs that each test takes: every shell and every awk is in one of them. The original awk is the `nawk` of Solaris.
+/// The pairs that each test uses: every shell and every awk is in one of them. The original awk is the `nawk` of
+/// Solaris.
 const INTERPRETERS: [(&[&str], &[&str]); 5] = [
     (&["dash"], &["original-awk"]),
     (&["bash", "--posix"], &["mawk"]),
@@ -33,12 +34,12 @@ const INTERPRETERS: [(&[&str], &[&str]); 5] = [
     (&["mksh"], &["original-awk"]),
 ];
 
-/// The pairs of which the shell is here.
+/// The pairs whose shell is installed.
 fn interpreters(test: &str) -> Vec<Interpreters> {
     INTERPRETERS.into_iter().filter_map(|pair| found(pair, test)).collect()
 }
 
-/// A pair, if its shell is here. What is missing is named; a missing awk is replaced by that of the system.
+/// A pair, if its shell is installed. Reports missing programs; the awk of the system replaces a missing one.
 fn found((shell, awk): (&[&str], &[&str]), test: &str) -> Option<Interpreters> {
     let is_here = |words: &[&str]| {
         let there = ["/bin", "/usr/bin"].iter().any(|place| Path::new(place).join(words[0]).is_file());
@@ -203,7 +204,7 @@ fn what_is_built_of_two_releases_is_applied_and_taken_back(pair: &Interpreters) 
     assert_eq!(driver.parameter("PATCHLIST"), "");
 }
 
-/// A package whose records say what its files do not: types, and which name of a file is the file.
+/// A package whose records tell more than its files: types, and which name of a file is the file.
 fn recorded() -> Package {
     base()
         .directory("sbin")
@@ -213,7 +214,7 @@ fn recorded() -> Package {
         .content('v', "share/log", 0o600, "root root", DELIVERED, "log\n")
 }
 
-/// A patch that records them in another way.
+/// A patch that records these objects differently.
 fn recorded_otherwise(id: &str) -> Patch {
     let text = format!("httpd of {id}\n");
     let package = Package::new("ACMEweb")
@@ -416,7 +417,7 @@ fn lists_are_computed_as_the_program_does_it() {
         assert!(lines[3].starts_with("PATCH_INFO_300-02=Installed: "), "{}", lines[3]);
         assert!(lines[3].ends_with(" Obsoletes: 100-1 200-01 Requires: Incompatibles: 7-1"), "{}", lines[3]);
         assert_eq!(lines[4], "ACTIVE_OBSOLETES=100-1 200-01");
-        // What contents says of an object that the patch records in another way.
+        // The record in `contents` of an object that the patch records differently.
         assert_eq!(lines[5], "PATCH_FORMER=10:f:none:");
         assert_eq!(lines[6], format!("SCRIPTS_DIR={}/install", delivered.display()));
         assert_eq!(lines.len(), 7);

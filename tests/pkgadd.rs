@@ -30,7 +30,7 @@ fn added(stage: &Scenario, options: &str, packages: &[Package]) {
     assert_eq!(run.code, 0, "{}", run.stderr);
 }
 
-/// A package with an object of every type that anybody can make.
+/// A package with an object of every type that an ordinary user can make.
 fn everything() -> Package {
     Package::new("ACMEall")
         .directory("bin")
@@ -337,7 +337,7 @@ fn open_attributes_get_the_usual_mode_with_a_warning_and_stay_open_in_the_record
     let line = |owners: &str| format!("/opt/ACMEa/x f none 0644 {owners} 4 ");
     assert!(stage.lines().iter().any(|each| each.starts_with(&line("? ?"))), "{:?}", stage.lines());
     stage.run("pkgchk -R @ROOT@ ACMEa").ok();
-    // A patch finds owners that it can record; without it they are open again.
+    // A patch finds owners that it can record; once it is backed out, they are open again.
     stage.patchadd("", &Patch::of("100-01", open("two\n"))).ok();
     if is_root() {
         assert!(stage.lines().iter().any(|each| each.starts_with(&line("root root"))), "{:?}", stage.lines());

@@ -1,4 +1,4 @@
-//! `pkgadd --update`: another version of a package, older or newer, takes the place of the one that is there, as one run.
+//! `pkgadd --update` replaces a package with another version, older or newer, in one run.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,7 +14,7 @@ use crate::records::{Before, records};
 use crate::scenario::{Run, Scenario};
 use crate::tree::assert_same;
 
-/// The first version of a package: something that stays, something that changes, and much that only it has.
+/// The first version of a package: an object that stays, one that changes, and many that only this version has.
 fn first() -> Package {
     Package::new("ACMEfoo")
         .directory("bin")
@@ -32,7 +32,6 @@ fn first() -> Package {
         .information("space", "/opt 100 1\n")
 }
 
-/// The second version.
 fn second() -> Package {
     Package::new("ACMEfoo")
         .param("VERSION", "2.0")
@@ -48,7 +47,7 @@ fn second() -> Package {
         .information("copyright", "Copyright 2026 Acme\n")
 }
 
-/// Another version of a package, written into a spool directory of its own.
+/// Updates to another version of a package, written into a spool directory of its own.
 fn update(stage: &Scenario, options: &str, package: &Package) -> Run {
     let spool = stage.beside("updates");
     let _ = fs::remove_dir_all(&spool);
@@ -57,7 +56,7 @@ fn update(stage: &Scenario, options: &str, package: &Package) -> Run {
     stage.run(&format!("pkgadd -n -R @ROOT@ -d {} --update {options} {name}", spool.display()))
 }
 
-/// The same where it succeeds; what is said.
+/// Updates successfully, and returns the output.
 #[track_caller]
 fn updated(stage: &Scenario, options: &str, package: &Package) -> String {
     let run = update(stage, options, package);
@@ -65,7 +64,7 @@ fn updated(stage: &Scenario, options: &str, package: &Package) -> String {
     run.stderr
 }
 
-/// The option for an admin file that says these lines.
+/// The option for an admin file with these lines.
 fn admin(stage: &Scenario, lines: &str) -> String {
     let file = stage.beside("admin");
     fs::write(&file, format!("instance=unique\nbasedir=default\naction=nocheck\n{lines}\n")).unwrap();
@@ -245,7 +244,7 @@ fn the_new_version_can_be_patched_and_the_patch_backed_out() {
     before.assert_again(&stage, "the updated package");
 }
 
-/// A refusal with 4 after which everything is as before, and what it says.
+/// Asserts that an update is refused with 4 and changes nothing, and returns the message.
 #[track_caller]
 fn refused(stage: &Scenario, options: &str, package: &Package) -> String {
     let before = stage.everything();

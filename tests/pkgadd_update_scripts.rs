@@ -1,4 +1,4 @@
-//! `pkgadd --update` of packages with scripts: which run, what they are told, and what is left if one fails.
+//! `pkgadd --update` of packages with scripts: the scripts that run, their parameters, and the state after one fails.
 
 use crate::delivery::Patch;
 use crate::packages::Package;
@@ -29,7 +29,7 @@ fn first_with_scripts() -> Package {
         .information("postremove", harm)
 }
 
-/// The second version with scripts; `note` stands in all of them.
+/// The second version with scripts, which all contain `note`.
 fn second_with_scripts(note: &str) -> Package {
     Package::new("ACMEall")
         .param("VERSION", "2.0")

@@ -12,7 +12,7 @@ const PKGMAP: &str = ": 1 10
 1 f none /etc/abs ? ? ? 2 107 981173106
 ";
 
-/// A root in which the package of that map is installed.
+/// A root in which the package of `PKGMAP` is installed.
 fn stage() -> Scenario {
     let stage = Scenario::new();
     stage.package("SUNWstuf", "NAME=Stuff\nBASEDIR=/opt/stuf\nOWNER=root\nWHERE=/opt/stuf/bin\n");
@@ -66,7 +66,7 @@ ERROR: @ROOT@/opt/stuf/bin/soft
 fn a_pkgmap_without_its_package_is_checked_as_by_the_classic_tool() {
     let Some(goldens) = shared("a pkgmap without its package", "goldens") else { return };
     let stage = Scenario::new();
-    // What the machine of the golden had: /bin and /lib are links, group 0 has another name than sys.
+    // As on the machine of the golden: /bin and /lib are links, and group 0 has another name than sys.
     let own = fs::read_to_string(stage.at("/etc/group")).unwrap();
     let root = own.lines().next().unwrap();
     stage.file("/etc/group", format!("{root}\nbin:x:54322:\nsys:x:54323:\n"));
@@ -81,7 +81,7 @@ fn a_pkgmap_without_its_package_is_checked_as_by_the_classic_tool() {
     assert_eq!(run.fails(1).replace("@ROOT@", ""), golden);
 }
 
-/// A spool with a package, whose object is not what the pkgmap says.
+/// A spool with a package whose object differs from the pkgmap.
 fn spool(stage: &Scenario) {
     let map = ["1 d none bin 0755 root bin", "1 f none bin/tool 0755 root bin 6 542 981173106"];
     stage.spooled(

@@ -6,7 +6,7 @@ use crate::packages::Package;
 use crate::reliability::hostile_roots::{can_trace, killed_at_rename};
 use crate::scenario::Scenario;
 
-/// A package with a file, links, directories, and all of it wrong.
+/// A package with a file, links and directories, all of them damaged.
 fn damaged() -> Scenario {
     let stage = Scenario::new();
     stage.package("SUNWstuf", "NAME=Stuff\n");

@@ -19,14 +19,14 @@ fn db() -> Package {
     Package::new("ACMEdb").file("bin/db", 0o755, "one\n")
 }
 
-/// A root on which this program has never been.
+/// A root on which this program has never run.
 fn foreign() -> Scenario {
     let stage = Scenario::with(&[web()]);
     fs::remove_dir_all(stage.at("/var/sadm/patchadm")).unwrap();
     stage
 }
 
-/// Takes the line of a path out of `contents` and logs it, as a tool does that has just added the object.
+/// Moves the line of a path from `contents` to the log, like a tool that has just added the object.
 fn logged(stage: &Scenario, path: &str) {
     let text = stage.text(CONTENTS);
     let (taken, left): (Vec<&str>, Vec<&str>) =

@@ -1,4 +1,4 @@
-//! pkgmk(1): what it makes of prototypes, in which words, with which parameters and sources.
+//! pkgmk(1): the packages that it makes of prototypes, its messages, its parameters and its sources.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -218,7 +218,8 @@ fn roots_and_base_directory_come_before_everything_else() {
     assert_eq!(all(), ["one/bin/x", "two/etc/y", "two/other"]);
     workshop.make("-o -b base");
     assert_eq!(all(), ["base/bin/x", "y", "base/other"]);
-    // Each has its own paths: relative ones lie in the base directory as it stands, absolute ones below the root.
+    // Each option has its own paths: relative ones are below the base directory as given, absolute ones below the
+    // root.
     workshop.file("r/base/bin/x", "never");
     workshop.file("r/etc/y", "r/etc/y");
     workshop.make("-o -r r -b base");

@@ -1,4 +1,4 @@
-//! pkgproto(1) and pkgmk(1) as patch scripts and build tools call them, spelled exactly so.
+//! pkgproto(1) and pkgmk(1) with the exact command lines of patch scripts and build tools.
 
 use std::fs;
 use std::io::Write as _;
@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use crate::producer::{PKGINFO, Producer};
 
 /// The backout package as the scripts of Sun's patches make it: preinstall begins the prototype, the class action
-/// script adds what pkgproto(1) says, postinstall the list of what is to be deleted.
+/// script adds the output of pkgproto(1), and postinstall adds the list of objects to delete.
 #[test]
 fn the_backout_package_of_the_patch_scripts_is_made() {
     let workshop = Producer::new();
@@ -61,7 +61,7 @@ $PATCHADM pkgmk -o -d $BUILD_DIR/../save 1>/dev/null 2>&1
     );
 }
 
-/// As packages are built by others: spelled exactly so.
+/// The exact calls of other build tools.
 #[test]
 fn the_calls_of_build_tools_are_answered() {
     let workshop = Producer::new();

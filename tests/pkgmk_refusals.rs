@@ -1,4 +1,4 @@
-//! What pkgmk(1) does not make: every refusal names its reason, with file and line, and leaves nothing behind.
+//! Refusals of pkgmk(1): every one names its reason, with file and line, and leaves nothing behind.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};

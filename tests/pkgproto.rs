@@ -1,4 +1,5 @@
-//! pkgproto(1): its lines, its options, what it says of what has no line, and the classic command's own lines.
+//! pkgproto(1): its lines, its options, its messages about objects without a line, and the lines of the classic
+//! command.
 
 use std::fs;
 use std::io::Write as _;
@@ -25,7 +26,7 @@ fn workshop() -> Producer {
     workshop
 }
 
-/// The names of user and group of the one who runs the test, by `id`.
+/// The user and group names of the caller, by `id`.
 fn owners() -> String {
     let id = |option| String::from_utf8(Command::new("id").arg(option).output().unwrap().stdout).unwrap();
     format!("{} {}", id("-un").trim(), id("-gn").trim())
@@ -153,7 +154,7 @@ fn json_has_the_lines() {
     assert_eq!((run.code, document["errors"].as_array().unwrap().len()), (1, 1));
 }
 
-/// The backout scripts of Sun's patches call it so.
+/// The exact calls of the backout scripts of Sun's patches.
 #[test]
 fn the_calls_of_the_patch_scripts_are_answered() {
     let workshop = workshop();
@@ -183,7 +184,7 @@ fn the_lines_are_those_of_the_classic_command() {
         workshop.file(&format!("src/{name}"), format!("{name}\n"));
     }
     fs::set_permissions(workshop.at("src/a"), fs::Permissions::from_mode(0o755)).unwrap();
-    // the classic command writes names raw that no prototype can have
+    // the classic command does not escape names that no prototype can have
     let classic = fs::read_to_string(golden).unwrap().replace("sp ace", "sp\\040ace");
     let classic = classic.replace("x=y=src/x=y", "x\\075y=src/x\\075y");
     let sorted = |text: &str| {

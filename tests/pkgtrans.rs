@@ -1,4 +1,4 @@
-//! pkgtrans(1): what goes over, under which names, and what is left when it fails.
+//! pkgtrans(1): the transferred packages, their names, and the leftovers of a failure.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,7 +18,7 @@ use crate::scenario::{Run, Scenario};
 use crate::terminal::at_terminal;
 use crate::tree::{Tree, assert_same};
 
-/// What a member of a stream is: mode, time, content (none for a directory).
+/// The members of a stream: mode, time, content (`None` for a directory).
 type Members = BTreeMap<String, (u32, u64, Option<Vec<u8>>)>;
 
 /// The packages of a stream, and the members of each of their parts.
@@ -126,7 +126,7 @@ fn a_stream_is_the_same_whichever_copy_of_a_package_it_is_made_of() {
     assert_eq!(tree("one").paths().split(' ').collect::<Vec<_>>(), PATHS);
 }
 
-/// What the two packages are made of.
+/// The paths of the two packages.
 const PATHS: [&str; 19] = [
     "ACMElib",
     "ACMElib/pkginfo",
@@ -189,7 +189,7 @@ fn a_package_that_waits_in_a_directory_gives_no_rights_away() {
     fs::create_dir(stage.beside("to")).unwrap();
     transferred(stage.run("pkgtrans spool to ACMEweb"), &["ACMEweb"]);
     assert_eq!(fs::metadata(stage.beside("to/ACMEweb/reloc/bin.d/x")).unwrap().mode(), 0o100_755);
-    // What it will be when it is installed stands in the pkgmap.
+    // The mode of the installed file is in the pkgmap.
     let pkgmap = fs::read_to_string(stage.beside("to/ACMEweb/pkgmap")).unwrap();
     assert!(pkgmap.contains("1 f none bin.d/x 4755 root root"), "{pkgmap}");
 }
@@ -202,7 +202,7 @@ fn a_relative_stream_is_made_in_the_source_and_an_absolute_one_where_it_says() {
     let run = fed(&stage, &format!("pkgtrans -os spool {} ACMEweb", elsewhere.display()), b"\n");
     transferred(run, &["ACMEweb"]);
     assert_eq!(fs::read(stage.beside("spool/web.pkg")).unwrap(), fs::read(elsewhere).unwrap());
-    // A stream that is there is replaced without a word.
+    // An existing stream is replaced silently.
     transferred(stage.run("pkgtrans -s spool web.pkg ACMEweb"), &["ACMEweb"]);
     assert_eq!(names(&stage.beside("spool")), ["ACMEweb", "web.pkg"]);
     let error = stage.run("pkgtrans -s spool ACMEweb ACMEweb").fails(1);
@@ -406,7 +406,7 @@ fn what_is_no_source_and_what_is_no_destination_is_told() {
         fails("pkgtrans nosuch spool all", 99),
         "could not process datastream from <nosuch>: no such file or directory\n"
     );
-    // As the classic command says it, and why.
+    // The message of the classic command, and the reason.
     assert_eq!(
         fails("pkgtrans spool/web.pkg nosuch all", 1),
         "both source and destination devices cannot be a datastream\n    - <nosuch> is not a directory\n"

@@ -1,4 +1,4 @@
-//! `--save-plan` and `--plan`: what was planned is what is done, or nothing is.
+//! `--save-plan` and `--plan`: a run does exactly what was planned, or nothing.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -36,14 +36,13 @@ fn plan(stage: &Scenario) -> Value {
     serde_json::from_slice(&fs::read(stage.beside("plan.json")).unwrap()).unwrap()
 }
 
-/// Edits the plan with the given hands.
 fn edit(stage: &Scenario, with: impl FnOnce(&mut Value)) {
     let mut plan = plan(stage);
     with(&mut plan);
     fs::write(stage.beside("plan.json"), plan.to_string()).unwrap();
 }
 
-/// Carries the plan out in vain: nothing is changed, and a code and words say why.
+/// Asserts that carrying out the plan fails with this code and these words, and changes nothing.
 #[track_caller]
 fn refused(stage: &Scenario, code: i32, words: &str) -> String {
     let before = stage.everything();
@@ -320,7 +319,7 @@ fn other_scripts_than_those_of_the_plan_do_not_run() {
     scripted(&stage, "#!/bin/sh\nexit 1\n");
     refused(&stage, 3, "patch 300-01: planned with sha256 ");
     scripted(&stage, "#!/bin/sh\nexit 0\n");
-    // A digest where the plan has none is another record, and so is none where it has one.
+    // A digest in place of none is another record, and so is none in place of a digest.
     for record in ["/save/300-01/undo.gz", "/pkginfo"] {
         edit(&stage, |plan| {
             *plan = saved.clone();
@@ -335,7 +334,7 @@ fn other_scripts_than_those_of_the_plan_do_not_run() {
     stage.run(CARRY_OUT).ok();
 }
 
-/// A root that only another tool has made, with a saved plan.
+/// A root that only another tool has changed, with a saved plan.
 fn planned_for_unmarked() -> Scenario {
     let stage = stage();
     fs::remove_dir_all(stage.at("/var/sadm/patchadm")).unwrap();
@@ -402,7 +401,7 @@ fn a_plan_of_a_depot_on_a_web_server_holds_as_long_as_its_patches_do() {
     let said = stage.run(&carry_out).fails(3);
     assert!(said.contains("patch 200-01: planned with sha256 "), "{said}");
     assert_eq!(stage.everything(), before);
-    // What was fetched for a plan is there to carry it out.
+    // Files that were fetched for a plan are available to carry it out.
     stage.run(&save).ok();
     drop(server);
     stage.run(&format!("{carry_out} --offline")).ok();

@@ -1,8 +1,8 @@
-//! Plan and run are one answer: whatever `plan`, `--dry-run`, `patchadd -a` and `patchrm -a` say, the command then says:
-//! the exit code, the error, and of each patch its verdict, code and reason.
+//! Plan and run agree: whatever `plan`, `--dry-run`, `patchadd -a` and `patchrm -a` say, the command then says: the
+//! exit code, the error, and the verdict, code and reason of each patch.
 //!
-//! Random roots, patches and operands; every command is asked first and given then. What only happens in a run may
-//! differ, and nothing else: it stands in [`MAY_DIFFER`], and each line of that is shown.
+//! Random roots, patches and operands; every command is planned first and then run. Only events of the run may make a
+//! difference: [`MAY_DIFFER`] lists them, and each of its lines is shown.
 
 mod sequence;
 mod story;
@@ -28,11 +28,11 @@ use crate::scenario::{Scenario, is_root};
 use sequence::{Owner, Play};
 use story::{Said, said_by};
 
-/// The sequences of a sample, and of the whole.
+/// The numbers of sequences in a sample and in the whole suite.
 const SEQUENCES: (u64, u64) = (10, 3_000);
 
-/// What may differ between a plan and the run after it: what happens in between and in the run, how the test makes it
-/// happen, and the code and verdict of the run where the plan had said that all is well.
+/// The permitted differences between a plan and the run after it: the event between them or during the run, how the
+/// test causes it, and the code and verdict of the run if the plan found no problem.
 const MAY_DIFFER: &[(&str, Disturbance, i64, &str)] = &[
     ("a script ends otherwise than with 0", Disturbance::Script, 1, "failed"),
     ("a disk fails, or a limit on files ends a write", Disturbance::Disk, 1, "failed"),
@@ -41,7 +41,7 @@ const MAY_DIFFER: &[(&str, Disturbance, i64, &str)] = &[
     ("another command has changed the root since", Disturbance::Change, 0, "already-applied"),
 ];
 
-/// What happens between a plan and its run, or in the run.
+/// An event between a plan and its run, or during the run.
 #[derive(Clone, Copy, Debug)]
 enum Disturbance {
     Script,
@@ -102,7 +102,7 @@ fn only_what_happens_in_a_run_may_differ_and_each_of_these_does() {
             Disturbance::Signal => while_locked(&stage, |stage| {
                 let mut waiting = stage.command(&format!("{line} --wait 60"));
                 let mut child = waiting.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-                // Once it says that it waits, it hears signals; how long that takes is the machine's.
+                // It handles signals once it reports that it waits; the time until then depends on the machine.
                 let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
                 assert!(said.next().unwrap().unwrap().contains("waiting for process"));
                 kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
@@ -123,7 +123,7 @@ fn only_what_happens_in_a_run_may_differ_and_each_of_these_does() {
     }
 }
 
-/// Does something while another command holds the lock of the root.
+/// Runs `work` while another command holds the lock of the root.
 fn while_locked<T>(stage: &Scenario, work: impl FnOnce(&Scenario) -> T) -> T {
     let lock = Lock::take(&Root::open(&stage.root()).unwrap(), "pkgadd", |_| false).unwrap();
     let done = work(stage);

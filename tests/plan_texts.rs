@@ -1,4 +1,4 @@
-//! `--diff`: a plan shows the lines of text files that would change, of those that everybody may read.
+//! `--diff`: a plan shows the lines that would change in text files that everybody may read.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,7 +15,7 @@ fn web() -> Package {
     Package::new("ACMEweb")
 }
 
-/// What a plan says of the texts below /opt/ACMEweb, by path: a difference, or why there is none.
+/// The texts below /opt/ACMEweb in a plan, by path: a difference, or why there is none.
 #[track_caller]
 fn texts(stage: &Scenario, line: &str) -> BTreeMap<String, String> {
     let document: Value = serde_json::from_str(&stage.run(line).ok()).unwrap();

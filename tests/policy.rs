@@ -107,7 +107,7 @@ fn every_verb_says_that_the_superuser_does_not_use_the_depot_of_another_roots_po
     assert!(said.contains(&format!("nothing to compare with: {sentence}")), "{said}");
     let said = stage.run("check -R @ROOT@").done();
     assert!(said.contains(sentence), "{said}");
-    // What it says to type works.
+    // The advised commands work.
     for way in [format!("-M {depot}"), "--policy @ROOT@/etc/patchadm/policy".to_owned()] {
         let listed = stage.run(&format!("missing -R @ROOT@ {way}")).ok();
         assert!(listed.contains(&depot), "{listed}");

@@ -1,4 +1,4 @@
-//! pkgadd runs the scripts of packages: when, as whom, with what, and what follows from how they end.
+//! pkgadd runs the scripts of packages: when, as which user, with which input, and with which consequences.
 //!
 //! Every script here is written by the test and touches nothing but the root of its scenario.
 
@@ -14,7 +14,7 @@ pub(crate) const NOCHECK: &str = "mail=\ninstance=unique\npartial=nocheck\nrunle
                        rdepend=nocheck\nspace=nocheck\nsetuid=nocheck\nconflict=nocheck\naction=nocheck\n\
                        basedir=default\n";
 
-/// A root with an admin file that asks nothing, which unprivileged scripts can get to, and a file that everybody may
+/// A root with an admin file that asks nothing, which unprivileged scripts can reach, and a file that everybody may
 /// write to.
 pub(crate) fn stage() -> Scenario {
     let stage = Scenario::new();
@@ -53,10 +53,10 @@ pub(crate) fn added(stage: &Scenario, package: &Package) -> Run {
     run
 }
 
-/// A script that notes its name and what it reads.
+/// A script that records its name and its input.
 pub(crate) const NOTE: &str = "{ echo \"${0##*/}:\"; cat; } >> $PKG_INSTALL_ROOT/opt/noted\n";
 
-/// A class script that notes, and then copies.
+/// A class script that records its input, and then copies.
 pub(crate) const COPY: &str = "{ echo \"${0##*/}: $*\"; } >> $PKG_INSTALL_ROOT/opt/noted\n\
                     while read src dst; do echo \"$src $dst\" >> $PKG_INSTALL_ROOT/opt/noted; cp $src $dst; done\n";
 

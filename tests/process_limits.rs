@@ -1,4 +1,4 @@
-//! What the caller's process may not do: an output that takes nothing, files that may not grow, few open files.
+//! Limits of the caller's process: an output that accepts nothing, files that may not grow, few open files.
 
 use std::fs::File;
 use std::process::Stdio;
@@ -45,7 +45,7 @@ fn what_was_done_has_its_code_though_nothing_can_be_written_to_standard_output()
             );
         }
     }
-    // What only tells something has told nothing.
+    // A command that only prints something has then printed nothing.
     for line in ["patchadd -a -R @ROOT@ delivered/100-01", "pkginfo -R @ROOT@", "list -R @ROOT@"] {
         assert_eq!(full(line).0, 1, "{line}");
     }

@@ -1,4 +1,4 @@
-//! A producer's workshop: a directory with sources, and the commands that make packages of them run in it.
+//! A producer's workshop: a directory with sources, in which the commands that make packages run.
 //!
 //! Sources were last modified on 1 January 2020. Output has `@WORK@` for the path of the directory.
 
@@ -15,7 +15,7 @@ use crate::scenario::{Run, Scenario};
 pub(crate) const PKGINFO: &str = "PKG=ACMEfoo\nNAME=Foo tools\nARCH=all\nVERSION=1.0\nCATEGORY=application\n\
                                   BASEDIR=/opt/foo\nCLASSES=none\nPSTAMP=stamp\n";
 
-/// A directory that commands are run in.
+/// A directory in which commands run.
 pub(crate) struct Producer {
     pub(crate) stage: Scenario,
 }
@@ -36,7 +36,7 @@ impl Producer {
         workshop
     }
 
-    /// Where something of the workshop is on this machine.
+    /// The path of a workshop file on this machine.
     pub(crate) fn at(&self, path: &str) -> PathBuf {
         self.stage.beside("work").join(path)
     }
@@ -63,7 +63,7 @@ impl Producer {
         self.told(&self.command(line).output().unwrap())
     }
 
-    /// What a command in the directory did.
+    /// The outcome of a command in the directory.
     pub(crate) fn told(&self, output: &Output) -> Run {
         let work = self.at("");
         let work = work.to_str().unwrap().trim_end_matches('/');
@@ -75,8 +75,8 @@ impl Producer {
         }
     }
 
-    /// Makes a package in `spool` and gives what was said about it but for the lines that begin with `##` and `part`
-    /// and the names of what was written.
+    /// Makes a package in `spool`, and returns the messages without the lines that begin with `##` and `part` and the
+    /// names of the files written.
     #[track_caller]
     pub(crate) fn make(&self, options: &str) -> String {
         let run = self.run(&format!("pkgmk -d spool {options}"));

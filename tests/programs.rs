@@ -25,14 +25,14 @@ fn installation() -> TempDir {
     top
 }
 
-/// A script in the place of a program: it says its version, or with which words it was called.
+/// Writes a script in place of a program that prints its version or its arguments.
 fn put(at: &Path, version: &str) -> PathBuf {
     let path = at.join("patchadm-report");
     let text = format!(
         "#!/bin/sh\n[ \"$*\" = --version ] && exec echo patchadm-report {version}\nfor word; do echo \"<$word>\"; done\nexit 7\n"
     );
-    // Written by another process: a file that this one has open for writing, if only in a child that another test has just
-    // made, cannot be run.
+    // Another process writes the script: a file that this process has open for writing, even in a child that another
+    // test has just forked, cannot be run.
     let write = "printf %s \"$2\" >\"$1\" && chmod 755 \"$1\"";
     assert!(
         Command::new("/bin/sh").args(["-c", write, "sh"]).arg(&path).arg(text).status().unwrap().success()
@@ -40,7 +40,7 @@ fn put(at: &Path, version: &str) -> PathBuf {
     path
 }
 
-/// Runs the `patchadm` of an installation: its code, and what it said on both streams.
+/// Runs the `patchadm` of an installation, and returns its code and the output of both streams.
 fn run(top: &Path, stage: &Scenario, line: &str) -> (i32, String) {
     let like = stage.command(line);
     let mut command = Command::new(top.join("bin/patchadm"));
@@ -111,7 +111,7 @@ fn a_program_that_is_not_installed_is_named_with_its_package() {
     assert_eq!(code, 1);
     assert!(said.contains("\"command\": \"report\"") || said.contains("\"command\":\"report\""), "{said}");
     assert_eq!(run(top.path(), &stage, "__complete bash 2 patchadm report --c"), (0, String::new()));
-    // Not in the search path: root runs this.
+    // The search path is not used, because root runs this.
     put(&stage.beside(""), VERSION);
     let mut stage = stage;
     stage.set("PATH", stage.beside("").to_str().unwrap().to_owned() + ":/usr/bin:/bin");

@@ -1,5 +1,5 @@
-//! How far a command is, on a terminal: bars over downloads and checks, none where nobody looks; and Ctrl-C while something
-//! is fetched, indexed or waited for, which says what was not changed and what is kept.
+//! Progress of a command on a terminal: bars for downloads and checks, none without a terminal. Ctrl-C during a
+//! download, an indexing or a wait reports what was not changed and what is kept.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
@@ -30,7 +30,7 @@ fn stage() -> (Scenario, PathBuf) {
     (stage, depot)
 }
 
-/// A server of a depot that stops for so long in the middle of each patch.
+/// A depot server that pauses in the middle of each patch.
 fn slow_server(depot: PathBuf, pause: Duration) -> FaultyServer {
     FaultyServer::begin(move |asked| {
         let Ok(bytes) = fs::read(depot.join(asked.path.trim_start_matches('/'))) else {
@@ -39,7 +39,7 @@ fn slow_server(depot: PathBuf, pause: Duration) -> FaultyServer {
         let mut steps = whole("200 OK", &bytes);
         if asked.path.contains("00-01.tar") {
             let (first, last) = bytes.split_at(bytes.len() / 2);
-            // Fetched at once, they end one after the other.
+            // Fetched in parallel, they end one after the other.
             let pause = if asked.path.contains("200-01") { pause * 2 } else { pause };
             let drip = Step::Drip(last[..4].to_vec(), Duration::from_millis(5));
             steps[1] = Step::Send(first.to_vec());
@@ -124,16 +124,16 @@ fn patches_of_a_depot_that_is_far_away_are_fetched_at_once() {
     stage.run(&format!("add -y -R @ROOT@ {cache} -M {}", server.url(""))).ok();
 }
 
-/// The size of a file that nobody reads to its end here.
+/// The size of a file that no test reads to its end.
 const LARGE: u64 = 64 << 30;
 
-/// A large file that is a hole, and needs no room.
+/// Makes a large sparse file, which takes no space.
 fn large_file(path: &Path) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     fs::File::create(path).unwrap().set_len(LARGE).unwrap();
 }
 
-/// Ends whoever reads a file a while after it was opened, when a bar has been drawn.
+/// Ends the process that reads a file, a while after it was opened, when a bar has been drawn.
 fn end_reader_of(path: PathBuf) -> thread::JoinHandle<()> {
     thread::spawn(move || {
         let reads_it = |id: &u32| has_open(*id, &|open| open == path);
@@ -197,7 +197,7 @@ fn work_that_takes_long_says_how_much_of_it_is_done() {
     assert!(!text.contains("checking"), "quiet is without a bar: {text:?}");
 }
 
-/// Starts a command, waits until `is_begun`, interrupts it, and returns its code and what it said on standard error.
+/// Starts a command, waits until `is_begun`, interrupts it, and returns its code and its standard error.
 fn interrupted(stage: &Scenario, line: &str, is_begun: &dyn Fn(u32) -> bool) -> (Option<i32>, String) {
     let (ended, said) = signalled(stage, line, Signal::INT, is_begun);
     (ended.code(), said)
@@ -220,7 +220,7 @@ fn signalled(
     (running.wait().unwrap(), said)
 }
 
-/// Whether a process has such a file open.
+/// True if a process has a file open for which `is_it` is true.
 fn has_open(id: u32, is_it: &dyn Fn(&Path) -> bool) -> bool {
     let open = fs::read_dir(format!("/proc/{id}/fd")).into_iter().flatten().flatten();
     open.filter_map(|entry| fs::read_link(entry.path()).ok()).any(|path| is_it(&path))
@@ -248,7 +248,7 @@ fn a_download_that_is_interrupted_changed_nothing_and_is_kept() {
         }
         crate::tree::assert_same(&stage.everything(), &before);
     }
-    // What is kept is gone on with.
+    // The next fetch continues the kept parts.
     let quick = slow_server(depot, Duration::ZERO);
     let asked_before = server.asked().len();
     assert!(asked_before > 4);

@@ -1,4 +1,4 @@
-//! `stage promote`: what a stage has goes live as a patch, and comes back.
+//! `stage promote`: the changes of a stage go live as a patch, and can be backed out.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
@@ -14,7 +14,7 @@ use crate::records::records;
 use crate::scenario::{Run, Scenario};
 use crate::tree::{Tree, assert_same};
 
-/// A root with a product tree that no package has, staged as `web` beside it.
+/// A root with a product tree that no package owns, staged as `web` beside it.
 pub(crate) struct Staged {
     pub(crate) live: Scenario,
     stage: PathBuf,
@@ -43,7 +43,7 @@ impl Staged {
         Self::of(live)
     }
 
-    /// The same of a root with whatever it has below `/usr/pkg`.
+    /// Stages whatever a root has below `/usr/pkg`.
     pub(crate) fn of(live: Scenario) -> Self {
         live.run("stage new web -R @ROOT@ --path usr/pkg").ok();
         let stage = live.beside("web");

@@ -1,5 +1,6 @@
 //! Real releases that go live from a stage, on every file system, by root and by an ordinary user, by renames and by
-//! exchange, with and without a base: the trees are those that somebody else says. A sample in every run; all of them with
+//! exchange, with and without a base. The resulting trees match trees of independent origin. Every run plays a
+//! sample; all of them run with
 //!
 //! ```text
 //! PATCHADM_TESTS=whole cargo test --test integration promote_cases -- --nocapture
@@ -19,15 +20,15 @@ use crate::tree::{Tree, assert_same};
 /// The cases, each with its first patch and the directory that is exchanged.
 const CASES: [(&str, &str, &str); 2] = [("openssl", "300001-01", "/usr"), ("tzdata", "300002-01", "/usr")];
 
-/// The directory beside the root in which trees are built, which belongs to who changes the root.
+/// The directory beside the root in which trees are built. It belongs to the user who changes the root.
 const BUILT: &str = "built";
 
-/// Where the root is, and who changes it.
+/// The place of a root, and the user who changes it.
 #[derive(Clone, Copy, Debug)]
 enum Ground {
     /// A directory of this machine.
     Here,
-    /// The same, of an ordinary user.
+    /// A directory of an ordinary user on this machine.
     Ordinary,
     /// A file system of its own, made by this command.
     FileSystem(&'static str),
@@ -41,7 +42,6 @@ const GROUNDS: [Ground; 5] = [
     Ground::FileSystem("mkfs.btrfs -q"),
 ];
 
-/// A root on its ground.
 enum Place {
     Here(Scenario),
     Ordinary(Scenario),
@@ -96,7 +96,7 @@ impl Place {
         self.scenario().beside(BUILT).join("site")
     }
 
-    /// Asserts that the root is like this, but for what the case knows nothing of.
+    /// Asserts that the root has this tree, except for objects that the case does not cover.
     #[track_caller]
     fn assert_is(&self, expected: &Tree) {
         let accounts =
@@ -126,7 +126,7 @@ fn tops(root: &Path) -> Vec<String> {
     names
 }
 
-/// Puts the tree of a patched root into a directory, in the place of what it has.
+/// Replaces the top directories of a tree with those of a patched root.
 fn fill(tree: &Path, patched: &Scenario) {
     for name in tops(&patched.root()) {
         let _ = fs::remove_dir_all(tree.join(&name));
@@ -149,7 +149,7 @@ fn to_and_fro(place: &Place, case: &(PathBuf, &str), patched: &Scenario, options
     assert_eq!(run.code, 0, "{}", run.stderr);
     let base = place.expected(from, "base");
     place.assert_is(&base);
-    // A machine whose disk is nearly full gets a note of that, which is none of this test's matter.
+    // A note about a nearly full disk does not concern this test.
     let quiet = place.scenario().beside(BUILT).join("quiet");
     fs::write(&quiet, "undo_warn=0%\n").unwrap();
     let quiet = format!("--policy {}", quiet.display());
@@ -183,7 +183,8 @@ fn promote_releases(part: usize, parts: usize) {
         for (number, ground) in GROUNDS.into_iter().enumerate().skip(part).step_by(parts) {
             let ways = [String::new(), format!("--exchange {directory}")];
             let all = ways.iter().flat_map(|way| [(true, way), (false, way)]).enumerate();
-            // Of each ground another one in the sample; the small case has all of this machine.
+            // The sample plays another combination on each ground, and all of them for the small case on this
+            // machine.
             let in_sample =
                 |at: usize| (case == "tzdata" && number == 0) || (case == "openssl" && at == number % 4);
             for (_, (has_base, way)) in all.filter(|(at, _)| is_whole() || in_sample(*at)) {

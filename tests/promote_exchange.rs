@@ -1,4 +1,5 @@
-//! Promotions whose changes become visible at once: `--exchange` of promote, and of what takes a promotion back.
+//! Promotions whose changes become visible at once: `--exchange` of promote, and of the commands that back a
+//! promotion out.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};

@@ -1,4 +1,5 @@
-//! The hooks of the policy: what runs before and after a promotion and its backout, with what, and what its failure undoes.
+//! The hooks of the policy, which run before and after a promotion and its backout: their environment, and the effect
+//! of their failure.
 
 use std::fs;
 use std::process::{Child, Stdio};
@@ -15,13 +16,13 @@ use crate::workshop::{eventually, runs};
 const BEFORE: &str = "/etc/promote/before";
 const AFTER: &str = "/etc/promote/after";
 
-/// Writes what it is told, and what it finds of the promoted file, to `seen` beside the root.
+/// Writes its parameters and the content of the promoted file to `seen` beside the root.
 const TELLS: &str = "#!/bin/sh\n\
     echo \"$0 $PATCHADM_DIRECTION $PATCHADM_ID $PATCHADM_STAGE ${PATCHADM_RUN%-*} $(cat $ROOTDIR/usr/pkg/etc/tool.conf)\" \
     | sed \"s;^$ROOTDIR;;\" >> $ROOTDIR/../seen\n\
     echo said by $PATCHADM_DIRECTION\n";
 
-/// A stage of which `etc/tool.conf` is changed, and a root with these hooks.
+/// A stage with a changed `etc/tool.conf`, and a root with these hooks.
 fn hooked(before: &str, after: &str) -> Staged {
     let staged = Staged::new();
     staged.write("etc/tool.conf", "port 2\n");
@@ -47,7 +48,7 @@ fn document(staged: &Staged, options: &str) -> Value {
     serde_json::from_str(&run.stdout).unwrap_or_else(|error| panic!("{error}: {}", run.stderr))
 }
 
-/// Everything of the root but its log and journal.
+/// Everything of the root except its log and journal.
 fn everything(staged: &Staged) -> Tree {
     Tree::of(&staged.live.root(), &["var/sadm/patchadm", "var/sadm/install/.lockfile"])
 }
@@ -213,7 +214,7 @@ fn a_hook_that_takes_too_long_is_ended() {
     assert!(!fs::exists(format!("/proc/{}/fd", child.trim())).unwrap(), "{child}");
 }
 
-/// Starts a promotion whose hook after has begun, and waits for ever.
+/// Starts a promotion, and waits until its hook has begun, which never ends.
 fn waiting(staged: &Staged, line: &str) -> Child {
     let mut command = staged.live.command(line);
     let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
@@ -241,7 +242,7 @@ fn a_promotion_that_is_told_to_end_during_a_hook_is_rolled_back() {
     let code = child.wait().unwrap().code();
     assert_eq!(code, Some(130));
     assert_same(&everything(&staged), &before);
-    // And one that is told so before anything is changed.
+    // The same for a promotion that is told to end before anything is changed.
     fs::remove_file(staged.live.beside("began")).unwrap();
     staged.live.file("/etc/patchadm/policy", format!("promote_before={AFTER}\n"));
     let before = everything(&staged);
@@ -278,7 +279,7 @@ fn a_hook_that_outlives_both_processes_is_ended_before_its_work_is_undone() {
     let late = "#!/bin/sh\necho $$ > $ROOTDIR/../hook\n: > $ROOTDIR/../began\n\
         until [ -e $ROOTDIR/../go ]; do sleep 0.1; done\necho late >> $ROOTDIR/usr/pkg/share/0\nsleep 60\n";
     let mut staged = hooked("", late);
-    // Nobody is left to remove the private directory.
+    // The killed program cannot remove the private directory.
     let private = staged.live.beside("private");
     fs::create_dir(&private).unwrap();
     staged.live.mode("/../private", 0o755);

@@ -1,5 +1,5 @@
-//! Random changes of a stage and of the live tree, each path held against the table of the three-way rule, which is read
-//! from its file; both trees are read by the test itself.
+//! Random changes of a stage and of the live tree. Each path must match the table of the three-way rule, which is
+//! read from its file; the test reads both trees itself.
 //!
 //! The whole of it, more than 20,000 paths in single rounds and some hundred sequences, takes some minutes:
 //!
@@ -29,8 +29,8 @@ use crate::tree::{Tree, assert_same};
 use crate::undo_forms::UndoForms;
 use crate::whole_contents::faults_of_contents;
 
-/// One round: a stage, changes on both sides, a promotion held against the table, and its backout. The lines of the table
-/// that were used are counted.
+/// Plays one round: a stage, changes on both sides, a promotion compared with the table, and its backout. Counts the
+/// lines of the table that were used.
 fn round(seed: u64, table: &BTreeMap<String, String>, used: &mut Used) {
     let mut random = Random(seed);
     let live = Scenario::new();
@@ -46,7 +46,7 @@ fn round(seed: u64, table: &BTreeMap<String, String>, used: &mut Used) {
         change(&live.at("/usr/pkg"), &other, &mut random);
     }
     for _ in 0..4 {
-        // The same on both sides.
+        // The same change on both sides.
         let (name, twin) = (draw_name(&mut random), random.0);
         change(&stage, &name, &mut Random(twin));
         change(&live.at("/usr/pkg"), &name, &mut Random(twin));
@@ -55,7 +55,7 @@ fn round(seed: u64, table: &BTreeMap<String, String>, used: &mut Used) {
         change_pairs(&side, &mut random);
     }
     if random.once_in(3) {
-        // By chance this would be seldom.
+        // Random changes would seldom produce this.
         for side in [stage.clone(), live.at("/usr/pkg")] {
             fs::create_dir(side.join("new")).unwrap();
             let mode = *random.one(&[0o750, 0o755]);
@@ -105,7 +105,7 @@ fn round(seed: u64, table: &BTreeMap<String, String>, used: &mut Used) {
     }
 }
 
-/// The files of a tree: number and count of names, by path.
+/// The files of a tree: inode number and link count, by path.
 struct Inodes(BTreeMap<String, (u64, u64)>);
 
 impl Inodes {
@@ -120,7 +120,7 @@ impl Inodes {
         Self(found)
     }
 
-    /// Those of which no name is there any more: nobody else has one that he can write to.
+    /// The files that have lost all their names, so that nobody else can write to them through a name.
     fn gone(&self, now: &Self) -> Self {
         let is_gone = |path: &String, inode: u64| now.0.get(path).is_none_or(|(other, _)| *other != inode);
         let mut names: BTreeMap<u64, u64> = BTreeMap::new();
@@ -131,8 +131,8 @@ impl Inodes {
         Self(whole.map(|(path, file)| (path.clone(), *file)).collect())
     }
 
-    /// Those with no name in a directory which is something else below `top` now: such a one is kept as a whole, and what is in
-    /// it is copied, with all of its names.
+    /// Leaves out the files with a name in a directory that is none below `top` any more: such a directory is kept as
+    /// a whole, and its files are copied with all of their names.
     fn without_retyped(mut self, top: &Path) -> Self {
         let is_retyped =
             |above: &Path| fs::symlink_metadata(top.join(above)).is_ok_and(|seen| !seen.file_type().is_dir());

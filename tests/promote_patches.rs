@@ -1,4 +1,4 @@
-//! Patches that were applied to a stage with records go live with its promotion, and come off again.
+//! Patches that were applied to a stage with records go live with its promotion, and can be backed out again.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -32,7 +32,7 @@ fn mail() -> Package {
     Package::new("ACMEmail").file("bin/mail", 0o755, "mail 1\n")
 }
 
-/// A patch of both packages: a file that changes, one that comes, one that goes.
+/// A patch of both packages: a changed, a new and a removed file.
 fn first() -> Patch {
     let of_web = Package::new("ACMEweb")
         .file("bin/httpd", 0o755, "httpd 2\n")
@@ -105,7 +105,7 @@ impl Patched {
     }
 }
 
-/// The records of a root without dates, and without what the promotion is recorded in.
+/// The records of a root without dates, and without the records of the promotion.
 fn undated(root: &Scenario) -> BTreeMap<String, String> {
     let mut all = records(&root.root());
     all.retain(|path, _| !path.contains("LOCL") && !path.contains("/web-") && !path.ends_with("undo.b3"));
@@ -300,7 +300,7 @@ fn new_package() -> Package {
         .directory("empty")
 }
 
-/// A patch of the new package and of one that the root has: a file that changes, one that comes, one that goes.
+/// A patch of the new package and of one that the root has: a changed, a new and a removed file.
 fn of_new() -> Patch {
     let of_new = Package::new("ACMEnew")
         .file("bin/new", 0o755, "new 2\n")
@@ -309,7 +309,7 @@ fn of_new() -> Patch {
     Patch::of("300-01", of_new).package(Package::new("ACMEmail").file("bin/mail", 0o755, "mail 3\n"))
 }
 
-/// One of the new package alone, on top of it.
+/// A patch of the new package alone, on top of [`of_new`].
 fn of_new_alone() -> Patch {
     let of_new = Package::new("ACMEnew")
         .file("bin/new", 0o755, "new 3\n")
@@ -349,7 +349,7 @@ fn packages_that_are_new_and_patched_in_the_stage_come_with_their_patches() {
     assert_eq!(patched.promote("").ok(), "nothing to promote in /opt\n");
     let record = fs::read_to_string(patched.live.at("/var/sadm/patch/web-01/promotion")).unwrap();
     assert!(record.contains("\"brought\":[\"100-01\",\"300-01\",\"300-02\"]"), "{record}");
-    // What came on top of it later is brought by the next one.
+    // The next promotion brings a patch that was applied later.
     let later = Patch::of("300-03", Package::new("ACMEnew").file("lib/same", 0o644, "same 4\n"));
     let middle = Before::of(&patched.live);
     patched.patchadd("", &later);
@@ -394,7 +394,7 @@ fn a_patched_new_package_alone_comes_over_what_was_there_and_goes_again() {
         assert!(patched.live.at("/var/sadm/patch/300-01").exists());
         patched.live.run(command).ok();
         patched.before.assert_again(&patched.live, command);
-        // What the live tree got at such a path meanwhile is somebody's.
+        // Content that the live tree got at such a path meanwhile is an edit.
         patched.live.file("/opt/ACMEnew/bin/new", "of somebody\n");
         patched.refused("", 3, "bin/new");
         patched.refused(
@@ -423,7 +423,7 @@ fn a_run_that_was_not_finished_in_the_stage_is_refused() {
     let journal = patched.stage.join("var/sadm/patchadm/journal");
     let bytes = fs::read(&journal).unwrap();
     let mut open = bytes.clone();
-    // Neither an outcome nor an end.
+    // Blanks the outcome and the end.
     for sector in [3, 4] {
         open[sector * 512..(sector + 1) * 512].fill(b' ');
     }
@@ -551,7 +551,7 @@ fn line_of(patched: &Patched, path: &str) -> usize {
     1 + text.lines().position(|line| line.starts_with(&format!("{path} "))).unwrap()
 }
 
-/// Asserts that a stage with these records is not promoted, and that the root is as it was, and of use.
+/// Asserts that a stage with these records is not promoted, and that the root is unchanged and usable.
 #[track_caller]
 fn records_refused(patched: &Patched, code: i32, words: &[&str]) {
     for options in ["", "--dry-run"] {

@@ -1,4 +1,4 @@
-//! `--save-plan` and `--plan` of a promotion: what was planned is what goes live, or nothing does.
+//! `--save-plan` and `--plan` of a promotion: exactly the planned changes go live, or nothing does.
 
 use std::fs;
 
@@ -29,7 +29,7 @@ fn edit(staged: &Staged, with: impl FnOnce(&mut Value)) {
     fs::write(staged.live.beside("plan.json"), plan.to_string()).unwrap();
 }
 
-/// Carries the plan out in vain: a code and words say why, and nothing is changed.
+/// Asserts that carrying out the plan fails with this code and these words, and changes nothing.
 #[track_caller]
 fn refused(staged: &Staged, code: i32, words: &[&str]) -> String {
     let before = (staged.live.everything(), staged.staged_tree());
@@ -57,7 +57,7 @@ fn a_promotion_that_was_planned_is_carried_out() {
     assert_eq!(saved["patches"][0]["id"], "web-01");
     let changes = saved["changes"].as_array().unwrap();
     assert!(changes.iter().any(|change| change["path"] == "/usr/pkg/bin/new" && change["action"] == "add"));
-    // As often as wanted, and the same again.
+    // A plan can be saved again and again, with the same content.
     staged.save_plan("again.json").ok();
     let again = fs::read(staged.live.beside("again.json")).unwrap();
     assert_eq!(fs::read(staged.live.beside("plan.json")).unwrap(), again, "the clock is no part of it");
@@ -97,7 +97,7 @@ fn a_stage_that_was_edited_since_is_named_by_its_paths() {
     staged.write("doc/more", "more\n");
     refused(&staged, 3, &["/usr/pkg/doc/more in the stage: planned with nothing, now another"]);
     fs::remove_dir_all(staged.at("doc")).unwrap();
-    // In conflict by now: that it is another one is what counts.
+    // It is in conflict by now; only the difference from the plan counts.
     staged.live.file("/usr/pkg/etc/tool.conf", "live\n");
     refused(&staged, 3, &["is out of date", "/usr/pkg/etc/tool.conf in the live tree"]);
 }
@@ -221,7 +221,7 @@ fn what_is_no_plan_file_of_a_promotion_is_refused() {
     }
     fs::remove_file(staged.live.beside("plan.json")).unwrap();
     refused(&staged, 1, &["plan.json", "specify a file that `--save-plan` wrote"]);
-    // A fingerprint that somebody made up is none.
+    // A made-up fingerprint is refused.
     fs::write(staged.live.beside("plan.json"), &whole).unwrap();
     edit(&staged, |plan| plan["promotion"]["fingerprint"] = json!(format!("b3:{}", "0".repeat(64))));
     refused(&staged, 3, &["the fingerprint"]);

@@ -1,4 +1,4 @@
-//! How often a promotion that is planned reads the packages of its root. Builds for debugging count it.
+//! The number of reads of the packages of a root for a planned promotion. Debug builds count them.
 
 use std::fs;
 use std::sync::Arc;

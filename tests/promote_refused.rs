@@ -1,4 +1,4 @@
-//! What is not promoted: one clear line each, with the path and what to type, after which nothing is changed.
+//! Refused promotions: each prints one clear line with the path and the command to type, and changes nothing.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -22,7 +22,7 @@ fn own(staged: &Staged, name: &str) -> std::path::PathBuf {
     staged.live.beside("web/.patchadm-stage").join(name)
 }
 
-/// Runs a line that changes nothing, with and without `--dry-run`, and ends with this code and these words.
+/// Asserts that a line, with and without `--dry-run`, fails with this code and these words, and changes nothing.
 #[track_caller]
 fn refused(staged: &Staged, line: &str, code: i32, words: &[&str]) {
     let before = (whole_stage(staged), staged.live.everything());
@@ -96,7 +96,7 @@ fn many_roots_have_no_stage_and_what_to_do_instead_is_said() {
     }
     assert_same(&whole_stage(&staged), &before.0);
     assert_same(&staged.live.everything(), &before.1);
-    // What a command in the stage is told is its own matter.
+    // Options after `--` belong to the command in the stage.
     staged.live.run("stage enter none -R @ROOT@ -- cat --roots list").fails(4);
 }
 
@@ -105,7 +105,7 @@ fn a_stage_and_a_promoted_path_are_not_one_inside_the_other() {
     let staged = Staged::new();
     staged.write("bin/new", "new\n");
     let words = ["are nested", "@ROOT@/usr/pkg"];
-    // The live tree itself, as a tree of its own; the same through a link.
+    // The live tree itself as the stage, also through a link.
     let live = staged.live.root().display().to_string();
     symlink(&live, staged.live.beside("link")).unwrap();
     for tree in [live.as_str(), "link"] {
@@ -177,7 +177,7 @@ fn a_stage_of_another_root_is_refused_once_neither_marker_nor_path_are_those_of_
     let identity = fs::read_to_string(own(&staged, "identity")).unwrap();
     let root = fs::canonicalize(staged.live.root()).unwrap().display().to_string();
     fs::write(own(&staged, "identity"), identity.replace(&root, "/srv/elsewhere")).unwrap();
-    // The journal knows the marker as well as `root-id` does.
+    // The journal has the marker, too, not only `root-id`.
     fs::remove_file(staged.live.at("/var/sadm/patchadm/root-id")).unwrap();
     assert_eq!(staged.promote("--dry-run").code, 0);
     fs::remove_file(staged.live.at("/var/sadm/patchadm/journal")).unwrap();
@@ -277,14 +277,15 @@ fn nothing_takes_the_place_of_a_directory_that_holds_what_stays() {
         }
     }
     refused(&staged, "stage promote web -R @ROOT@ --max-delete 100% --edited replace", 3, &words[..1]);
-    // Where a directory is needed, there is something else.
+    // Something else is in the place of a needed directory.
     let staged = Staged::new();
     staged.write("share/more/new", "new\n");
     staged.live.file("/usr/pkg/share/more", "a file of somebody\n");
     refused(&staged, "stage promote web -R @ROOT@ --edited keep", 3, &["/usr/pkg/share/more"]);
 }
 
-/// Does something over and over while the program runs, which is started again until it has ended with 33 or often enough.
+/// Repeats `work` while the program runs. Starts the program again until it has ended with 33 or has run often
+/// enough.
 fn meanwhile(staged: &Staged, work: impl Fn(u64) + Sync) -> Vec<Run> {
     let is_over = AtomicBool::new(false);
     std::thread::scope(|scope| {

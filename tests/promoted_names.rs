@@ -1,5 +1,5 @@
-//! Files with several names that go live and come back: which names are one file afterwards, whatever of them stayed in
-//! its place.
+//! Files with several names that go live and are backed out: which names are one file afterwards, no matter which of
+//! them stayed in place.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -8,7 +8,7 @@ use crate::promote::Staged;
 use crate::scenario::Scenario;
 use crate::tree::assert_same;
 
-/// A stage in which one of the two names of a file goes, and the other one gets another mode.
+/// A stage in which one of the two names of a file is removed, and the other one gets another mode.
 fn one_name_less(goes: &str, stays: &str) -> Staged {
     let live = Scenario::new();
     live.file("/usr/pkg/first", "one file\n");

@@ -1,5 +1,5 @@
-//! Prototypes as they are in the wild: twenty are made into packages, with sources that the test makes; of the others
-//! every line is told for which there is no source.
+//! Prototypes from public repositories: twenty are made into packages, with sources that the test makes; for the
+//! others, every line without a source is reported.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -14,7 +14,7 @@ use patchadm_svr4::package::Ftype;
 use crate::producer::{Producer, write};
 use crate::scenario::shared;
 
-/// Those that are made into packages.
+/// The prototypes that are made into packages.
 const MADE: [&str; 20] = [
     "dagwieers+op/contrib/solaris/prototype",
     "Der-Jan+vboxsvc/prototype",
@@ -58,7 +58,7 @@ fn prototypes(shared: &Path) -> Vec<(String, Vec<u8>)> {
     all
 }
 
-/// A workshop with those of them in it whose paths begin so.
+/// A workshop with the prototypes whose paths begin with `beginning`.
 fn workshop(all: &[(String, Vec<u8>)], beginning: &str) -> Producer {
     let workshop = Producer::new();
     for (path, text) in all.iter().filter(|(path, _)| path.starts_with(beginning)) {
@@ -67,7 +67,7 @@ fn workshop(all: &[(String, Vec<u8>)], beginning: &str) -> Producer {
     workshop
 }
 
-/// Makes the sources that a prototype and those that it includes want, and gives the paths of its objects.
+/// Makes the sources that a prototype and its includes need, and adds the paths of its objects to `objects`.
 fn make_sources(workshop: &Producer, prototype: &Path, objects: &mut BTreeSet<String>) {
     let directory = prototype.parent().unwrap();
     for line in prototype::lines(&fs::read(prototype).unwrap()) {

@@ -12,7 +12,7 @@ use patchadm_testing::programs::sibling;
 
 use crate::scenario::{PROGRAM, directory};
 
-/// The longest that a script may take, in seconds: none needs ten, but other tests are played beside it.
+/// The time limit of a script, in seconds: none needs ten, but other tests run beside it.
 const LIMIT: &str = "60";
 
 const FOLDER: &str = "testdata/public";
@@ -58,7 +58,7 @@ fn every_script_is_played() {
     assert_eq!(Vec::from_iter(scripts), CASES);
 }
 
-/// Runs the script of a case with the program under test; what it says last is the outcome.
+/// Runs the script of a case with the program under test; its last output is the outcome.
 #[track_caller]
 fn play(case: &str, test: &str) {
     // D1 and D6 build Debian packages, and dpkg-deb runs tar.

@@ -33,7 +33,7 @@ pub(crate) fn deliver(work: &Path, id: &str, text: &str) -> PathBuf {
         &format!("Patch-ID# {id}\nKeywords: security web\nSynopsis: Web {id}\n"),
     );
     let file = patch.pack(work, ".zip");
-    // That of an earlier file of this name.
+    // A manifest of an earlier file of this name.
     let _ = fs::remove_file(format!("{}.manifest", file.display()));
     file
 }
@@ -134,7 +134,7 @@ fn what_the_keeper_says_of_patches_enters_the_index_with_the_next_publication() 
     assert_eq!((depot(&stage), said.lines().count()), (before, 3));
 }
 
-/// The real tool says that the signature of the index is good, where it is installed.
+/// Verifies the signature of the index with the real tool, if it is installed.
 fn verified_by_minisign(depot: &Path) {
     let index = depot.join("index.json");
     let signature = depot.join(format!("index/{}.minisig", digest(&fs::read(&index).unwrap())));

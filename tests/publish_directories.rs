@@ -1,5 +1,5 @@
-//! `patchadm publish` of patches that are directories: they enter the depot as archives of themselves, and what was signed in
-//! them stays signed.
+//! `patchadm publish` of patches that are directories: they enter the depot as archives, and their signatures stay
+//! valid.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -10,7 +10,7 @@ use crate::packages::Package;
 use crate::publish::{deliver_signed, depot, index, publish, publish_signed, secret_key, stage};
 use crate::scenario::Scenario;
 
-/// Makes a patch that is a directory in the working directory.
+/// Makes a patch directory in the working directory.
 fn directory(stage: &Scenario, name: &str, text: &str) -> PathBuf {
     let patch = Patch::of("100-01", Package::new("ACMEweb").file("bin/httpd", 0o755, text))
         .beside("README.100-01", "Patch-ID# 100-01\nSynopsis: Web\n");
@@ -45,7 +45,7 @@ fn a_directory_is_published_as_an_archive_in_which_its_signature_stays_good() {
     fs::create_dir(&out).unwrap();
     tar::Archive::new(fs::File::open(archive(&stage)).unwrap()).unpack(&out).unwrap();
     assert_eq!(fs::read(out.join("100-01/MANIFEST")).unwrap(), manifest);
-    // A root that wants signatures takes it from the depot, and from the archive alone.
+    // A root that requires signatures accepts it from the depot, and from the archive alone.
     stage.directory("/etc/patchadm/keys");
     fs::copy(secret_key().replace(".sec", ".pub"), stage.at("/etc/patchadm/keys/plain.pub")).unwrap();
     stage.install(&Package::new("ACMEweb").file("bin/httpd", 0o755, "zero\n"));
@@ -86,7 +86,7 @@ fn a_directory_without_a_signature_is_named_and_taken_only_if_that_is_said() {
     assert!(!stage.beside("depot").exists());
     publish(&stage, "--unsigned work depot").ok();
     sign(&stage, &path);
-    // What is in the archive is of its bytes: another signature is another revision.
+    // The signature is part of the bytes of the archive: another signature makes another revision.
     assert!(publish(&stage, "--unsigned work depot").fails(3).contains("with different bytes"));
 }
 

@@ -1,4 +1,4 @@
-//! What `patchadm publish` refuses: command lines, files that are no good patches, depots that are damaged, full disks.
+//! Refusals of `patchadm publish`: command lines, files that are no valid patches, damaged depots, full disks.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -124,7 +124,7 @@ fn a_file_that_is_no_good_patch_stops_everything() {
     }
 }
 
-/// Makes something in the working directory wrong.
+/// Damages something in the working directory.
 fn spoil(stage: &Scenario, damage: &str, first: &Path, second: &Path) {
     let beside = |file: &Path, end: &str| PathBuf::from(format!("{}{end}", file.display()));
     let manifest = beside(second, ".manifest");

@@ -1,8 +1,9 @@
-//! The tours of `README.md` and of the book are true: the commands of each page are run one after another in one shell, and
-//! print what it says.
+//! The tours of `README.md` and of the book are true: the commands of each page run one after another in one shell,
+//! and print what the page shows.
 //!
-//! Dates, sizes, the numbers of runs and what the tests' user cannot set are passed over. A few commands are not run:
-//! those that build the program, need another program, or want the plug pulled at the right moment.
+//! The comparison ignores dates, sizes, the numbers of runs and attributes that the tests' user cannot set. A few
+//! commands are not run, because they build the program, need another program, or need a power cut at the right
+//! moment.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -19,7 +20,7 @@ use crate::scenario::{directory, is_root};
 /// Commands that have one of these in them are not run.
 const NOT_RUN: [&str; 4] = ["cargo ", "| jq ", "kill -9", "~/opt"];
 
-/// What stands between the outputs of two commands.
+/// The line between the outputs of two commands.
 const MARK: &str = "@@ next command @@";
 
 /// A command of the tour, and what it prints.
@@ -135,13 +136,13 @@ fn every_page_of_the_book_is_in_its_summary_and_every_page_with_commands_is_play
             continue;
         }
         assert!(summary.contains(&format!("]({page})")), "{page} is in no list");
-        // What installs the program is not played.
+        // The page about installation is not played.
         let has_commands = !commands_of_page(&page).is_empty() && page != "install.md";
         assert_eq!(has_commands, PLAYED.contains(&&*page), "{page}");
     }
 }
 
-/// Runs the commands, and compares what they print but for sizes.
+/// Runs the commands, and compares their outputs except for sizes.
 fn print_what_they_say(commands: &[Shown]) {
     // The size of a program depends on its compiler.
     static SIZE: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"[\d.]+ (bytes|[KMG]iB)").unwrap());
@@ -191,7 +192,7 @@ fn commands_of_page(page: &str) -> Vec<Shown> {
 fn commands_in(section: &str) -> Vec<Shown> {
     let mut shown: Vec<Shown> = Vec::new();
     for block in section.split("```").skip(1).step_by(2) {
-        // What stands in a block before its first command is no output.
+        // Lines in a block before its first command are no output.
         let lines = block.lines().skip(1).skip_while(|line| !line.starts_with("$ "));
         for line in lines {
             if let Some(command) = line.strip_prefix("$ ") {
@@ -208,8 +209,8 @@ fn commands_in(section: &str) -> Vec<Shown> {
     shown
 }
 
-/// Runs the commands in one shell, in a directory of its own; what each prints on both streams. The commands that are
-/// named can be called by their own names.
+/// Runs the commands in one shell, in a directory of its own, and returns the output of each on both streams. The
+/// commands in `named` can be called by their own names.
 pub(crate) fn run(tour: &[Shown], named: &[&str]) -> Vec<String> {
     let (dir, bin) = (directory(), directory());
     for name in named.iter().chain(&["patchadm"]) {
@@ -230,13 +231,13 @@ pub(crate) fn run(tour: &[Shown], named: &[&str]) -> Vec<String> {
         .env("PATCHADM_EVENTS", "none")
         .output()
         .unwrap();
-    // The tour is told as if it were made in somebody's home directory.
+    // The tour pretends to be in somebody's home directory.
     let text =
         String::from_utf8(output.stdout).unwrap().replace(&dir.path().display().to_string(), "/home/you");
     text.split(&format!("{MARK}\n")).skip(1).map(str::to_owned).collect()
 }
 
-/// A text without what is another one in every run, or for every user.
+/// A text without the parts that differ in every run or for every user.
 pub(crate) fn steady(text: &str) -> String {
     static CHANGING: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
         let changing = [
@@ -250,7 +251,7 @@ pub(crate) fn steady(text: &str) -> String {
             (r"\d+-[0-9a-f]{16}", "RUN"),
             (r"\b[0-9A-F]{16}\b", "KEY"),
             (r"(?m)^( *note|NOTE): owners and groups that are recorded but not set.*\n", ""),
-            // Whoever types the commands takes longer than a second.
+            // A user takes longer than a second to type the commands.
             (r"(?m)^ +note: .* the same size and modification time; .*\n", ""),
         ];
         changing.map(|(pattern, word)| (Regex::new(pattern).unwrap(), word)).into()

@@ -1,8 +1,8 @@
-//! Packages of OpenCSW with the scripts that they have, installed and removed in a sandbox.
+//! Packages of OpenCSW, installed and removed in a sandbox with their own scripts.
 //!
-//! CSWcommon brings a checkinstall and 130 directories, CSWcas-cpsampleconf the scripts of a class, and CSWpca a file of
-//! that class: its script is another package's and lies in the root. Two more real packages are only read: their scripts
-//! change the machine whatever the root is.
+//! CSWcommon brings a checkinstall and 130 directories, CSWcas-cpsampleconf the scripts of a class, and CSWpca a file
+//! of that class, whose script belongs to another package and is in the root. Two more real packages are only read,
+//! because their scripts change the machine regardless of the root.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -36,7 +36,7 @@ enum Who {
     Ordinary,
 }
 
-/// A root in a sandbox, and who works on it.
+/// A root in a sandbox, and the user who works on it.
 struct Stage {
     scenario: Scenario,
     sandbox: Sandbox,
@@ -60,7 +60,7 @@ impl Stage {
             fs::set_permissions(scenario.beside(open), fs::Permissions::from_mode(0o755)).unwrap();
         }
         if who == Who::Ordinary {
-            // Also gives the root to them.
+            // This also gives the root to the ordinary user.
             as_ordinary_user(&scenario, "", &[&scenario.root()]);
         }
         Some(Self { scenario, sandbox, who })
@@ -91,7 +91,7 @@ impl Stage {
         Run { code: output.status.code().unwrap(), stdout: text(output.stdout), stderr: text(output.stderr) }
     }
 
-    /// Everything of the root but the trailer of `contents`, and what a run may leave.
+    /// Everything of the root except the trailer of `contents` and the files that a run may leave.
     fn state(&self) -> (Tree, Vec<String>) {
         let without = ["var/sadm/install/.lockfile", "var/sadm/install/contents", "var/sadm/patchadm"];
         (Tree::of(&self.scenario.root(), &without), self.scenario.lines())
@@ -130,7 +130,7 @@ fn they_come_and_go(who: Who) {
     assert!(fs::read_dir(stage.scenario.at("/var/sadm/pkg")).unwrap().next().is_none());
 }
 
-/// What the class script of `CSWcas-cpsampleconf` makes of a file of `CSWpca`.
+/// Checks the file that the class script of `CSWcas-cpsampleconf` makes from one of `CSWpca`.
 fn the_sample_configuration_is_there(stage: &Stage) {
     let scenario = &stage.scenario;
     let sample = fs::read(scenario.at("/etc/opt/csw/pca.conf.CSW")).unwrap();

@@ -1,4 +1,4 @@
-//! The package database as it must be again after a backout.
+//! The package database, which a backout must restore.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,7 +9,7 @@ use patchadm_svr4::format::params::ParamFile;
 use crate::scenario::Scenario;
 use crate::tree::Tree;
 
-/// What is never compared: the lock, which every changing command takes, and journal, history and log.
+/// Paths that are never compared: the lock, which every changing command takes, and journal, history and log.
 pub(crate) const OWN: [&str; 2] = ["var/sadm/patchadm", "var/sadm/install/.lockfile"];
 
 /// Software and records of a root before a patch, to be compared with those after its backout.
@@ -19,12 +19,12 @@ pub(crate) struct Before {
 }
 
 impl Before {
-    /// What a root is like now.
+    /// Records the current state of a root.
     pub(crate) fn of(stage: &Scenario) -> Self {
         Self { software: Tree::of(&stage.root(), &["var/sadm"]), records: records(&stage.root()) }
     }
 
-    /// Asserts that the root is like this again, but for what a backout may leave.
+    /// Asserts that the root is in this state again, except for what a backout may leave.
     #[track_caller]
     pub(crate) fn assert_again(&self, stage: &Scenario, when: &str) {
         let difference = self.software.difference(&Tree::of(&stage.root(), &["var/sadm"]));
@@ -37,10 +37,10 @@ impl Before {
     }
 }
 
-/// The records of a root by path, each as what must be the same again. Left out is what a backout may leave behind: an
-/// emptied PATCHLIST and `PATCH_OBSOLETES`, `backed out`, the lines that close `contents`. The times of the files that
-/// a run writes anew, the first two and `obsoleted_by`, say nothing; those of the others come back in whole seconds,
-/// as archives of records have them.
+/// The records of a root by path, each reduced to the parts that must be the same again. The parts that a backout may
+/// leave behind are omitted: an emptied PATCHLIST and `PATCH_OBSOLETES`, `backed out`, the lines that close
+/// `contents`. The times of the files that a run rewrites, the first two and `obsoleted_by`, mean nothing; those of
+/// the others come back in whole seconds, as archives of records have them.
 pub(crate) fn records(root: &Path) -> BTreeMap<String, String> {
     let tree = Tree::of(root, &OWN);
     let paths = tree.paths();
@@ -61,7 +61,7 @@ pub(crate) fn records(root: &Path) -> BTreeMap<String, String> {
     paths.map(|path| (path.to_owned(), record(path))).collect()
 }
 
-/// What a pkginfo says, without what may be left of patches that were backed out.
+/// A pkginfo without remains of patches that were backed out.
 fn said(pkginfo: &[u8]) -> String {
     let params = ParamFile::parse(pkginfo).unwrap().params();
     let is_left = |name: &str, value: &[u8]| {

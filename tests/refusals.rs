@@ -1,4 +1,4 @@
-//! What patchadd and patchrm refuse: the exit code, the message byte for byte, and that nothing at all has changed.
+//! Refusals of patchadd and patchrm: the exit code, the message byte for byte, and that nothing at all has changed.
 //!
 //! Codes 2, 15, 23, 25 and 35 are in the worked examples, 64 and 19 (locked) and 65 with the interrupted runs, 3 with
 //! the unprivileged ones, 5 and those of damaged sources with bad input.
@@ -32,8 +32,8 @@ fn patch(id: &str) -> Patch {
     Patch::of(id, Package::new("ACMEweb").file("bin/httpd", 0o755, format!("as of {id}\n")))
 }
 
-/// Runs a command line that is refused: nothing on the root is changed. Gives standard error without the lines that
-/// every refusal has.
+/// Asserts that a command line is refused and changes nothing on the root. Returns standard error without the lines
+/// that every refusal has.
 #[track_caller]
 fn refused(stage: &Scenario, code: i32, line: &str) -> String {
     let is_first = !stage.at("/var/sadm/patchadm").exists();

@@ -1,16 +1,16 @@
-//! The program is broken at every step, by machine: what docs/reliability.md and the README promise is counted here.
+//! Faults at every step of the program: the tests count what docs/reliability.md and the README promise.
 //!
-//! Every test below this module plays a sample of a fixed size unless [`is_whole`]: then it plays everything it has.
+//! Every test below this module plays a sample of a fixed size, or everything if [`is_whole`] is true.
 //! ```text
 //! PATCHADM_TESTS=whole cargo test --test integration reliability:: -- --nocapture
 //! ```
-//! Of the stories that are broken, `PATCHADM_STORIES=promot` plays those whose names have that in them, and
-//! `PATCHADM_STORIES='old files,repack'` those that have one of both. So it is with the kinds of records in lies.
-//! Of random stories with numbers, `PATCHADM_RANDOM_STORIES=400-900` plays these, as it does with the planner's own.
-//! [`figures`] prints the counts of a test on standard error. `.ci/reliability` plays everything and keeps these lines in
-//! docs/reliability.tsv; `table` makes the table of docs/reliability.md from them.
+//! Of the stories to break, `PATCHADM_STORIES=promot` selects those with this text in their names, and
+//! `PATCHADM_STORIES='old files,repack'` those with either of the two. It selects the kinds of records in `lies` in
+//! the same way. `PATCHADM_RANDOM_STORIES=400-900` selects random stories by number, here and in the planner's own
+//! tests. [`figures`] prints the counts of a test on standard error. `.ci/reliability` plays everything and keeps
+//! these lines in docs/reliability.tsv; `table` makes the table of docs/reliability.md from them.
 
-/// How a command that met an error ends, and how it should.
+/// The end of a command that met an error, compared with the expected one.
 mod attempt;
 /// Patches of a stage that go live.
 mod brought;
@@ -22,7 +22,7 @@ mod concurrency;
 pub(crate) mod crash;
 /// A disk that dies for good.
 mod dead_disk;
-/// Depots that are read, copied and killed at while patches are published.
+/// Depots that are read and copied, and whose publishers are killed, while patches are published.
 mod depots;
 /// Few open files.
 mod descriptors;
@@ -37,11 +37,11 @@ mod earlier;
 mod errors;
 /// Signed patches with one byte changed.
 mod flips;
-/// What recovery would do, held against what it does.
+/// Predictions of recovery, compared with recovery itself.
 mod foreseen;
-/// Parsers, given what nobody writes.
+/// Parsers, with input that no program writes.
 pub(crate) mod fuzz;
-/// What is refused, and what is handled exactly, of what others wrote.
+/// Input of others that is refused or handled exactly.
 mod hostile;
 /// Roots whose own tree is hostile.
 pub(crate) mod hostile_roots;
@@ -55,28 +55,29 @@ mod lost;
 mod lost_journal;
 /// An administrator who edits files while they are changed.
 mod meddling;
-/// What the program holds of what it works on.
+/// The memory that the program takes.
 mod memory;
 /// Patches, engines, edits and backouts in random order.
 mod mixtures;
-/// What is compared.
+/// Stories beside dpkg.
 mod natives;
+/// The compared state of a root.
 mod picture;
 /// File systems that lose their power.
 pub(crate) mod power_cuts;
 /// Stages that go live.
 mod promotions;
-/// Trees that somebody else changes meanwhile.
+/// Trees that others change during a run.
 mod races;
 /// SIGKILL at a certain system call.
 pub(crate) mod sigkill;
 /// Signals, and more of them while a run is rolled back.
 mod signals;
-/// Stages below a directory of somebody who exchanges them.
+/// Stages below a directory whose owner exchanges them.
 mod stage_races;
 /// Undo data as files, and in other forms.
 mod stored;
-/// What is played.
+/// The stories that are played.
 pub(crate) mod stories;
 /// Fifty commands on one root at once.
 mod storm;
@@ -88,12 +89,12 @@ mod trials;
 use std::io::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Whether everything is to be played, not a sample.
+/// True if everything is to be played, not a sample.
 pub(crate) fn is_whole() -> bool {
     std::env::var_os("PATCHADM_TESTS").is_some_and(|value| value == "whole")
 }
 
-/// `sample` or `whole`, as is asked for.
+/// `sample` or `whole`, as requested.
 pub(crate) fn sample_or_whole<T>(sample: T, whole: T) -> T {
     if is_whole() { whole } else { sample }
 }
@@ -107,7 +108,7 @@ pub(crate) fn part_of<T>(
     items.skip(part).step_by(parts)
 }
 
-/// The first and the last number of random stories that are asked for: `PATCHADM_RANDOM_STORIES=400-900`.
+/// The first and the last number of the requested random stories: `PATCHADM_RANDOM_STORIES=400-900`.
 pub(crate) fn range_asked_for() -> Option<(u64, u64)> {
     let asked = std::env::var("PATCHADM_RANDOM_STORIES").ok()?;
     let (first, last) = asked.split_once('-').unwrap_or((&asked, &asked));
@@ -134,7 +135,7 @@ impl Sampled {
         (number < self.end).then_some(number)
     }
 
-    /// How many were asked for.
+    /// The number of cases handed out so far.
     pub(crate) fn played(&self) -> u64 {
         self.next.load(Ordering::Relaxed).min(self.end) - self.first
     }
@@ -145,6 +146,6 @@ impl Sampled {
 pub(crate) fn figures(about: &str, counts: &[(&str, u64)]) {
     let how = if is_whole() { "whole" } else { "sample" };
     let told: Vec<String> = counts.iter().map(|(what, count)| format!("{count} {what}")).collect();
-    // Nothing depends on it but the table, which says what it lacks.
+    // Only the table depends on it, and it reports missing counts.
     let _ = writeln!(std::io::stderr(), "reliability ({how}): {about}: {}", told.join("; "));
 }

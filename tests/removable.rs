@@ -1,4 +1,4 @@
-//! Which patches can be backed out: `list` and `show` say of every one what `verify` says, which plans the backout.
+//! Patches that can be backed out: `list` and `show` agree with `verify`, which plans each backout.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -30,7 +30,7 @@ fn applied(stage: &Scenario, options: &str, patch: &Patch) {
     stage.run(&format!("add -R @ROOT@ {options} {}", directory.display())).ok();
 }
 
-/// What a verb of several patches says of each.
+/// The patches, each with true if it can be backed out now according to the verb.
 #[track_caller]
 fn said(stage: &Scenario, verb: &str) -> BTreeMap<String, bool> {
     let document: Value =
@@ -41,7 +41,7 @@ fn said(stage: &Scenario, verb: &str) -> BTreeMap<String, bool> {
         .collect()
 }
 
-/// Shows that all three say that exactly `ids` can go.
+/// Asserts that all three verbs say that exactly `ids` can be backed out.
 #[track_caller]
 fn can_go(stage: &Scenario, ids: &[&str]) {
     let list = said(stage, "list");

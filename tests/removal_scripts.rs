@@ -1,4 +1,4 @@
-//! pkgrm runs the scripts of packages: in which order, with what, and what follows from how they end.
+//! pkgrm runs the scripts of packages: in which order, with which input, and with which consequences.
 //!
 //! Every script here is written by the test and touches nothing but the root of its scenario.
 
@@ -15,7 +15,7 @@ pub(crate) fn remove(stage: &Scenario, options: &str) -> Run {
     stage.run(&format!("pkgrm -n -R @ROOT@ -a nocheck {options} ACMEall"))
 }
 
-/// A class script that notes what it reads, and takes it away as the engine would.
+/// A class script that records its input, and removes the objects as the engine would.
 const TAKE: &str = "echo \"${0##*/}: $*\" >> $PKG_INSTALL_ROOT/opt/noted\n\
     while read path; do echo \"$path\" >> $PKG_INSTALL_ROOT/opt/noted; rm -f $path 2>/dev/null || rmdir $path; done\n";
 
@@ -34,7 +34,7 @@ pub(crate) fn scripted() -> Package {
         .information("postremove", format!("{NOTE}echo to stderr >&2\n"))
 }
 
-/// A root on which the package is installed, and what the root was like without it.
+/// A root on which the package is installed.
 pub(crate) fn installed(package: &Package) -> Scenario {
     let stage = stage();
     added(&stage, package);
@@ -251,7 +251,7 @@ fn what_scripts_register_and_remove_themselves_is_part_of_the_run() {
     let before = stage.everything();
     let run = remove(&stage, "");
     assert_eq!(run.code, 1);
-    // what a script makes beside the objects of packages is its own
+    // files that a script makes beside the objects of packages are its own
     fs::remove_file(stage.at("/opt/ACMEall/made")).unwrap();
     assert_same(&stage.everything(), &before);
 }

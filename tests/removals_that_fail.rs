@@ -1,5 +1,5 @@
-//! Scripts of a removal that fail, hang, are killed, and pkgrm that is killed while they run: what is left is what was
-//! there.
+//! Scripts of a removal that fail, hang or are killed, and pkgrm killed while they run: the state before the removal
+//! is restored.
 
 use std::fs;
 use std::process::{Child, Stdio};
@@ -15,7 +15,7 @@ use crate::tree::assert_same;
 
 const SCRIPTS: [&str; 3] = ["preremove", "r.mine", "postremove"];
 
-/// A package of which `script` ends with `ending` after it has done things to the package's own files and records.
+/// A package whose `script` damages the package's own files and records, and then ends with `ending`.
 fn failing(script: &str, ending: &str) -> Package {
     let harm = "cd $PKG_INSTALL_ROOT/opt/ACMEall 2>/dev/null && { echo harm >> tool; chmod 600 kept/deep; rm -f data; }\n\
                 echo x > $PKG_INSTALL_ROOT/var/sadm/pkg/ACMEall/left\n";
@@ -107,7 +107,7 @@ fn about_to_hang(script: &str) -> Scenario {
     installed(&failing(script, "echo here >> $PKG_INSTALL_ROOT/opt/noted; sleep 60"))
 }
 
-/// Starts pkgrm, and waits until the script is there.
+/// Starts pkgrm, and waits until the script runs.
 fn hanging(stage: &Scenario) -> Child {
     let mut command = stage.command("pkgrm -n -R @ROOT@ -a nocheck ACMEall");
     let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();

@@ -1,5 +1,5 @@
-//! Undo archives written again in another form: the same content, bound by the ledger as before, and a backout from it is
-//! the same.
+//! Undo archives rewritten in another form: the content is the same, the ledger binds it as before, and a backout has
+//! the same result.
 
 use std::fs;
 use std::path::PathBuf;
@@ -63,7 +63,7 @@ fn a_backout_from_each_form_is_the_same() {
     let before = Scenario::with(&[package(), link()]).tree();
     for (first, second) in [("none", "Z"), ("Z", "gz"), ("gz", "zst"), ("zst", "xz"), ("xz", "none")] {
         let stage = Scenario::with(&[package(), link()]);
-        // A link goes with the first one.
+        // The first patch also replaces a link.
         let first_patch = patch("100-01").package(Package::new("ACMElink").symlink("bin/link", "elsewhere"));
         let first_patch = first_patch.directory(&stage);
         stage.run(&format!("add --undo-format none -R @ROOT@ {}", first_patch.display())).ok();
@@ -74,7 +74,7 @@ fn a_backout_from_each_form_is_the_same() {
             assert_eq!(done.code, 0, "{}", done.stderr);
             assert!(tree.difference(&stage.tree()).is_empty(), "no object changes");
             let suffix = if format == "none" { String::new() } else { format!(".{format}") };
-            // The archive of a patch that a later revision supersedes has the name of one.
+            // The archive of a superseded patch has the name of an obsolete one.
             for (id, stem) in [("100-01", "obsolete"), ("100-02", "undo")] {
                 assert_eq!(archives(&stage, id), [format!("{stem}{suffix}")], "{id} {format}");
                 let digest = fs::read_to_string(save(&stage, id).join("undo.b3")).unwrap();

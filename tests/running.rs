@@ -1,4 +1,5 @@
-//! Programs that run what a patch replaces, on a machine of its own: a root entered by chroot(2), with processes of its own.
+//! Programs that run files which a patch replaces, on a separate machine: a root entered by chroot(2), with its own
+//! processes.
 
 use std::fs;
 use std::process::Command;
@@ -8,7 +9,7 @@ use crate::delivery::Patch;
 use crate::packages::Package;
 use crate::scenario::{Scenario, is_root};
 
-/// Mounts what a machine has, starts what runs outside, and tells the story inside.
+/// Mounts the file systems of a machine, starts the programs outside, and plays the story inside.
 const MACHINE: &str = r#"
 set -e
 mkdir -p "$ROOT/proc" "$ROOT/dev" "$ROOT/tmp"
@@ -20,7 +21,7 @@ if [ -x "$ROOT/srv/jail/opt/acme/acmed" ]; then chroot "$ROOT/srv/jail" /opt/acm
 exec chroot "$ROOT" /bin/sh -c "cd /; . /story"
 "#;
 
-/// A machine on which nothing runs yet; `None` where none can be made, which is said with the name of the test.
+/// A machine on which nothing runs yet. Returns `None`, and reports the test, if none can be made.
 fn machine(test: &str) -> Option<(Scenario, Vec<u8>)> {
     if !is_root() {
         crate::skipped(&format!("{test}: only root can mount"));
@@ -39,8 +40,8 @@ fn machine(test: &str) -> Option<(Scenario, Vec<u8>)> {
     Some((stage, fs::read("/bin/sleep").unwrap()))
 }
 
-/// Copies a program. A process of its own does: what this one has open for writing, a process of another test may have open
-/// for a moment, too, and then it cannot be run.
+/// Copies a program in a separate process: a child of another test may inherit a file that this process has open for
+/// writing, and then the file cannot be run for a moment.
 fn program(stage: &Scenario, from: &str, to: &str) {
     assert!(Command::new("cp").arg("-L").arg(from).arg(stage.at(to)).status().unwrap().success());
 }
@@ -58,7 +59,7 @@ pub(crate) fn copied(stage: &Scenario, below: &str, programs: &[&str]) {
     }
 }
 
-/// What a story prints on the machine.
+/// Plays a story on the machine, and returns its output.
 fn told(test: &str, stage: &Scenario, story: &str) -> Option<String> {
     fs::write(stage.at("/story"), story).unwrap();
     let output = Command::new("unshare")

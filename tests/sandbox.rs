@@ -1,13 +1,13 @@
-//! Commands in a box of their own: they see this machine as it is, and can change nothing of it but the directory of
-//! the scenario. For tests that run the scripts of packages.
+//! Commands in a sandbox: they see this machine as it is, but can only change the directory of the scenario. For
+//! tests that run the scripts of packages.
 //!
 //! A box is a set of Linux namespaces made by unshare(1). In it everything is mounted read-only except the scenario's
-//! directory and empty file systems in memory on `/tmp` and `/var/tmp`; there is no network; when the command ends,
-//! so does every process that it left behind. A test that is not root gets the same through a user namespace, in which
-//! it stays who it is. The box guards against mistakes; it is no prison for a root process that wants out.
+//! directory and empty file systems in memory on `/tmp` and `/var/tmp`. There is no network, and all processes that a
+//! command leaves behind end with it. A test that is not root gets the same through a user namespace, in which it
+//! keeps its user. The box guards against mistakes; it is no prison for a root process that wants out.
 //!
-//! The process that a test starts is unshare(1), which passes the exit code on (128+N where a signal ended the command);
-//! to kill it ends everything in the box at once.
+//! The process that a test starts is unshare(1), which passes the exit code on (128+N if a signal ended the command);
+//! killing it ends everything in the box at once.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -15,9 +15,9 @@ use std::sync::OnceLock;
 
 use crate::scenario::{Scenario, is_root};
 
-/// What happens in the box before the command: `$1` is the directory that stays writable, `$2` and `$3` are the user and
-/// group to become again where a user namespace made them root, else empty; `$4` and `$5` are the checkout and the
-/// directory of the programs under test, which may lie below `/tmp` themselves.
+/// The setup of the box before the command: `$1` is the directory that stays writable, `$2` and `$3` are the user and
+/// group to become again if a user namespace made them root, otherwise empty; `$4` and `$5` are the checkout and the
+/// directory of the programs under test, which may be below `/tmp` themselves.
 const SETUP: &str = r#"
 set -e
 mount() { PATH=/usr/sbin:/usr/bin:/sbin:/bin command mount "$@"; }
@@ -70,10 +70,10 @@ pub(crate) struct Sandbox {
 }
 
 impl Sandbox {
-    /// A box around `directory`, which must exist. None where this machine makes none; it says so, with the name of
-    /// the test, which is the name of its thread.
+    /// A box around `directory`, which must exist. Returns `None`, and reports the test by the name of its thread, if
+    /// this machine cannot make a box.
     pub(crate) fn new(directory: &Path) -> Option<Self> {
-        /// Why there is none; asked once.
+        /// The reason why there is none, determined once.
         static OBSTACLE: OnceLock<Option<String>> = OnceLock::new();
         let sandbox = Self { directory: directory.canonicalize().unwrap() };
         let obstacle = || match sandbox.command("true").stdin(Stdio::null()).output() {
@@ -87,7 +87,7 @@ impl Sandbox {
         None
     }
 
-    /// The command `program` in the box; arguments, environment, directory and streams are set as always.
+    /// The command `program` in the box; arguments, environment, directory and streams are set as usual.
     pub(crate) fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new("unshare");
         command.args([
@@ -115,7 +115,8 @@ impl Sandbox {
 }
 
 impl Sandbox {
-    /// Runs the program with these arguments on a scenario: its code, -1 where a signal ended it, and all that it said.
+    /// Runs the program with these arguments on a scenario. Returns its code, -1 if a signal ended it, and all its
+    /// output.
     pub(crate) fn run(&self, scenario: &Scenario, line: &str) -> (i32, String) {
         let command = scenario.command(line);
         let mut boxed = self.command(command.get_program());
@@ -130,7 +131,7 @@ impl Sandbox {
     }
 }
 
-/// What a shell in a box says about some commands, each with whether it succeeded.
+/// Runs commands in a shell in a box, and returns what they print.
 fn asked(sandbox: &Sandbox, text: &str) -> String {
     let output = sandbox.command("sh").args(["-c", text]).stdin(Stdio::null()).output().unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
@@ -149,7 +150,7 @@ fn nothing_of_the_machine_can_be_changed_from_inside() {
          (echo x > /proc/sys/kernel/domainname) 2>/dev/null && echo proc; exit 0"
     );
     assert_eq!(asked(&sandbox, &text), "");
-    // The checks above can fail: what may be written is.
+    // The checks above can fail: a writable place is printed.
     assert_eq!(
         asked(&sandbox, &format!("for place in /tmp; do (: > $place/{mark}) && echo $place; done")),
         "/tmp\n"

@@ -1,8 +1,8 @@
-//! `report --format openvex` and `--format cyclonedx`: documents by which scanners and auditors know that a package is
+//! `report --format openvex` and `--format cyclonedx`: documents that tell scanners and auditors that a package is
 //! patched.
 //!
-//! Every document is checked against the schema that its makers publish. Where the reference libraries of Python are
-//! installed (`cyclonedx-python-lib`, `lib4vex`), they read the documents, too, and match findings against them.
+//! Every document is validated against the schema that its makers publish. If the reference libraries of Python are
+//! installed (`cyclonedx-python-lib`, `lib4vex`), they also read the documents and match findings against them.
 
 use std::ffi::OsString;
 use std::fs;
@@ -25,7 +25,7 @@ fn web(content: &str) -> Package {
     Package::new("ACMEweb").file("bin/httpd", 0o755, content)
 }
 
-/// The document in a format, which is one by its published schema.
+/// The document in a format, validated against its published schema.
 #[track_caller]
 fn scanned(stage: &Scenario, format: &str, options: &str) -> Value {
     let text = stage.run(&format!("report -R @ROOT@ --format {format} {options}")).ok();
@@ -47,18 +47,18 @@ fn statements(document: &Value) -> Vec<String> {
     document["statements"].as_array().unwrap().iter().map(line).collect()
 }
 
-/// Runs the script by the reference libraries; `None` where they are not installed.
+/// Runs the script with the reference libraries; `None` if they are not installed.
 fn reference(test: &str, arguments: &[&str]) -> Option<String> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scanners/reference.py");
     printed(test, Command::new(python()).arg(script).args(arguments))
 }
 
-/// The Python that has the libraries, where somebody says which.
+/// The Python that has the libraries: `PATCHADM_TEST_PYTHON`, or `python3`.
 fn python() -> OsString {
     std::env::var_os("PATCHADM_TEST_PYTHON").unwrap_or_else(|| "python3".into())
 }
 
-/// Runs a script of Python and returns what it prints; `None` where Python, or what the script needs, is not installed.
+/// Runs a script of Python and returns its output; `None` if Python, or a library of the script, is not installed.
 fn printed(test: &str, script: &mut Command) -> Option<String> {
     let Ok(run) = script.output() else {
         crate::missing("python3", test);
@@ -298,8 +298,8 @@ fn fixed_since(changelog: &Path, before: &str) -> Vec<String> {
     found
 }
 
-/// The packages of the real OpenSSL, registered as those of dpkg; a patch of it beside them that says what it fixes, and
-/// what that is, as its changelog has it.
+/// A root with the packages of the real OpenSSL, registered as dpkg packages, and a patch beside it that declares its
+/// fixes. Also returns these fixes, taken from the changelog.
 fn real_openssl(test: &str) -> Option<(Scenario, Vec<String>)> {
     let (stage, case) = installed(test, "openssl")?;
     let mut status = String::new();
@@ -369,7 +369,7 @@ fn a_patched_real_openssl_counts_as_fixed_with_the_document_and_as_open_without(
     stage.run("report -R @ROOT@ --format openvex").fails(3);
 }
 
-/// What CVE Binary Tool tells of the bill of materials beside a root; `None` where it is not installed.
+/// The output of CVE Binary Tool for the bill of materials beside a root; `None` if it is not installed.
 fn scan(test: &str, stage: &Scenario, findings: &str, documents: &[&str]) -> Option<String> {
     let home = stage.beside("home");
     fs::create_dir_all(&home).unwrap();

@@ -1,4 +1,4 @@
-//! The stage of a test: that of `patchadm-testing`, on which the program that cargo built for these tests is run.
+//! The stage of a test: the one of `patchadm-testing`, with the program that cargo built for these tests.
 
 pub(crate) use patchadm_testing::in_memory::directory;
 pub(crate) use patchadm_testing::scenario::{ADMIN, NOW, Run, code_of, is_root, shared};

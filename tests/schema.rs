@@ -1,4 +1,4 @@
-//! Every JSON document that the suite sees is one of `docs/schema`, and each of `docs/schema` is seen.
+//! Every JSON document that the suite sees matches a schema of `docs/schema`, and every schema is seen.
 
 mod kinds_seen;
 
@@ -13,13 +13,13 @@ use crate::packages::Package;
 use crate::scenario::{PROGRAM, Scenario};
 use crate::verb_options::verbs_and_actions;
 
-/// Asserts that what a command printed with `--json` is one document of its schema. Gives the kind.
+/// Asserts that a command with `--json` printed one document that matches its schema. Returns the kind.
 #[track_caller]
 pub(crate) fn assert_document(line: &str, printed: &[u8]) -> String {
     patchadm_testing::schema::assert_document(Path::new(PROGRAM), line, printed)
 }
 
-/// Asserts the same of a command that was run, where it was asked for a document.
+/// Asserts the same of a command if it was asked for a document.
 #[track_caller]
 pub(crate) fn assert_document_if_asked(line: &str, printed: &[u8]) {
     patchadm_testing::schema::assert_document_if_asked(Path::new(PROGRAM), line, printed);
@@ -149,7 +149,7 @@ fn a_schema_is_named_by_a_verb_with_its_action_or_by_a_command() {
     }
 }
 
-/// The command that a file of `docs/schema` is about: an action stands behind its verb.
+/// The command that a file of `docs/schema` describes: an action follows its verb.
 fn command_of(name: &str) -> String {
     let verbs = ["stage", "bulk", "undo-data", "libs", "setup"];
     let action = verbs.iter().find_map(|verb| Some((verb, name.strip_prefix(verb)?.strip_prefix('-')?)));

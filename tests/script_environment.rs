@@ -1,4 +1,4 @@
-//! What procedure scripts are told of the parameters of a package, and what of them never reaches a script.
+//! Package parameters that procedure scripts get, and parameters that never reach a script.
 
 use std::fs;
 
@@ -6,10 +6,10 @@ use crate::delivery::Patch;
 use crate::packages::Package;
 use crate::procedure_scripts::{add, added, stage};
 
-/// A script that keeps the environment of the program `env`, which every loader would have acted on by then.
+/// A script that saves the environment of the program `env`, on which every loader has acted by then.
 const SHOW: &str = "env > $PKG_INSTALL_ROOT/opt/noted\n";
 
-/// Parameters that something else than a script acts on.
+/// Parameters on which a loader or an interpreter acts.
 const BAD: [(&str, &str); 6] = [
     ("LD_PRELOAD", "/nowhere/x.so"),
     ("GLIBC_TUNABLES", "glibc.malloc.check=3"),

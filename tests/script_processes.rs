@@ -1,5 +1,5 @@
-//! Which processes are ended with a script, and which never: the number of a group proves nothing, the environment of a
-//! process names its run.
+//! Processes that are ended with a script, and processes that never are: a process group number proves nothing, but
+//! the environment of a process names its run.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -19,7 +19,7 @@ use crate::workshop::{Listener, Stage, eventually, runs};
 
 const RUN: &str = "17-00000000000000aa";
 
-/// A script that leaves its group with a child, says the number of that, and goes on for ever.
+/// A script with a child that leaves its group, prints its process number, and runs forever.
 const LEAVES: &str = "setsid sh -c 'trap \"\" TERM; echo $$; while :; do sleep 1; done' & wait; sleep 100";
 
 fn described(child: &Child) -> ProcessIdentity {
@@ -105,7 +105,7 @@ fn a_record_of_another_start_or_of_an_impossible_group_is_about_nobody() {
         assert!(is_alive(&mut child), "{what}");
     }
     drop(end_leftovers(&stage.root, Some((RUN, &process)), &never).unwrap());
-    // A process that dies has no environment some time before it can be waited for.
+    // A dying process loses its environment some time before it can be waited for.
     eventually("it is ended", || !is_alive(&mut child));
 }
 
@@ -199,7 +199,7 @@ fn nobody_else_of_the_same_user_can_look_at_what_an_unprivileged_script_has_open
     let stage = Stage::new();
     let mut workshop = stage.workshop();
     let user = workshop.unprivileged().unwrap();
-    // Where anybody may write: the script is no superuser.
+    // A world-writable directory, because the script does not run as the superuser.
     let open = tempfile::tempdir_in("/tmp").unwrap();
     fs::set_permissions(open.path(), Permissions::from_mode(0o1777)).unwrap();
     let said = open.path().join("said");
@@ -223,8 +223,8 @@ fn nobody_else_of_the_same_user_can_look_at_what_an_unprivileged_script_has_open
     assert_eq!(looks.join().unwrap(), (false, true), "the group is what keeps others of that user out");
 }
 
-/// A checkinstall that has its response file open, says so in a file with its number and that of the file, and goes on
-/// until the file is gone.
+/// A checkinstall that opens its response file, writes its process number and the name of that file to another file,
+/// and runs until the latter is gone.
 const ASKS: &str = "exec 3>>\"$1\"; echo \"$$ $1\" >@SAID@; while [ -e @SAID@ ]; do sleep 0.1; done\n";
 
 #[test]
@@ -233,7 +233,7 @@ fn another_process_of_the_user_of_scripts_cannot_open_their_response_file() {
     if !is_root() {
         return crate::skipped(&format!("{test}: it takes the superuser"));
     }
-    // Where anybody may write: the script is no superuser.
+    // A world-writable directory, because the script does not run as the superuser.
     let open = tempfile::tempdir_in("/tmp").unwrap();
     fs::set_permissions(open.path(), Permissions::from_mode(0o1777)).unwrap();
     let said = open.path().join("said");

@@ -1,9 +1,10 @@
-//! Backouts of patches whose scripts keep the records: what comes back is what was there, to the last attribute, whatever
-//! the scripts of the undo package bring back.
+//! Backouts of patches whose scripts keep the records: everything comes back as it was, to the last attribute, no
+//! matter what the scripts of the undo package bring back.
 //!
-//! Patches of which a script has a line of its own, and patches that `--scripts run` leaves to the stock scripts, are
-//! applied and backed out in every mixture of engines. Compared with before: every object, `contents`, every parameter
-//! but the lists of patches, the records of the package with the spooled copy, its directories.
+//! Patches with an additional line in a script, and patches that `--scripts run` leaves to the stock scripts, are
+//! applied and backed out in every mixture of engines. The tests compare with the state before: every object,
+//! `contents`, every parameter except the lists of patches, the records of the package with the spooled copy, its
+//! directories.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -28,13 +29,12 @@ pub(crate) struct Stage {
     sandbox: Sandbox,
 }
 
-/// What is compared.
 #[derive(Debug)]
 struct State {
     tree: Tree,
     lines: Vec<String>,
     params: BTreeMap<String, String>,
-    /// The records, by path: everything but their times, which undo data has in seconds.
+    /// The records, by path, without their times, which undo data has in seconds.
     records: BTreeMap<String, Vec<String>>,
 }
 
@@ -65,7 +65,7 @@ impl Stage {
         said
     }
 
-    /// Has pkgadd install the backout package of an undo archive.
+    /// Installs the backout package of an undo archive with pkgadd.
     #[track_caller]
     fn play(&self, archive: &str) {
         let mut stream = Vec::new();
@@ -81,7 +81,7 @@ impl Stage {
         self.ok(&format!("pkgadd -n -S -R @ROOT@ -a golden -r {response} -d {undo} SUNWstuf"));
     }
 
-    /// A copy of a patch whose preinstall has a command of its own.
+    /// A copy of a patch with an additional command in its preinstall.
     fn with_own_command(&self, goldens: &Path, patch: &str) -> PathBuf {
         let to = self.scenario.beside("own");
         fs::create_dir_all(&to).unwrap();
@@ -135,7 +135,7 @@ fn state(stage: &Scenario, package: &str) -> State {
     }
 }
 
-/// The objects of a tree; a pkgmap says no time of a pipe.
+/// The objects of a tree; a pkgmap has no time of a pipe.
 fn without_times_of_pipes(tree: &Tree) -> BTreeMap<String, Vec<String>> {
     let mut objects = tree.objects().clone();
     let pipes = objects.values_mut().filter(|columns| columns[0] == "10000");
@@ -185,7 +185,8 @@ fn the_snapshot_of_a_patch_with_a_command_of_its_own_can_be_played_by_pkgadd() {
         let found = state(&stage.scenario, "SUNWstuf");
         assert_eq!(without_times_of_pipes(&found.tree), without_times_of_pipes(&before.tree));
         assert_eq!(found.lines, before.lines);
-        // A checkinstall can empty these, not take them away; each pkgadd over an installed package sets the last.
+        // A checkinstall can empty these, but not remove them; each pkgadd over an installed package sets the last
+        // one.
         let words = ["ACTIVE_PATCH", "ACTIVE_OBSOLETES", "Patch_label", "Obsoletes_label", "UPDATE"];
         let told = found.params.into_iter().filter(|(name, _)| !words.contains(&name.as_str()));
         assert_eq!(told.collect::<BTreeMap<_, _>>(), before.params);
@@ -213,8 +214,8 @@ const ID: &str = "700-01";
 /// The save directory of the patch with project data.
 const SAVE: &str = "/var/sadm/pkg/ACMEweb/save/700-01";
 
-/// A script of the patches whose scripts keep the records, with a line of its own; like the published ones it saves the
-/// target of a symbolic link in the place of the link, and directories not at all.
+/// A script of the patches whose scripts keep the records, with an additional line. Like the published ones, it saves
+/// the target of a symbolic link in place of the link, and no directories.
 fn script(name: &str) -> String {
     let read = |file: &str| {
         fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/scripted").join(file))
@@ -232,7 +233,7 @@ fn own_stage() -> Scenario {
     own_stage_with(|package| package)
 }
 
-/// The same with what else the patch delivers.
+/// The same with additional objects in the patch.
 fn own_stage_with(more: impl FnOnce(Package) -> Package) -> Scenario {
     let stage = Scenario::new();
     let (uid, gid) = ordinary_ids(&stage);
@@ -348,7 +349,7 @@ fn the_ledger_names_the_snapshot_and_another_one_is_refused() {
             None => fs::remove_file(&snapshot).unwrap(),
         }
         let before = stage.everything();
-        // Of several patches none is touched either.
+        // With several patches, none of them is touched either.
         for ids in ["700-01", "800-01 700-01"] {
             let (code, said) = run(&stage, &format!("patchrm -R @ROOT@ {ids}"));
             assert!(code != 0 && said.contains("snapshot/undo.gz"), "{code} {said}");
@@ -373,7 +374,7 @@ fn what_scripts_did_is_known_to_later_patches_from_the_snapshot() {
         if !has_list {
             fs::remove_file(list).unwrap();
         }
-        // The bytes are those that were delivered, at another time: the digest tells that nobody edited it.
+        // The delivered bytes with another time: the digest shows that nobody edited the file.
         fs::write(stage.at("/opt/ACMEweb/new/dir/tool"), "tool\n").unwrap();
         let tool = Package::new("ACMEweb").file("new/dir/tool", 0o755, "another tool\n");
         Patch::of("800-01", tool).directory(&stage);
@@ -408,7 +409,7 @@ fn a_patch_that_went_before_is_not_taken_back_under_what_scripts_delivered_again
     assert_eq!(stage.text("/opt/ACMEweb/bin/httpd"), "first httpd\n");
 }
 
-/// A link to a directory where the patch has a directory: nobody's, or that of another package.
+/// A link to a directory where the patch has a directory: the link belongs to no package, or to another one.
 #[test]
 fn a_link_that_leads_to_a_directory_stays_whoever_applies_and_backs_out() {
     let mixtures = [("auto", "auto"), ("auto", "run"), ("native", "run")];
@@ -427,7 +428,7 @@ fn a_link_that_leads_to_a_directory_stays_whoever_applies_and_backs_out() {
         } else {
             stage.symlink("/opt/ACMEweb/data", "../store");
         }
-        // whoever runs a command here owns the root
+        // the user of a command here owns the root
         ok(&stage, "pkgchk -R @ROOT@ ACMEweb");
         let before = state(&stage, "ACMEweb");
         if adds == "native" {

@@ -1,7 +1,7 @@
 //! Patches whose own scripts run: one package whose scripts keep the records of the patch and build its undo package,
-//! one whose scripts only do something beside, and scripts of the patch itself.
+//! one whose scripts only do something else, and scripts of the patch itself.
 //!
-//! The scripts are in `testdata/scripted`; every one says its name, and fails or waits where a file of the root says so.
+//! The scripts are in `testdata/scripted`; each prints its name, and fails or waits if a file of the root says so.
 //! They run as an ordinary user on a root that belongs to that user.
 
 use std::fs;
@@ -46,11 +46,11 @@ const BACKED_OUT: [&str; 6] = [
     "postbackout",
 ];
 
-/// The files of the root in which scripts read what a test wants of them.
+/// The files of the root by which a test directs the scripts.
 const DIRECTIONS: [&str; 6] =
     ["etc/stop-at", "etc/fail-at", "etc/fail-with", "etc/unwanted", "etc/forgetful", "etc/daemon"];
 
-/// A script of the patch: what all begin with, then its own part.
+/// A script of the patch: the common beginning, then its own part.
 fn script(name: &str, file: &str) -> String {
     let text = |file: &str| {
         fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/scripted").join(file))
@@ -149,7 +149,7 @@ impl Checked for Run {
     }
 }
 
-/// The root without what scripts and their stage directions leave behind.
+/// The root without the files that scripts and their stage directions leave behind.
 fn state(stage: &Scenario) -> Tree {
     Tree::of(
         &stage.root(),
@@ -173,7 +173,7 @@ fn log(stage: &Scenario) -> String {
     stage.text("/var/sadm/patchadm/log")
 }
 
-/// The lines of `contents` without what an undo package made by scripts does not say, or says in the numbers of an
+/// The lines of `contents` without the facts that an undo package made by scripts lacks, or has in the numbers of an
 /// ordinary user: pkgproto(1) knows neither type `e` nor the accounts of a root.
 fn known_to_scripts(lines: &[String]) -> Vec<String> {
     let without = |line: &String| {
@@ -387,7 +387,7 @@ fn edits_of_others_in_a_file_of_a_class_survive_the_backout() {
     assert_eq!(edited, 1, "nothing is kept beside what a script has put right");
 }
 
-/// Starts a command and waits until the script that is named stands still.
+/// Starts a command, and waits until the named script has stopped.
 fn stopped_at(stage: &Scenario, line: &str, script: &str) -> std::process::Child {
     stage.file("/etc/stop-at", script);
     let reached = stage.at("/tmp/reached");

@@ -1,4 +1,4 @@
-//! Procedure scripts, run by the second process of the program: what they see and what is heard of them.
+//! Procedure scripts, run by the second process of the program: their view of the system, and their output.
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -41,7 +41,7 @@ fn both_streams_are_heard_apart_and_live() {
         }
         fn heard(&mut self, stream: OutputStream, bytes: &[u8]) {
             self.all.push_str(&format!("{stream:?}:{}", String::from_utf8_lossy(bytes)));
-            // The script waits for that.
+            // The script waits for this file.
             fs::write(self.place.join(self.all.lines().count().to_string()), "").unwrap();
         }
         fn interrupted(&mut self) -> bool {
@@ -78,7 +78,7 @@ fn environment_umask_directory_arguments_and_descriptors_are_what_was_given() {
     stage.workshop().run(&call, &mut ears).unwrap();
     let root = stage.scenario.root();
     let mut lines: Vec<&str> = ears.out.lines().collect();
-    // What the shell itself adds differs between shells.
+    // The variables of the shell itself differ between shells.
     lines.retain(|line| !["PWD=", "OLDPWD=", "SHLVL=", "_="].iter().any(|name| line.starts_with(name)));
     let (environment, rest) = lines.split_at(4);
     let mut environment = environment.to_vec();
@@ -302,8 +302,8 @@ fn a_program_that_others_cannot_reach_is_copied_for_them() {
     let closed = stage.scenario.beside("closed");
     fs::create_dir(&closed).unwrap();
     fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).unwrap();
-    // Copied by another process: a file that this one has open for writing, if only in a child that another test has
-    // just made, cannot be run.
+    // Another process copies the program: a file that this process has open for writing, even in a child that another
+    // test has just forked, cannot be run.
     let copied = Command::new("cp")
         .args([env!("CARGO_BIN_EXE_patchadm").as_ref(), closed.as_path()])
         .status()

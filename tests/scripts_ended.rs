@@ -1,4 +1,4 @@
-//! How procedure scripts end: by themselves, too late, interrupted, or with the program; and that nothing runs on.
+//! The end of procedure scripts: by themselves, too late, interrupted, or with the program. No process runs on.
 
 use std::fs;
 use std::io;
@@ -82,7 +82,7 @@ fn only_one_run_has_scripts_at_work() {
             std::thread::sleep(Duration::from_millis(1500));
             drop(workshop);
         });
-        // Recovery waits for the second process of the run before.
+        // Recovery waits for the second process of the previous run.
         let lock = end_leftovers(&stage.root, None, &never).unwrap();
         assert!(matches!(stage.open(false), Err(ScriptError::Locked { .. })));
         drop(lock);

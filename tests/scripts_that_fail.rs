@@ -1,4 +1,4 @@
-//! Scripts that fail, hang, are killed, and pkgadd that is killed while they run: what is left is what was there.
+//! Scripts that fail, hang or are killed, and pkgadd killed while they run: the previous state is restored.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -13,8 +13,8 @@ use crate::scenario::Scenario;
 use crate::tree::assert_same;
 use crate::workshop::{eventually, runs};
 
-/// A package that is installed already, and a newer copy of it whose `script` ends with `ending` after it has done
-/// things to the package's own files.
+/// A package that is installed already, and a newer copy of it whose `script` damages the package's own files, and
+/// then ends with `ending`.
 fn failing(script: &str, ending: &str) -> Package {
     let harm = "cd $PKG_INSTALL_ROOT/opt/ACMEall 2>/dev/null && { echo harm >> tool; rm -f data; rm -f again; \
                 echo x > $PKG_INSTALL_ROOT/var/sadm/pkg/ACMEall/left; }\n";
@@ -135,7 +135,7 @@ fn a_script_that_is_killed_is_undone() {
     assert_same(&stage.everything(), &before);
 }
 
-/// Starts pkgadd, and waits until the script that hangs is there.
+/// Starts pkgadd, and waits until the hanging script runs.
 fn hanging(stage: &Scenario, script: &str) -> Child {
     fs::write(stage.at("/opt/noted"), "").unwrap();
     let hang = "echo here >> $PKG_INSTALL_ROOT/opt/noted; sleep 60";
@@ -145,7 +145,7 @@ fn hanging(stage: &Scenario, script: &str) -> Child {
     child
 }
 
-/// Waits until a script has said that it is there.
+/// Waits until a script reports that it runs.
 fn wait_for_script(stage: &Scenario, script: &str) {
     let until = Instant::now() + Duration::from_secs(30);
     while noted(stage) != "here\n" {
@@ -205,7 +205,7 @@ pub(crate) fn second_process(of: &Child) -> Pid {
 #[test]
 fn a_script_that_outlives_both_processes_is_ended_by_recovery_before_its_work_is_undone() {
     let mut stage = stage();
-    // nobody is left to remove the private directory
+    // the killed processes cannot remove the private directory
     let private = stage.beside("private");
     fs::create_dir(&private).unwrap();
     fs::set_permissions(&private, fs::Permissions::from_mode(0o755)).unwrap();

@@ -28,7 +28,7 @@ fn every_test_that_security_names_exists() {
     let named: Vec<&str> = page.split('`').skip(1).step_by(2).filter(is_test).collect();
     assert!(named.len() > 25, "{named:?}");
     for name in named {
-        // A long story is told by a function with arguments, and several tests call it, or by a macro that makes them.
+        // A long story is a function with arguments that several tests call, or a macro makes the tests.
         let forms = [format!("fn {name}("), format!("in_parts!({name},"), format!("in_parts!(\n    {name},")];
         assert!(forms.iter().any(|form| code.contains(form)), "there is no test {name}");
     }

@@ -1,4 +1,4 @@
-//! The session keyring of whoever starts a command: no script, owner's process or sandbox has a key of it.
+//! The session keyring of the caller: no script, owner's process or sandbox has a key of it.
 
 use std::fs;
 
@@ -12,13 +12,13 @@ use crate::packages::Package;
 use crate::procedure_scripts::{line, stage};
 use crate::scenario::is_root;
 
-/// The name of a key of the caller. The permissions of the key are those of whoever has its keyring, and of nobody else.
+/// The name of a key of the caller. Only possessors of its keyring have permissions on the key.
 const KEY: &str = "the-key-of-the-caller";
 
-/// What a script says that sees the key.
+/// A script that reports if it sees the key.
 const LOOK: &str = "grep -q the-key-of-the-caller /proc/keys && echo IT SEES THE KEY\necho it looked: $(wc -l < /proc/keys)\n";
 
-/// Does something in a thread whose session keyring has the key; nothing where there are no keys.
+/// Runs `work` in a thread whose session keyring has the key; does nothing if there are no keys.
 fn with_key(test: &str, work: impl FnOnce() + Send) {
     let in_thread = || {
         let joined = keyctl_join_session_keyring(None);
@@ -72,7 +72,8 @@ fn the_process_of_the_owner_has_no_key_of_the_caller() {
     });
 }
 
-/// Asks for the keyring of the user, who is the caller outside: `KEYCTL_GET_KEYRING_ID` of `KEY_SPEC_USER_KEYRING`.
+/// Asks for the user keyring, where the user is the caller outside: `KEYCTL_GET_KEYRING_ID` of
+/// `KEY_SPEC_USER_KEYRING`.
 const ASK: &str =
     "perl -e 'my $r = syscall(250, 0, -4, 1); print \"keys: \", $r < 0 ? $!+0 : \"there\", \"\\n\"'\n";
 

@@ -1,4 +1,4 @@
-//! Set-id bits go to known bytes only, and leave those that a run has replaced.
+//! Set-id bits are given to known bytes only, and removed from files that a run has replaced.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, chown};
@@ -28,7 +28,7 @@ fn a_repair_gives_set_id_bits_to_the_recorded_bytes_only() {
     stage.run("pkgchk -f -R @ROOT@ SUNWstuf").ok();
     assert_eq!(mode(&stage, "/opt/stuf/tool"), 0o4755);
 
-    // As long as the one that is recorded, then longer.
+    // Bytes of the recorded length, then longer ones.
     for bytes in ["other\n", "hello and more\n"] {
         let stage = tool(bytes);
         let said = stage.run("pkgchk -f -R @ROOT@ SUNWstuf").fails(1);
@@ -113,7 +113,6 @@ fn set_id() -> Scenario {
     stage
 }
 
-/// That program.
 const TOOL: &str = "/opt/ACMEweb/bin/tool";
 
 #[test]

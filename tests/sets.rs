@@ -1,4 +1,4 @@
-//! Sets: patches of a depot are chosen, fetched and applied, and every one that was named or pulled in gets its verdict.
+//! Sets: patches of a depot are chosen, fetched and applied, and every named or required patch gets its verdict.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -24,8 +24,8 @@ fn stage() -> Scenario {
     Scenario::with(&[web("bin/httpd", "one\n")])
 }
 
-/// A root, and a directory of patches: 100-01 needs 300-01, 300 has two revisions, 200-01 needs what nobody has, 400-01 is
-/// for another package, 500-01 is an archive.
+/// A root, and a directory of patches: 100-01 needs 300-01, 300 has two revisions, 200-01 needs a patch that nobody
+/// has, 400-01 is for another package, 500-01 is an archive.
 fn depot() -> Scenario {
     let stage = stage();
     patch("100-01").says("SUNW_REQUIRES", "300-01").directory(&stage);
@@ -117,7 +117,7 @@ fn operands_are_ids_of_the_depot_else_lists_else_ids_that_it_does_not_have() {
     fs::write(stage.beside("wanted"), "# what is wanted\n\n500-01 with a comment\n  300-01\n").unwrap();
     let found = document(&stage, "plan -R @ROOT@ -M delivered wanted");
     assert_eq!(verdicts(&found), ["300-01 planned 0", "500-01 planned 0"]);
-    // An id that the depot has is an id, whatever else there is.
+    // An id that the depot has is an id, even if there is a file of that name.
     fs::write(stage.beside("300-01"), "500-01\n").unwrap();
     let found = document(&stage, "plan -R @ROOT@ -M delivered 300-01");
     assert_eq!(verdicts(&found), ["300-01 planned 0"]);
@@ -160,7 +160,7 @@ fn all_or_nothing_changes_nothing_unless_every_patch_goes_in() {
     }
     let found = document(&stage, "add --all-or-nothing -R @ROOT@ -M delivered 500-01 200-01");
     assert_eq!(entry(&found, "500-01")["reason"], "200-01 cannot be applied");
-    // Found out by the full plan only.
+    // Only the full plan finds this out.
     stage.file("/opt/ACMEweb/bin/500-01", "mine\n");
     let before = stage.everything();
     for verb in ["plan", "add"] {
@@ -206,7 +206,7 @@ fn options_leave_patches_out() {
     assert_eq!(entry(&found, "300-02")["reason"], "the depot marks it as withdrawn");
     let found = document(&stage, "plan -R @ROOT@ -M delivered --allow-withdrawn 300-02");
     assert_eq!(verdicts(&found), ["300-02 planned 0"]);
-    // Patches that are named by their paths are a set, too.
+    // Patches that are named by path are a set, too.
     let found = document(&stage, "plan -R @ROOT@ --exclude 300-02 delivered/300-02 delivered/300-01");
     assert_eq!(verdicts(&found), ["300-01 planned 0", "300-02 refused 3"]);
 }

@@ -1,4 +1,4 @@
-//! The number of operands does not change what a command means, and an option that counts once is said once.
+//! The number of operands does not change the meaning of a command, and an option that counts once may be given once.
 
 use serde_json::Value;
 
@@ -67,7 +67,8 @@ fn a_patch_that_is_in_force_is_nothing_to_do_for_a_verb_alone_and_among_others()
     }
 }
 
-/// Nothing that was named is for this root: that is no success, however often it is said. Among others it is.
+/// If no named patch is for this root, the command fails, however often they are named; among other patches it
+/// succeeds.
 #[test]
 fn a_patch_without_a_package_here_is_told_and_no_failure_of_the_others() {
     let stage = later();
@@ -178,7 +179,7 @@ fn new_file(id: &str) -> Patch {
     Patch::of(id, Package::new("ACMEweb").file(&format!("bin/{id}"), 0o755, id))
 }
 
-/// In whatever order they are named, what is contained in another one drops out, and everything has its verdict.
+/// In any order, a patch that another one contains drops out, and every operand has a verdict.
 #[test]
 fn several_operands_are_a_set() {
     let stage = Scenario::with(&[web("one\n")]);
@@ -267,7 +268,7 @@ fn a_patch_that_is_applied_goes_in_again_among_others_where_that_is_asked_for() 
     assert_eq!(stage.run("pkgparam -R @ROOT@ ACMEweb PATCHLIST").ok(), "100-02 200-01\n");
 }
 
-/// What operands require comes from the depot of the policy, and nothing else does.
+/// Patches that operands require come from the depot of the policy, and nothing else does.
 #[test]
 fn the_depot_of_the_policy_serves_what_operands_require() {
     let stage = unpatched();
@@ -288,7 +289,7 @@ fn the_depot_of_the_policy_serves_what_operands_require() {
     assert_eq!(pulled["depot"], depot.to_str().unwrap());
     assert_eq!(found["patches"][2]["depot"], Value::Null);
     assert_eq!(stage.text("/opt/ACMEweb/bin/new"), "new\n");
-    // The history says for whom it came, and a patch that needs nothing asks no depot.
+    // The history records the patch that required it, and a patch without requirements queries no depot.
     let why = document(&stage, "show -R @ROOT@ 500-02")["answers"][0].clone();
     assert_eq!((&why["named"], &why["because"][0]), (&false.into(), &"400-01".into()));
     std::fs::write(stage.beside("policy"), "depot=/nowhere/at/all\n").unwrap();

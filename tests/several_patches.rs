@@ -27,7 +27,7 @@ impl Twins {
         Self::if_possible(packages).unwrap()
     }
 
-    /// None where the packages cannot be installed.
+    /// Returns `None` if the packages cannot be installed.
     fn if_possible(packages: &[Package]) -> Option<Self> {
         let single = Scenario::new();
         for package in packages {
@@ -41,7 +41,7 @@ impl Twins {
         Some(Self::copied(single))
     }
 
-    /// A twin for a root that is as it is to be.
+    /// Copies a prepared root for the second command.
     fn copied(single: Scenario) -> Self {
         let together = Scenario::new();
         fs::remove_dir_all(together.root()).unwrap();
@@ -56,8 +56,8 @@ impl Twins {
         what(&self.together);
     }
 
-    /// Applies the patches both ways; the exit codes of the single commands, and that of the one. `suffix` is the form
-    /// in which they are delivered.
+    /// Applies the patches both ways. Returns the exit codes of the single commands, and that of the one command.
+    /// `suffix` is the form in which the patches are delivered.
     fn apply(&self, options: &str, patches: &[Patch], suffix: &str) -> (Vec<i32>, i32) {
         let names = |stage: &Scenario| -> Vec<String> {
             let name = |patch: &Patch| {
@@ -77,7 +77,7 @@ impl Twins {
         self.compare(true);
     }
 
-    /// The same when patches have been taken back, which dates records by the clock of the machine.
+    /// The same after a backout, which dates records by the clock of the machine.
     #[track_caller]
     fn are_the_same_again(&self) {
         self.compare(false);
@@ -89,7 +89,7 @@ impl Twins {
         let differences = single.tree().difference(&together.tree());
         assert!(differences.is_empty(), "{differences}");
         let (one, other) = (database(single, times), database(together, times));
-        // Digests come last: what differs in an archive says more.
+        // Digests come last: a difference in an archive says more.
         let is_digest = |name: &&String| name.ends_with("/undo.b3");
         let (digests, texts): (Vec<_>, Vec<_>) = one.keys().chain(other.keys()).partition(is_digest);
         for name in texts.into_iter().chain(digests) {
@@ -108,8 +108,8 @@ impl Twins {
     }
 }
 
-/// The records of a root by their paths, without what names a run: content, mode, and the time of those that are saved
-/// in undo archives.
+/// The records of a root by path, without the names of runs: content, mode, and the time of those that are saved in
+/// undo archives.
 fn database(stage: &Scenario, times: bool) -> BTreeMap<String, Vec<u8>> {
     let top = stage.at("/var/sadm");
     let (mut found, mut open) = (BTreeMap::new(), vec![top.clone()]);
@@ -154,12 +154,12 @@ fn without_run(stage: &Scenario, path: &Path, bytes: Vec<u8>) -> Vec<u8> {
     }
 }
 
-/// As text, so that a difference can be read; what is compressed, with its plain text behind it.
+/// The bytes as text, so that a difference is readable; compressed data is followed by its plain text.
 fn shown(bytes: Option<&Vec<u8>>) -> String {
     let Some(bytes) = bytes else { return "not there".to_owned() };
     let mut plain = Vec::new();
     if let Some(begin) = bytes.windows(2).position(|pair| pair == [0x1f, 0x8b]) {
-        // What is damaged is shown as far as it goes.
+        // Damaged data is shown as far as it can be decompressed.
         let _ = flate2::read::MultiGzDecoder::new(&bytes[begin..]).read_to_end(&mut plain);
     }
     format!("{}\n{}", bytes.escape_ascii(), String::from_utf8_lossy(&plain).replace('\0', ""))
@@ -175,7 +175,7 @@ fn base() -> Package {
         .content('e', "etc/web.conf", 0o644, "root root", DELIVERED, "conf 1\n")
 }
 
-/// A patch that says something about many paths.
+/// A patch with entries for many paths.
 fn patch(id: &str, number: u32) -> Patch {
     let package = Package::new("ACMEweb")
         .file("bin/httpd", 0o755, format!("httpd {id}\n").repeat(700))
@@ -354,7 +354,7 @@ fn two_packages_of_several_patches_are_as_single_runs_leave_them() {
 
 const PATHS: [&str; 8] = ["a", "b", "d", "d/x", "d/y", "d/sub", "d/sub/z", "e"];
 
-/// What a package says about a path.
+/// The entry of a package for a path.
 #[derive(Clone, Debug)]
 enum Said {
     Nothing,
@@ -367,7 +367,7 @@ enum Said {
     Deleted,
 }
 
-/// What is said of a path that mostly is a directory, or mostly is none.
+/// An entry for a path that is usually a directory, or usually is none.
 fn said(directory: bool) -> impl Strategy<Value = Said> {
     let (files, directories) = if directory { (1, 8) } else { (12, 1) };
     prop_oneof![
@@ -382,7 +382,7 @@ fn said(directory: bool) -> impl Strategy<Value = Said> {
     ]
 }
 
-/// What a package says about all paths: below what is no directory nothing is delivered.
+/// The entries of a package for all paths: nothing is delivered below a path that is no directory.
 fn all() -> impl Strategy<Value = Vec<Said>> {
     let each: Vec<_> = PATHS.iter().map(|at| said(matches!(*at, "d" | "d/sub")).boxed()).collect();
     each.prop_map(|mut all| {

@@ -1,5 +1,5 @@
-//! Patches that have a path in common, with undo data and without, of one package and of several: what a later one
-//! delivers stays as long as that is applied, also where it found the object as it delivers it.
+//! Patches that have a path in common, with undo data and without, of one package and of several: the objects of a
+//! later patch stay as long as it is applied, even if it found them as it delivers them.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -27,8 +27,8 @@ fn web(name: &str, httpd: &str, other: &str) -> Package {
     deliver(deliver(package, "bin/httpd", httpd), &format!("bin/{name}"), other)
 }
 
-/// A root with a package to which 100-01 is applied; 200-01, which delivers what that one put there and another file, is
-/// at hand.
+/// A root with a package to which 100-01 is applied. 200-01, which delivers the same file as 100-01 and another one,
+/// is available.
 fn stage() -> Scenario {
     let stage = Scenario::with(&[web("ACMEweb", "old\n", "old\n")]);
     Patch::of("100-01", web("ACMEweb", "fixed\n", "")).directory(&stage);
@@ -40,8 +40,8 @@ fn kept(id: &str) -> String {
     format!("/var/sadm/pkg/ACMEweb/save/{id}/manifest.gz")
 }
 
-/// Shows that 100-01 goes, and that `httpd`, which a later patch without undo data has, is left alone. Its manifest then
-/// says what that patch found: what was there before 100-01.
+/// Asserts that 100-01 can be backed out, and that `httpd`, which a later patch without undo data has, is left alone.
+/// The manifest of the later patch then records the state before 100-01 as the one that it found.
 #[track_caller]
 fn goes(stage: &Scenario, heir: &str) {
     stage.run("remove -R @ROOT@ 100-01").ok();
@@ -55,7 +55,7 @@ fn goes(stage: &Scenario, heir: &str) {
     stage.run("check --contents -R @ROOT@").ok();
 }
 
-/// Shows that 100-01 cannot go, because a later patch has `httpd`, and that nothing happens to it.
+/// Asserts that 100-01 cannot be backed out, because a later patch has `httpd`, and that nothing happens to it.
 #[track_caller]
 fn stays(stage: &Scenario, by: &str) {
     let said = stage.run("remove -R @ROOT@ 100-01").fails(3);
@@ -185,7 +185,7 @@ fn what_an_earlier_patch_of_another_package_delivers_is_no_reason_against_a_back
     }
 }
 
-/// Shows that of two patches of one run only the younger one can go first.
+/// Asserts that the older of two patches of one run cannot be backed out first.
 #[track_caller]
 fn stays_at(stage: &Scenario, text: &str) {
     stage.run("remove -R @ROOT@ 100-01").fails(3);

@@ -26,7 +26,7 @@ fn stage() -> Scenario {
     stage
 }
 
-/// What is shown, without the size of the undo data.
+/// The output of `show`, without the size of the undo data.
 fn shown(stage: &Scenario, words: &str) -> String {
     let text = stage.run(&format!("show -R @ROOT@ {words}")).ok();
     let line = |line: &str| match (line.split_once("Undo data: ACMEweb "), line.split_once("  Run: ")) {

@@ -1,4 +1,4 @@
-//! `patchadm show`: each operand decides what it names, and a word that could be two things says so.
+//! `patchadm show`: each operand decides what it names, and an ambiguous word is reported.
 
 use std::fs;
 

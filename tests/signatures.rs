@@ -42,7 +42,7 @@ fn add(stage: &Scenario, at: &Path) -> Run {
     stage.run(&format!("add -R @ROOT@ {}", at.display()))
 }
 
-/// The patch in a form, signed: from outside where it is one file.
+/// The signed patch in a form; a single file has a detached signature.
 pub(crate) fn signed(stage: &Scenario, form: &str) -> PathBuf {
     let directory = patch().directory(stage);
     let at = if form.is_empty() { directory } else { archive(&directory, form) };
@@ -115,7 +115,7 @@ fn what_no_key_signed_is_refused_or_told_as_the_policy_says() {
     assert!(history.contains(told), "{history}");
 }
 
-/// A script of the patch exchanges its own package while it is applied: what was digested is not what is staged.
+/// A script of the patch exchanges its own package during the apply: the staged bytes are not the digested ones.
 #[test]
 fn a_source_that_is_exchanged_after_the_check_is_refused_before_the_switch() {
     for (form, exchange) in [
@@ -280,7 +280,7 @@ fn the_manifest_of_another_patch_is_refused() {
     assert!(said.contains("has the manifest of patch 100-03, but is 100-02"), "{said}");
 }
 
-/// Every file of a directory but the signature, whose untrusted comment nobody reads.
+/// Every file of a directory except the signature, whose untrusted comment is never read.
 pub(crate) fn members(directory: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in fs::read_dir(directory).unwrap() {

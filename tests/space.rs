@@ -1,4 +1,5 @@
-//! What the program keeps on disk for a root: the sums are those of du(1), and what may go is named.
+//! The disk space that the program uses for a root: the sums match du(1), and everything that can be dropped is
+//! named.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -39,7 +40,7 @@ fn document(stage: &Scenario) -> Value {
     serde_json::from_str(&stage.run("undo-data list --json -R @ROOT@").ok()).unwrap()
 }
 
-/// What du(1) counts for all of these together.
+/// The size that du(1) reports for all of these paths together.
 fn du(paths: &[&Path]) -> u64 {
     let output = Command::new("du").args(["-s", "-c", "-B1"]).args(paths).output().unwrap();
     assert!(output.status.success(), "{output:?}");

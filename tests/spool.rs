@@ -1,4 +1,4 @@
-//! What waits in directories: packages (`pkgadd -s` and `pkgrm -s`), patches in `/var/spool/patch` and elsewhere.
+//! Directories where packages (`pkgadd -s` and `pkgrm -s`) and patches (`/var/spool/patch` and others) wait.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

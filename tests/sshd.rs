@@ -1,5 +1,5 @@
-//! A real login by `ssh`, without a daemon or a port: `sshd -i` of a test's own stands behind `ProxyCommand`, with keys and
-//! a configuration in one directory. It works for any user, who logs in as himself.
+//! A real login by `ssh`, without a daemon or a port: `ProxyCommand` starts an `sshd -i` of the test's own, with keys
+//! and a configuration in one directory. It works for any user, who logs in to their own account.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ pub(crate) struct Sshd {
     directory: PathBuf,
 }
 
-/// What keeps this user from logging in here; `None` if nothing does.
+/// The reason why this user cannot log in here; `None` if there is none.
 static OBSTACLE: LazyLock<Option<String>> = LazyLock::new(|| {
     let directory = directory();
     let sshd = Sshd::new(directory.path().join("ssh"), "");
@@ -29,8 +29,8 @@ static OBSTACLE: LazyLock<Option<String>> = LazyLock::new(|| {
     }
 });
 
-/// Whether both programs are here, and what the superuser's one needs, and a login works; a test for which that is not so
-/// says it.
+/// True if both programs and the prerequisites of the superuser's `sshd` are here, and a login works. Otherwise
+/// reports the test.
 pub(crate) fn has_ssh(test: &str) -> bool {
     let is_there = Path::new(SSHD).exists() && Command::new("ssh").arg("-V").output().is_ok();
     let has_user = fs::read_to_string("/etc/passwd").unwrap().lines().any(|line| line.starts_with("sshd:"));
@@ -49,7 +49,7 @@ pub(crate) fn has_ssh(test: &str) -> bool {
 }
 
 impl Sshd {
-    /// Makes keys and a configuration, with these lines more, in a new directory.
+    /// Makes keys and a configuration, with these additional lines, in a new directory.
     pub(crate) fn new(directory: PathBuf, lines: &str) -> Self {
         fs::create_dir(&directory).unwrap();
         for name in ["host", "id"] {
@@ -75,13 +75,13 @@ impl Sshd {
         )
     }
 
-    /// What the command lines of its processes have in them.
+    /// A text that the command lines of its processes contain.
     pub(crate) fn mark(&self) -> String {
         self.directory.display().to_string()
     }
 }
 
-/// A command that logs in, where `sshd` of the superuser finds its directory.
+/// The command in an environment where the superuser's `sshd` finds its directory, `/run/sshd`.
 pub(crate) fn logging_in(run: Command) -> Command {
     if !is_root() {
         return run;
@@ -99,7 +99,7 @@ pub(crate) fn logging_in(run: Command) -> Command {
     command
 }
 
-/// The processes of which the command line has this in it.
+/// The processes whose command line contains this text.
 pub(crate) fn processes_about(text: &str) -> Vec<String> {
     let numbers =
         fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| entry.file_name().into_string().ok());

@@ -1,5 +1,5 @@
-//! `patchadm stage enter` and `drop`: what is seen and changed inside, as root and as an ordinary user; what is left when
-//! anything is killed; and that a stage which is removed takes nothing with it.
+//! `patchadm stage enter` and `drop`: the view and the changes inside, as root and as an ordinary user; the leftovers
+//! of every kill; and that the removal of a stage removes nothing else.
 
 mod drop;
 mod killed;
@@ -20,13 +20,13 @@ use crate::everyman::as_ordinary_user;
 use crate::scenario::{Run, Scenario, is_root};
 
 /// A live root with a stage of `/opt/web` and `/var/db/web`, beside the root. The root has the directories on which
-/// programs of the host are mounted, none of its own.
+/// programs of the host are mounted, and no programs of its own.
 pub(crate) struct StagedRoot {
     pub(crate) scenario: Scenario,
     is_ordinary: bool,
 }
 
-/// What a shell inside needs of the host.
+/// The options that mount the programs of the host for a shell inside.
 pub(crate) const PROGRAMS: &str = "--mount /usr --mount /bin --mount /lib --mount /lib64";
 
 impl StagedRoot {
@@ -85,7 +85,7 @@ impl StagedRoot {
         fs::read_to_string(self.stage().join(path)).unwrap()
     }
 
-    /// `patchadm stage ACTION` of the stage with these options, to be run by whoever it is.
+    /// `patchadm stage ACTION` of the stage with these options, as its user.
     pub(crate) fn action(&self, action: &str, options: &str) -> Command {
         let line = format!("-R @ROOT@ stage {action} {options} {}", self.stage().display());
         if self.is_ordinary {
@@ -110,7 +110,7 @@ impl StagedRoot {
     /// Enters the stage and runs a script of the shell; the live root must be as before.
     #[track_caller]
     pub(crate) fn script(&self, options: &str, script: &str) -> Run {
-        // For an ordinary user this gives them what is new in the root.
+        // For an ordinary user, this also gives them the new objects of the root.
         let entering = self.entering(options, &["sh", "-c", script]);
         let before = self.scenario.everything();
         let ended = run(&self.scenario, entering);
@@ -123,7 +123,7 @@ impl StagedRoot {
     }
 }
 
-/// Runs a command to its end, with `@ROOT@` for the root in what it says.
+/// Runs a command to its end, with `@ROOT@` for the root in its output.
 #[track_caller]
 pub(crate) fn run(scenario: &Scenario, mut command: Command) -> Run {
     let output = command.stdin(Stdio::null()).output().unwrap();

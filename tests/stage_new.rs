@@ -1,4 +1,4 @@
-//! `stage new` and `stage list`: copies of directories of a root, what is recorded of them, and what is refused.
+//! `stage new` and `stage list`: copies of directories of a root, their records, and refusals.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
@@ -194,7 +194,7 @@ fn a_stage_below_a_bind_mount_of_a_staged_path_is_inside_it() {
     let Some(root) = Mounted::new("stage_new", root(), script) else { return };
     let said = root.run("stage new bound/web -R @ROOT@ --path usr/pkg");
     assert!(said.fails(3).contains("are nested"));
-    // A mount point below a staged path is recorded, and what is mounted there is not entered.
+    // A mount point below a staged path is recorded, but not entered.
     let said = root.run("stage new web -v -R @ROOT@ --path usr/pkg").ok();
     assert!(said.contains("left out: 1 mount point\n  /usr/pkg/data mount\n"), "{said}");
     assert!(!root.stage().beside("web/usr/pkg/data").exists());
@@ -257,7 +257,7 @@ fn with_records_the_stage_is_a_root_that_can_be_patched() {
         assert!(!stage.join("var/sadm/patchadm").join(name).exists(), "{name}");
     }
     assert_eq!(base(&root, "web").header.packages.len(), 1);
-    // What was applied on the root is backed out in the stage, and what is applied there is nobody else's.
+    // A patch of the root can be backed out in the stage, and a patch applied in the stage stays there.
     let said = root.run(&format!("add -R {named} --undo-dir {} delivered/100-02", root.at("/opt").display()));
     assert!(said.fails(3).contains("outside the stage"));
     root.run(&format!("add -R {named} delivered/100-02")).ok();
@@ -325,7 +325,7 @@ fn who_may_only_read_the_root_gets_a_stage_that_is_not_listed() {
     assert!(root.beside("open/two/usr/pkg/p").exists());
 }
 
-/// Runs the program as another user than root, who may write to the directory `open` only. Returns code and errors.
+/// Runs the program as a user other than root, who may write to the directory `open` only. Returns code and errors.
 fn as_nobody(root: &Scenario, line: &str) -> (i32, String) {
     use std::os::unix::process::CommandExt as _;
     const NOBODY: u32 = 65_534;
@@ -368,7 +368,7 @@ fn a_killed_command_leaves_a_stage_that_says_so_and_a_root_as_it_was() {
         killed += 1;
         let own = stage.join(".patchadm-stage");
         let opened = Stage::of_tree(Root::open(&stage).unwrap());
-        // The file that says it is the first thing in the stage, and the last that goes.
+        // The file that marks it as unfinished is the first thing in the stage, and the last to go.
         if own.join("unfinished").exists() {
             assert!(matches!(opened, Err(StageError::Unfinished(_))));
         } else {
@@ -428,8 +428,8 @@ fn a_disk_that_is_full_is_said_and_the_stage_is_gone() {
     root.run("stage new small/web -R @ROOT@ --path usr/pkg --exclude large").ok();
 }
 
-/// Makes a stage of a small root in this process, through a door that fails the changes of which `fails` says so by their
-/// number. Returns how many changes there were, and whether it was made.
+/// Makes a stage of a small root in this process, through a door that fails the changes for whose numbers `fails`
+/// returns true. Returns the number of changes, and true if the stage was made.
 fn made_through(
     root: &Scenario,
     name: &str,
@@ -455,19 +455,20 @@ fn made_through(
     (count.load(Ordering::Relaxed), made)
 }
 
-/// Sees that a stage is complete, says that it is not, or is not there.
+/// Asserts that a stage is complete, marked as unfinished, or absent.
 fn assert_complete_unfinished_or_none(root: &Scenario, name: &str, when: &str) {
     let stage = root.beside(name);
     let opened = Root::open(&stage).map(Stage::of_tree);
     match opened {
         Err(_) | Ok(Err(StageError::Unfinished(_))) => {}
         Ok(Ok(stage)) => assert!(stage.base(b"base.0").is_ok(), "{when}"),
-        // Nothing is in it yet, or nothing any more.
+        // The stage is still empty, or empty again.
         Ok(Err(error)) => assert_eq!(fs::read_dir(&stage).unwrap().count(), 0, "{when}: {error}"),
     }
 }
 
-/// Removes what a killed command left of a stage, if it left more than an empty directory; nobody has to insist.
+/// Removes the leftovers of a killed command in a stage, if there are more than an empty directory; no `--force` is
+/// needed.
 fn drops_without_force(root: &Scenario, name: &str) {
     if root.beside(name).join(".patchadm-stage").exists() {
         let run = root.run(&format!("stage drop -R @ROOT@ {}", root.beside(name).display()));

@@ -1,4 +1,4 @@
-//! `stage refresh` and packages that came to the root, or went from it, since its stage was made.
+//! `stage refresh` after packages were installed on the root, or removed from it, since its stage was made.
 
 use std::fs;
 use std::path::PathBuf;
@@ -120,7 +120,7 @@ fn packages_that_came_to_the_root_come_with_their_patches_and_go_again() {
     assert_eq!(records(&staged.stage), before, "a plan");
     assert_eq!(staged.refresh("")["packages"], moves);
     staged.assert_alike();
-    // The stage goes on with them: a patch of it follows on the one of the root, and comes off there.
+    // The stage continues with them: a patch in the stage follows the patch of the root, and can be backed out there.
     let next = Patch::of("400-02", Package::new("ACMEnews").file("share/all", 0o644, "all 3\n"));
     let at = next.directory(&staged.live);
     staged.live.run(&format!("patchadd -R {} {}", staged.stage(), at.display())).ok();
@@ -171,13 +171,13 @@ fn what_both_sides_did_to_a_package_is_refused_with_what_to_type() {
         Package::new("ACMEother").param("BASEDIR", "/opt/ACMEnews").file("share/all", 0o644, "all 1\n");
     staged.pkgadd(&staged.stage(), &other);
     staged.refused("is owned by package ACMEother in the stage, and by package ACMEnews");
-    // The same on both sides is no matter.
+    // The same package on both sides is no conflict.
     let staged = Staged::new();
     staged.pkgadd("@ROOT@", &news());
     staged.pkgadd(&staged.stage(), &news());
     assert_eq!(staged.refresh("--edited replace")["packages"], json!([]));
     assert_eq!(staged.live.run("stage promote web -R @ROOT@").ok(), "nothing to promote in /opt\n");
-    // What the stage installed itself it keeps when the root's goes, and that is told.
+    // The stage keeps a package that it installed itself when the root's is removed, and reports that.
     staged.pkgrm("@ROOT@", "ACMEnews");
     let reason = "the stage has its own object at /opt/ACMEnews/bin/news";
     let kept = json!([{"name": "ACMEnews", "change": "removed", "brought": false, "reason": reason}]);
@@ -196,7 +196,7 @@ fn another_version_on_the_root_is_told_and_the_local_package_of_a_promotion_is_n
     assert_eq!(staged.refresh("--edited replace")["packages"], replaced);
 }
 
-/// The next version of `ACMEweb`: a file that changes, one that comes, one that goes.
+/// The next version of `ACMEweb`: a changed, a new and a removed file.
 fn next_web() -> Package {
     let next = Package::new("ACMEweb").param("VERSION", "2.0").file("bin/httpd", 0o755, "httpd 2\n");
     next.file("share/new", 0o644, "new 2\n")
@@ -243,7 +243,7 @@ fn another_version_on_the_root_is_refused_where_the_stage_has_patched_the_old_on
     staged.assert_alike();
 }
 
-/// A package of one file that others have as well, and of one that has its name.
+/// A package with a file that others have as well, and a file with its own name.
 fn of_same(name: &str) -> Package {
     let package = Package::new(name).param("BASEDIR", "/opt/ACMEsame");
     package.file("bin/same", 0o755, "same 1\n").file(&format!("share/{name}"), 0o644, "own 1\n")

@@ -1,4 +1,4 @@
-//! `stage refresh`: what was changed in the live tree comes into the stage, and nothing else is changed anywhere.
+//! `stage refresh`: changes of the live tree come into the stage, and nothing else is changed anywhere.
 
 mod interrupted;
 mod refused;
@@ -32,7 +32,7 @@ fn own(staged: &Staged, name: &str) -> PathBuf {
     staged.live.beside("web/.patchadm-stage").join(name)
 }
 
-/// The stage with all that is its own, but for the lock.
+/// The stage with its own files, except the lock.
 fn whole_stage(staged: &Staged) -> Tree {
     Tree::of(&staged.live.beside("web"), &[".patchadm-stage/lock"])
 }
@@ -109,7 +109,7 @@ fn what_the_stage_changed_stays_and_goes_live_later() {
     assert_same(&staged.tree(), &staged.staged_tree());
     staged.live.run("undo -R @ROOT@").ok();
     assert_same(&staged.tree(), &refreshed);
-    // The stage as it is goes live again, with nothing of what it only got from there.
+    // The stage goes live again, without the objects that it only got from the live tree.
     assert_eq!(refresh(&staged, "").ok(), NOTHING);
     let again: Value =
         serde_json::from_str(&staged.live.run("stage promote web -R @ROOT@ --json").stdout).unwrap();
@@ -228,7 +228,7 @@ fn a_time_alone_comes_and_never_conflicts() {
     set_time(&live(&staged, "bin/tool"), 1_600_000_000, 7);
     set_time(&live(&staged, "share"), 1_600_000_000, 0);
     let inode = fs::metadata(staged.at("share/0")).unwrap().ino();
-    // Two numbers, and both names of the tool.
+    // Two of the numbered files, and both names of the tool.
     let said = document(&staged, "");
     assert_eq!((&said["taken"], &said["conflicts"]), (&4.into(), &json!([])));
     assert_eq!(time(&staged.at("share/0")), (1_600_000_000, 5));
@@ -262,7 +262,7 @@ fn what_is_gone_or_something_else_on_the_live_tree_is_so_in_the_stage() {
     assert!(!staged.at("etc/tool.conf").exists());
     staged.promote("").ok();
     assert_eq!(staged.text("etc/mine"), "stage\n");
-    // What the live tree changed below a directory that the stage has no more is decided first.
+    // Changes of the live tree below a directory that the stage removed must be decided first.
     staged.live.file("/usr/pkg/doc/a", "1\n");
     refresh(&staged, "").ok();
     fs::remove_dir_all(staged.at("doc")).unwrap();
@@ -270,7 +270,7 @@ fn what_is_gone_or_something_else_on_the_live_tree_is_so_in_the_stage() {
     refresh(&staged, "").fails(3);
     refresh(&staged, "--edited replace").ok();
     assert_eq!(staged_text(&staged, "doc/a"), "2\n");
-    // Something that is no directory any more is not written through.
+    // A link in place of a directory is not followed.
     fs::remove_dir_all(staged.at("doc")).unwrap();
     symlink(staged.live.beside(""), staged.at("doc")).unwrap();
     staged.live.file("/usr/pkg/doc/b", "2\n");
@@ -305,7 +305,7 @@ fn the_bases_of_promotions_that_come_off_know_what_was_brought_before() {
     let said = document(&staged, "--dry-run");
     let conflicts: Vec<&str> =
         said["conflicts"].as_array().unwrap().iter().map(|one| one["path"].as_str().unwrap()).collect();
-    // Of these the base of the beginning said nothing at all.
+    // The base of the beginning does not have these paths at all.
     assert!(conflicts.iter().all(|path| path.starts_with("/usr/pkg/a")), "{said}");
     refresh(&staged, "--edited keep").ok();
     assert_eq!(staged_text(&staged, "bin/again"), "tool 3\n");

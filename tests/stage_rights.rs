@@ -1,4 +1,4 @@
-//! What a stage may put into its root: the record of the root says it, whatever the stage says of itself.
+//! Rights of a stage to change its root: the record of the root decides, whatever the stage claims about itself.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
@@ -15,7 +15,7 @@ use patchadm_rootfs::{Dir, KnownFile, Sums, Timestamp, Xattrs};
 use patchadm_svr4::package::ObjectPath;
 use rustix::fs::{XattrFlags, lgetxattr, llistxattr, lremovexattr, lsetxattr};
 
-/// The sentence about owners that do not come.
+/// The sentence about owners that are not promoted.
 const STAY: &str = "owners, capabilities and set-id bits of the root are kept: ";
 
 /// The list of the stages of a root.
@@ -33,7 +33,7 @@ pub(crate) fn owner(path: &Path) -> u32 {
     fs::symlink_metadata(path).unwrap().uid()
 }
 
-/// Gives a directory with everything in it away.
+/// Changes the owner of a directory and of everything in it.
 pub(crate) fn give(path: &Path, user: u32) {
     std::os::unix::fs::lchown(path, Some(user), Some(user)).unwrap();
     if path.symlink_metadata().unwrap().is_dir() {
@@ -56,7 +56,7 @@ pub(crate) fn root_with_set_id_program() -> Scenario {
     live
 }
 
-/// A stage `open/web` of this root that an ordinary user made and owns; none where the test is not root.
+/// A stage `open/web` of this root that an ordinary user made and owns; `None` if the test does not run as root.
 pub(crate) fn stage_of_user(test: &str) -> Option<Scenario> {
     if !is_root() {
         crate::skipped(&format!("{test}: another user is needed"));
@@ -71,13 +71,12 @@ pub(crate) fn stage_of_user(test: &str) -> Option<Scenario> {
     Some(live)
 }
 
-/// The user of the stage brings what has changed on the root.
+/// Refreshes the stage as its user.
 fn refreshed_by_user(live: &Scenario) {
     let output = as_ordinary_user(live, "stage refresh open/web -R @ROOT@", &[]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// The identity of a stage, edited.
 fn edit_identity(stage: &Path, old: &str, new: &str) {
     let file = stage.join(".patchadm-stage/identity");
     let text = fs::read_to_string(&file).unwrap();
@@ -89,7 +88,7 @@ fn document(live: &Scenario, line: &str) -> Value {
     serde_json::from_str(&live.run(line).stdout).unwrap()
 }
 
-/// Takes from the list what only later versions record.
+/// Removes the fields that only later versions record from the list.
 fn as_listed_by_0_1(live: &Scenario) {
     let text = live.text(STAGES);
     let lines = text.lines().map(|line| {
@@ -102,7 +101,7 @@ fn as_listed_by_0_1(live: &Scenario) {
     fs::write(live.at(STAGES), lines.collect::<String>()).unwrap();
 }
 
-/// What the root records of its only stage.
+/// The record of the only stage of the root.
 fn listed(live: &Scenario) -> Value {
     serde_json::from_str(live.text(STAGES).trim()).unwrap()
 }
@@ -115,7 +114,7 @@ fn put_program_of_theirs(tree: &Path) {
     set_mode(&theirs, 0o6755);
 }
 
-/// The same, and gives the tree away.
+/// Does the same, and gives the tree to that user.
 fn put_theirs(tree: &Path) {
     put_program_of_theirs(tree);
     for path in ["usr/pkg", "usr/pkg/bin"] {
@@ -147,7 +146,7 @@ fn a_user_who_edits_the_identity_of_a_stage_gets_neither_owners_nor_set_id_bits(
     let said = said.stdout + &said.stderr;
     assert!(said.contains(&format!("{STAY}the root does not list this stage")), "{said}");
     assert_nothing_is_theirs(&live);
-    // What was there keeps what it had.
+    // Existing objects keep their owners and bits.
     assert_eq!((owner(&live.at("/usr/pkg/bin/su")), mode(&live.at("/usr/pkg/bin/su"))), (0, 0o4755));
     live.run("patchrm -R @ROOT@ web-01").ok();
     assert!(!live.at("/usr/pkg/bin/theirs").exists());
@@ -205,7 +204,7 @@ fn the_root_records_who_made_a_stage_and_with_which_base() {
     assert_eq!(live.run("stage refresh web -R @ROOT@").ok(), "stage web is up to date\n");
     assert_eq!(listed(&live), line, "nothing changed");
     assert_eq!(live.run("stage promote web -R @ROOT@").ok(), "nothing to promote in /usr/pkg\n");
-    // A promotion that came off is needed no more.
+    // The base of a promotion that was backed out is not needed any more.
     live.run("patchrm -R @ROOT@ web-01").ok();
     live.run("stage promote web -R @ROOT@").ok();
     let names: Vec<String> = listed(&live)["bases"].as_object().unwrap().keys().cloned().collect();
@@ -222,7 +221,7 @@ fn a_base_that_the_root_did_not_record_is_refused_and_two_way_goes_without_one()
     let before = fs::read(&base).unwrap();
     live.file("/usr/pkg/bin/tool", "mended on the root\n");
     live.run("stage refresh web -R @ROOT@").ok();
-    // As it was before: the stage would bring the old tool back.
+    // With the old base restored, the stage would bring the old tool back.
     fs::write(&base, before).unwrap();
     fs::write(live.beside("web/usr/pkg/bin/tool"), "tool 1\n").unwrap();
     let root = live.everything();
@@ -264,7 +263,7 @@ fn a_stage_that_0_1_listed_is_believed_as_long_as_nobody_else_may_write_it() {
         live.run("stage new web -R @ROOT@ --path usr/pkg").ok();
         as_listed_by_0_1(&live);
         match spoil {
-            // What is in a directory of another user is that user's, even in a stage of root.
+            // Content in a directory of another user belongs to that user, even in a stage of root.
             None => put_program_of_theirs(&live.beside("web")),
             Some(spoil) => {
                 put_theirs(&live.beside("web"));
@@ -341,7 +340,7 @@ fn a_tree_without_identity_brings_owners_only_if_nobody_else_may_write_it() {
     }
 }
 
-/// Promotes with changes of set-id files: refused without the option, and nothing is changed; with it done, and told.
+/// Promotes changes of set-id files: refused without the option, and nothing is changed; done and reported with it.
 #[track_caller]
 fn asks_for_set_id(live: &Scenario, stage: &str, told: &str, entry: &Value) {
     let before = live.everything();
@@ -413,7 +412,7 @@ fn new_set_id_programs_and_set_id_bits_for_old_ones_are_asked_for_and_told() {
         "{said}"
     );
     fs::remove_file(live.beside("web/usr/pkg/bin/again")).unwrap();
-    // To take the bits away, or the program, is not to be asked for.
+    // Removing the bits or the program needs no option.
     set_mode(&live.beside("web/usr/pkg/bin/tool"), 0o755);
     fs::remove_file(live.beside("web/usr/pkg/bin/new")).unwrap();
     live.run("stage promote web -R @ROOT@").ok();
@@ -518,7 +517,7 @@ fn lists(path: &Path) -> Vec<String> {
     names.filter(|name| name.starts_with("system.")).collect()
 }
 
-/// An access list by which the ordinary user may do everything: that of a file, or the one that a directory hands down.
+/// An access list that allows everything to the ordinary user: that of a file, or the default list of a directory.
 fn list_of_theirs() -> Vec<u8> {
     let everybody = u32::MAX;
     let entries = [
@@ -537,7 +536,7 @@ fn list_of_theirs() -> Vec<u8> {
     list
 }
 
-/// Gives an object an access list; false where the file system has none.
+/// Gives an object an access list; returns false if the file system has none.
 fn give_list(path: &Path, name: &str) -> bool {
     lsetxattr(path, name, &list_of_theirs(), XattrFlags::empty()).is_ok()
 }
@@ -610,7 +609,7 @@ fn the_stage_of_a_user_gives_nobody_a_right_to_write() {
         );
     }
     assert_eq!(live.text("/usr/pkg/bin/tool"), "tool 2\n");
-    // It is told whenever the stage is promoted, even if nothing else is.
+    // It is reported at every promotion, even if nothing is promoted.
     let said = live.run("stage promote open/web -R @ROOT@").ok();
     assert!(said.starts_with("nothing to promote in /usr/pkg\n") && said.contains(line), "{said}");
     assert_eq!(withheld(&document(&live, "stage status open/web -R @ROOT@ --json")), expected);
@@ -626,7 +625,7 @@ fn an_access_list_of_the_root_stays_whatever_the_stage_of_a_user_has() {
         return crate::skipped("an_access_list_of_the_root…: this file system has no access lists");
     }
     refreshed_by_user(&live);
-    // The user takes the list away, and with it what the mask says.
+    // The user removes the list, and with it the rights in the mask.
     let staged = live.beside("open/web/usr/pkg/bin/tool");
     for list in lists(&staged) {
         lremovexattr(&staged, &*list).unwrap();
@@ -666,9 +665,9 @@ fn what_is_in_a_directory_of_another_user_is_theirs_in_a_stage_of_root_too() {
     chown(live.at("/usr/pkg/data"), Some(NOBODY), Some(NOBODY)).unwrap();
     live.run("stage new web -R @ROOT@ --path usr/pkg").ok();
     let stage = live.beside("web/usr/pkg");
-    // In this one they may write on the root as well, so the stage gives them nothing.
+    // They may write to this one on the root as well, so the stage gives them nothing.
     fs::write(stage.join("data/of-root"), "root\n").unwrap();
-    // Into this one they got in the stage only.
+    // They may write to this one in the stage only.
     fs::create_dir(stage.join("lib")).unwrap();
     for (path, mode) in [("lib/theirs", 0o6755), ("lib/open", 0o666), ("lib/of-root", 0o4755)] {
         fs::write(stage.join(path), "lib\n").unwrap();
@@ -731,11 +730,11 @@ fn another_owner_of_what_the_root_has_is_asked_for_and_told() {
     let said = document(&live, "stage promote web -R @ROOT@ --json --allow-set-id");
     assert_eq!(said["set_id"], json!([entry]), "{said}");
     assert_eq!(owner(&live.at("/usr/pkg/bin/tool")), NOBODY);
-    // A directory too, and with it whoever may write there.
+    // The same for a directory, whose owner decides who may write there.
     chown(stage.join("bin"), Some(NOBODY), None).unwrap();
     let said = live.run("stage promote web -R @ROOT@").fails(3);
     assert!(said.contains(&format!("/usr/pkg/bin changes owner from 0:0 to {NOBODY}:0")), "{said}");
-    // A new object is nobody's yet.
+    // A new object has no owner on the root yet.
     chown(stage.join("bin"), Some(0), None).unwrap();
     fs::write(stage.join("bin/new"), "new\n").unwrap();
     chown(stage.join("bin/new"), Some(NOBODY), None).unwrap();
@@ -759,7 +758,7 @@ fn a_stage_that_claims_to_be_one_of_root_changes_nothing_of_its_record() {
     live.file("/usr/pkg/bin/more", "more\n");
     refreshed_by_user(&live);
     assert_eq!(listed(&live), before);
-    // The promotion is none of the stage of root, which goes on from its own base.
+    // The promotion does not count for the stage of root, which continues from its own base.
     let promotions = document(&live, "stage list -R @ROOT@ --json");
     assert_eq!(promotions["stages"][0]["promotions"], json!([]), "{promotions}");
     fs::write(mine.join("usr/pkg/bin/tool"), "tool 2\n").unwrap();
@@ -779,7 +778,7 @@ fn a_stage_that_claims_to_be_one_of_root_changes_nothing_of_its_record() {
 #[test]
 fn a_cache_of_a_user_hides_no_bytes_of_a_set_id_program() {
     let Some(live) = stage_of_user("a_cache_of_a_user…") else { return };
-    // Two names of one program, which the user parts: the first one gets the bytes of the stage.
+    // The user separates two names of one program; the first one gets the bytes of the stage.
     live.link("/usr/pkg/bin/su2", "/usr/pkg/bin/su");
     refreshed_by_user(&live);
     let stage = live.beside("open/web");
@@ -792,7 +791,7 @@ fn a_cache_of_a_user_hides_no_bytes_of_a_set_id_program() {
     for path in [&su, &su2] {
         set_mode(path, 0o755);
     }
-    // Their cache has it that the bytes are those of the root.
+    // Their cache claims that the bytes are those of the root.
     let known: Vec<(ObjectPath, KnownFile)> = ["/usr/pkg/bin/su", "/usr/pkg/bin/su2"]
         .into_iter()
         .map(|path| {
@@ -930,7 +929,7 @@ fn a_link_of_a_user_that_leads_out_of_the_promoted_paths_is_asked_for_and_told()
     }
     refreshed_by_user(&live);
     let stage = live.beside("open/web/usr/pkg");
-    // Links within, and those that the root has, are no matter.
+    // Links within the paths, and links that the root has, do not matter.
     fs::create_dir(stage.join("deep")).unwrap();
     for (target, link) in [
         ("../conf/a", "deep/relative"),
@@ -946,7 +945,7 @@ fn a_link_of_a_user_that_leads_out_of_the_promoted_paths_is_asked_for_and_told()
     assert_eq!(said.code, 0, "{said:?}");
     assert!(!said.stdout.contains("link:"), "{said:?}");
 
-    // A directory of the root becomes one of the user.
+    // A link in place of a directory of the root needs the option if it leads to the user's files.
     fs::remove_dir_all(stage.join("conf")).unwrap();
     for (target, link, way) in [
         ("/home/u/myetc", "conf", "an absolute one"),
@@ -970,7 +969,7 @@ fn a_link_of_a_user_that_leads_out_of_the_promoted_paths_is_asked_for_and_told()
     fs::create_dir(stage.join("conf")).unwrap();
     fs::write(stage.join("conf/a"), "a\n").unwrap();
 
-    // So does one that leads to a directory that is the user's on the root.
+    // So does a link to a directory that belongs to the user on the root.
     chown(live.at("/usr/pkg/www/own"), Some(NOBODY), Some(NOBODY)).unwrap();
     fs::remove_dir_all(stage.join("conf")).unwrap();
     for target in ["www/own", "www", "/usr/pkg/www/own/deep"] {
@@ -986,7 +985,7 @@ fn a_link_of_a_user_that_leads_out_of_the_promoted_paths_is_asked_for_and_told()
     fs::create_dir(stage.join("conf")).unwrap();
     fs::write(stage.join("conf/a"), "a\n").unwrap();
 
-    // So does one that leads elsewhere than before.
+    // So does a link with another target than before.
     fs::remove_file(stage.join("etc")).unwrap();
     symlink("/home/u", stage.join("etc")).unwrap();
     let entry = json!({

@@ -1,4 +1,4 @@
-//! What others put where a stage could be: nobody is held up by it, and it stays as it is.
+//! Foreign objects in the places of stages: they hold no command up, and stay as they are.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
@@ -22,7 +22,7 @@ fn passes_over(stage: &Scenario, note: &str) {
     recovers(stage, "No run was interrupted.", note);
 }
 
-/// The same where recovery says this of interrupted runs.
+/// Does the same if recovery reports `finding` about interrupted runs.
 fn recovers(stage: &Scenario, finding: &str, note: &str) {
     let said = stage.run("recover -R @ROOT@").ok();
     assert!(said.contains(finding) && said.contains(note), "{said}");
@@ -32,7 +32,7 @@ fn recovers(stage: &Scenario, finding: &str, note: &str) {
     }
 }
 
-/// A stage of run 9 with a copy of a journal that is none.
+/// Makes a stage of run 9 with a copy of a journal that is invalid.
 fn false_stage(holder: &Path) {
     let false_stage = holder.join("9-00000000000000aa");
     fs::create_dir_all(false_stage.join("o")).unwrap();
@@ -101,7 +101,7 @@ fn sixty_thousand_nested_directories_hold_nobody_up() {
     let holder = stage.at("/.patchadm");
     fs::create_dir(&holder).unwrap();
     fs::set_permissions(&holder, fs::Permissions::from_mode(0o711)).unwrap();
-    // A stage of ours that a power cut ended, as far as names and owners tell: it is removed, as deep as it is.
+    // By its names and owners, this is a stage of ours that a power cut ended: it is removed, however deep it is.
     let ours = holder.join("9-00000000000000aa");
     for place in [&ours, &stage.at("/var/sadm/patchadm/stage/9-00000000000000aa")] {
         fs::create_dir_all(place).unwrap();

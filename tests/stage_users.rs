@@ -9,10 +9,10 @@ use crate::scenario::{Scenario, is_root};
 use crate::stage_rights::{give, mode, owner, root_with_set_id_program, set_mode, stage_of_user};
 use crate::tree::{Tree, assert_same};
 
-/// What root says of a stage that it leaves alone.
+/// The message to root about a stage that is left alone.
 const LEFT_ALONE: &str = "root does not refresh the stage web: ";
 
-/// Runs a command as the user of the stage: whether it succeeded, and what it said.
+/// Runs a command as the user of the stage. Returns true if it succeeded, and its output.
 fn as_user(live: &Scenario, line: &str) -> (bool, String) {
     let output = as_ordinary_user(live, line, &[]).output().unwrap();
     let said = [output.stdout, output.stderr].concat();

@@ -1,5 +1,5 @@
-//! The page that leads from a jail and two passes of rsync to a stage and a promotion: its commands print what it says, and
-//! each line of the scripts that it replaces stands in it.
+//! The page that leads from a jail and two passes of rsync to a stage and a promotion: its commands print what it
+//! shows, and it contains each line of the scripts that it replaces.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use crate::making_patches::commands;
 use crate::readme::{run, steady};
 use crate::stage_enter::StagedRoot;
 
-/// What the two scripts do, and the lines for the prompt.
+/// The lines of the two scripts, and the lines for the prompt.
 const LINES: [&str; 9] = [
     "for i in tmp usr var usr/obj usr/pkg usr/tmp",
     "then mkdir $JAIL/$i",

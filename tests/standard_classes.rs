@@ -1,4 +1,4 @@
-//! The class action scripts of the standard classes, each under every shell: what they make of files, and what they print.
+//! The class action scripts of the standard classes, each under every shell: their effect on files, and their output.
 
 use std::fs;
 use std::io::Write;
@@ -51,7 +51,7 @@ impl Scene {
         fs::read_to_string(self.at(path)).unwrap()
     }
 
-    /// Runs the script; gives its code and what it printed, without the path of the root.
+    /// Runs the script. Returns its code and its output, without the path of the root.
     fn run(&self, name: &str, list: &str) -> (i32, String) {
         let script = self.at(name);
         fs::write(&script, standard(name).unwrap()).unwrap();

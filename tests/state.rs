@@ -1,8 +1,8 @@
 //! The state of a root as facts with names, so that two roots can be compared fact by fact: every attribute of every
 //! object, every line of `contents`, every parameter, every record of a package.
 //!
-//! What two ways to the same patches cannot have in common is left out or told by its meaning: dates, and the names of
-//! undo archives, which say how they are compressed.
+//! Facts that always differ between two ways to the same patches are left out or replaced by their meaning: dates,
+//! and the names of undo archives, which say how they are compressed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -14,16 +14,16 @@ use crate::differences::Difference;
 use crate::scenario::Scenario;
 use crate::tree::{COLUMNS, Tree};
 
-/// What is known of a root, by name.
+/// The facts about a root, by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct State(pub(crate) BTreeMap<String, String>);
 
-/// What changed of an object.
+/// The change of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Changed {
     /// Anything but its type.
     Else,
-    /// Its type; also where it is new or gone.
+    /// Its type, or it is new or gone.
     Type,
 }
 
@@ -78,8 +78,8 @@ impl State {
         }
     }
 
-    /// The objects below a directory of which something changed since `before`, or the line of `contents`; by their paths
-    /// relative to it.
+    /// The objects below a directory that have changed since `before`, or whose line of `contents` has, by their
+    /// paths relative to it.
     pub(crate) fn objects_changed_since(&self, before: &Self, directory: &str) -> BTreeMap<String, Changed> {
         let all: BTreeSet<&String> = before.0.keys().chain(self.0.keys()).collect();
         let mut found = BTreeMap::new();
@@ -98,7 +98,6 @@ impl State {
         found
     }
 
-    /// Whether there is an object at a path.
     pub(crate) fn has_object(&self, path: &str) -> bool {
         self.0.contains_key(&format!("{path} type"))
     }
@@ -113,7 +112,7 @@ impl State {
     }
 }
 
-/// What a parameter means, without what two runs cannot have in common, and what is said of it.
+/// Returns a note about a parameter, and its meaning without the parts that always differ between two runs.
 fn meaning(name: &str, value: &str) -> (&'static str, String) {
     let words = || value.split_whitespace();
     if name.starts_with("PATCH_INFO_") {

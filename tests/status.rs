@@ -19,7 +19,8 @@ fn stage() -> Scenario {
     stage
 }
 
-/// A depot beside the root, and a policy that names it, by which a privileged caller is told of another root.
+/// Makes a depot beside the root, and a policy that names it, by which a privileged caller learns of the depot of
+/// another root.
 fn with_depot(stage: &Scenario, patches: &[&str]) -> String {
     let patches: Vec<Patch> = patches.iter().map(|id| patch(id)).collect();
     let depot = indexed_depot(stage, &patches).display().to_string();

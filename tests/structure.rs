@@ -1,5 +1,5 @@
-//! The layout of the project: crates and modules use only what stands below them, no files use each other in a circle,
-//! and whatever changes a file system goes through one crate.
+//! The layout of the project: crates and modules use only lower ones, no files use each other in a circle, and every
+//! change of a file system goes through one crate.
 
 mod circles;
 
@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-/// For each crate those of the project that it uses. That there is no circle among them the compiler sees.
+/// The project crates that each crate uses. The compiler makes sure that there is no circle among them.
 const CRATES: &[(&str, &[&str])] = &[
     ("crates/svr4", &[]),
     ("crates/bulk-values", &["svr4"]),
@@ -55,10 +55,10 @@ const CRATES: &[(&str, &[&str])] = &[
     (".", &["changeset", "cli", "core", "inputs", "planning", "rootfs", "svr4"]),
 ];
 
-/// A module, and those of its crate that it uses.
+/// A module, and the modules of its crate that it uses.
 type Module = (&'static str, &'static [&'static str]);
 
-/// For each crate of several rooms its modules.
+/// The modules of each crate with several rooms.
 const MODULES: &[(&str, &[Module])] = &[
     (
         "crates/inputs",
@@ -148,7 +148,7 @@ fn no_module_of_a_crate_uses_one_above_it() {
     assert!(wrong.is_empty(), "arrows that point up:\n{}", wrong.join("\n"));
 }
 
-/// What the modules of a crate use of it and may not, a line each.
+/// The forbidden uses of modules within a crate, a line each.
 fn arrows_up(directory: &str, modules: &[Module]) -> Vec<String> {
     let sources = checkout().join(directory).join("src");
     let named = Regex::new(r"\bcrate::(\w+)").unwrap();
@@ -176,8 +176,8 @@ fn arrows_up(directory: &str, modules: &[Module]) -> Vec<String> {
     wrong
 }
 
-/// Files outside `crates/rootfs` that change a file system otherwise than through it, each with the lint exception or the
-/// flags that give it away, and how often. The reason stands at the place.
+/// Files outside `crates/rootfs` that change a file system without it, each with the lint exception or the flags that
+/// reveal it, and the number of occurrences. The files give the reasons.
 const BESIDE_THE_DOOR: &[(&str, &str, usize)] = &[
     ("crates/core/src/namespaces/rights.rs", "clippy::disallowed_methods", 1),
     ("crates/core/src/operation/translate/mod.rs", "clippy::disallowed_methods", 1),
@@ -264,8 +264,8 @@ fn owners_of_live_objects_are_set_where_capabilities_are_kept() {
 
 #[test]
 fn the_door_is_closed_for_every_crate() {
-    // Where nobody lints, nothing is forbidden: the one exception for unit tests must be one for tests only.
-    // The stage of tests makes trees of its own; no program is built with it.
+    // Without the lint nothing is forbidden: the one exception for unit tests must apply to tests only.
+    // The test harness makes its own trees; no program is built with it.
     let beside = ["crates/rootfs", "crates/testing"];
     for (directory, _) in CRATES.iter().filter(|(directory, _)| !beside.contains(directory)) {
         let pages = ["src/lib.rs", "src/main.rs"].map(|page| checkout().join(directory).join(page));

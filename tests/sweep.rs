@@ -1,9 +1,9 @@
 //! Every record of a root, damaged in every way, and every command on it.
 //!
-//! A cell is one command on one root with one damaged record. Its answer is an error that names the record and changes
-//! nothing; or a note that names it; or the answer on the whole root, and then it says nothing about the record. No
-//! command ends by a panic, and `verify` is never content where a record that somebody needs is damaged. What the
-//! answers say is to be typed next is typed, and afterwards `verify` is content or names what was lost.
+//! A cell is one command on one root with one damaged record. Its answer is an error that names the record and
+//! changes nothing, or a note that names it, or the answer on the whole root without a word about the record. No
+//! command panics, and `verify` is never content if a record that somebody needs is damaged. The test runs the
+//! commands that the answers advise; afterwards `verify` is content, or names what was lost.
 //!
 //! The table of all cells is printed by
 //!
@@ -11,13 +11,13 @@
 //! PATCHADM_TESTS=whole cargo test --test integration sweep:: -- --nocapture
 //! ```
 
-/// What is damaged, and how.
+/// The damaged records, and the kinds of damage.
 mod damages;
 /// The root that is damaged, and the commands that are run on it.
 mod ground;
-/// Whether an answer is an honest one.
+/// The criteria for an honest answer.
 mod judge;
-/// What the answers advise, typed.
+/// The advised commands, typed.
 mod repairs;
 
 use std::collections::BTreeMap;
@@ -35,7 +35,7 @@ const FLOORS: [usize; 2] = [5_000, 1_500];
 
 in_parts!(no_command_is_content_with_a_root_that_it_could_not_read_and_what_it_advises_works, sweep, 20);
 
-/// Plays a part of the damages. Whoever comes last of all parts counts the cells.
+/// Plays a part of the damages. The part that ends last counts the cells.
 #[allow(clippy::print_stdout)] // the figures of the test
 fn sweep(part: usize, parts: usize) {
     static COUNTS: Mutex<BTreeMap<usize, usize>> = Mutex::new(BTreeMap::new());
@@ -69,7 +69,7 @@ fn sweep_of_ordinary_user(part: usize, parts: usize) {
     assert!(faults.is_empty(), "{}\n{} faults", faults.join("\n"), faults.len());
 }
 
-/// What is damaged, and what a caller is answered where it is not.
+/// The root to damage, and the answers to a caller while it is whole.
 struct Whole {
     caller: Caller,
     template: Template,
@@ -77,7 +77,7 @@ struct Whole {
 }
 
 impl Whole {
-    /// That of the parts that are being played, or a new one.
+    /// The one of the parts that are being played, or a new one.
     fn shared(caller: Caller) -> Arc<Self> {
         static SHARED: [Mutex<Weak<Whole>>; 2] = [const { Mutex::new(Weak::new()) }; 2];
         let mut shared = SHARED[usize::from(caller == Caller::Ordinary)].lock().unwrap();
@@ -106,7 +106,7 @@ impl Whole {
 /// Records and their damages: all, or a sample.
 fn damaged(damages: &[Damage], is_meant: impl Fn(&Record) -> bool) -> Vec<(&'static Record, Damage)> {
     let records = RECORDS.iter().enumerate().filter(|(_, record)| is_meant(record));
-    // A sample has every other damage, in turn of six records the even and the odd ones.
+    // A sample has every other damage, by turns the even ones for six records and the odd ones for the next six.
     let step = reliability::sample_or_whole(2, 1);
     let damaged = records.flat_map(|(number, record)| {
         let of_record = damages.iter().copied().skip(number / 6 % step).step_by(step);
@@ -115,7 +115,7 @@ fn damaged(damages: &[Damage], is_meant: impl Fn(&Record) -> bool) -> Vec<(&'sta
     damaged.filter(|(record, damage)| damage.is_of(record)).collect()
 }
 
-/// What `work` makes of each item, on all cores, in the order of the items.
+/// The results of `work` for each item, computed on all cores, in the order of the items.
 fn side_by_side<T: Sync, R: Send, I: IntoIterator<Item = R>>(
     items: &[T],
     work: impl Fn(&T) -> I + Sync,
@@ -136,7 +136,7 @@ fn side_by_side<T: Sync, R: Send, I: IntoIterator<Item = R>>(
     done.into_inner().unwrap().into_values().flatten().collect()
 }
 
-/// Prints how many answers were of which kind; the faults among them.
+/// Prints the number of answers of each kind, and returns the faults among them.
 #[allow(clippy::print_stdout)] // the figures of the test
 fn report(cells: &[Cell]) -> Vec<String> {
     let mut table: BTreeMap<&str, BTreeMap<&str, usize>> = BTreeMap::new();

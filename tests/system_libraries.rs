@@ -19,10 +19,10 @@ use patchadm_svr4::package::ObjectPath;
 use crate::reliability::{figures, is_whole};
 use crate::scenario::shared;
 
-/// What is looked at of this machine.
+/// The top directories of this machine that are scanned.
 const TOPS: [&str; 9] = ["usr", "lib", "lib32", "lib64", "libx32", "bin", "sbin", "etc", "opt"];
 
-/// Whether a program can be run here.
+/// True if a program can run here.
 fn runs(program: &str, argument: &str) -> bool {
     Command::new(program).arg(argument).output().is_ok_and(|output| output.status.success())
 }
@@ -50,7 +50,7 @@ fn chosen(tree: &LibraryTree) -> Vec<(PathBuf, &ElfFacts)> {
     files.into_iter().step_by(if is_whole() { 1 } else { 40 }).collect()
 }
 
-/// What a file says, each statement a line.
+/// The facts about a file, a line each.
 fn told(facts: &ElfFacts) -> BTreeSet<String> {
     let mut told: BTreeSet<String> = facts.needed.iter().map(|name| format!("needed {name}")).collect();
     told.extend(facts.soname.iter().map(|name| format!("soname {name}")));
@@ -64,7 +64,7 @@ fn told(facts: &ElfFacts) -> BTreeSet<String> {
     told
 }
 
-/// The same of files by `readelf -dVW`.
+/// The same facts about files, by `readelf -dVW`.
 fn told_by_readelf(paths: &[&Path]) -> BTreeMap<PathBuf, BTreeSet<String>> {
     let output = Command::new("readelf").env("LC_ALL", "C").arg("-dVW").args(paths).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -95,7 +95,7 @@ fn told_by_readelf(paths: &[&Path]) -> BTreeMap<PathBuf, BTreeSet<String>> {
             told.insert(format!("needs {library} {name}{weak}"));
         }
     }
-    // What a RUNPATH stands beside is of no effect.
+    // An rpath beside a runpath has no effect.
     for told in told.values_mut().filter(|told| told.iter().any(|line| line.starts_with("runpath "))) {
         told.retain(|line| !line.starts_with("rpath "));
     }
@@ -137,7 +137,7 @@ fn every_file_says_what_readelf_says() {
     let cases = cases.iter().map(|(path, facts)| (path.clone(), facts));
     let files: Vec<(PathBuf, &ElfFacts)> = here.into_iter().chain(cases).collect();
     for part in files.chunks(100) {
-        // One more name, so that it says the name of each.
+        // With one more file, readelf prints the name of each.
         let paths: Vec<&Path> =
             part.iter().map(|(path, _)| &**path).chain([Path::new("/proc/self/exe")]).collect();
         let other = told_by_readelf(&paths);
@@ -149,7 +149,7 @@ fn every_file_says_what_readelf_says() {
     figures("readelf", &[("files as readelf says", files.len() as u64), ("others", 0)]);
 }
 
-/// What `ldd` says that a file loads: each name, and the real path of what was found.
+/// The libraries that a file loads according to `ldd`: each name, and the real path of the file found.
 fn told_by_ldd(path: &Path) -> Option<BTreeMap<String, Option<PathBuf>>> {
     let output = Command::new("ldd").env("LC_ALL", "C").arg(path).output().unwrap();
     if !output.status.success() {
@@ -165,9 +165,9 @@ fn told_by_ldd(path: &Path) -> Option<BTreeMap<String, Option<PathBuf>>> {
     Some(told)
 }
 
-/// Why a file that `ldd` names is another one, where that is known.
+/// True if a file that `ldd` found is another one for a known reason.
 fn explained(found: Option<&PathBuf>) -> bool {
-    // Copies for newer processors, which are not read: what is there is there in its plain form as well.
+    // The scan omits copies for newer processors, because each of them is there in its plain form as well.
     found.is_some_and(|path| path.to_string_lossy().contains("/glibc-hwcaps/"))
 }
 

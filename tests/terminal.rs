@@ -12,8 +12,8 @@ use crate::packages::Package;
 use crate::scenario::Scenario;
 use crate::workshop::{eventually, runs};
 
-/// Runs the program at a terminal where somebody types `answers`; its exit code and everything it says. None where
-/// script(1) is not installed.
+/// Runs the program at a terminal where somebody types `answers`. Returns its exit code and all its output, or `None`
+/// if script(1) is not installed.
 #[allow(clippy::print_stdout)] // a test that is skipped says so
 pub(crate) fn at_terminal(test: &str, stage: &Scenario, line: &str, answers: &str) -> Option<(i32, String)> {
     let mut typed = terminal(stage, line);
@@ -28,7 +28,8 @@ pub(crate) fn at_terminal(test: &str, stage: &Scenario, line: &str, answers: &st
     Some((output.status.code().unwrap(), text))
 }
 
-/// Runs the program at a terminal of so many columns, where nobody types; its exit code and everything it says.
+/// Runs the program at a terminal with this number of columns, where nobody types. Returns its exit code and all its
+/// output.
 #[allow(clippy::print_stdout)] // a test that is skipped says so
 pub(crate) fn at_narrow_terminal(
     test: &str,
@@ -42,7 +43,7 @@ pub(crate) fn at_narrow_terminal(
         crate::missing("script", test);
         return None;
     };
-    // Held until the end: at the end of its input script(1) types the end of a file.
+    // Kept until the end: at the end of its input, script(1) types the end of a file.
     let keys = running.stdin.take();
     let mut text = String::new();
     running.stdout.take().unwrap().read_to_string(&mut text).unwrap();
@@ -73,12 +74,12 @@ pub(crate) struct Conversation {
     keys: ChildStdin,
     said: Arc<Mutex<Vec<u8>>>,
     listener: JoinHandle<()>,
-    /// How much of it has been read.
+    /// The number of bytes of it that have been read.
     read: usize,
 }
 
 impl Conversation {
-    /// Begins with a shell command at a terminal; says so where script(1) is not installed.
+    /// Starts a shell command at a terminal. Returns `None`, and reports the test, if script(1) is not installed.
     pub(crate) fn begin(test: &str, stage: &Scenario, text: &str) -> Option<Self> {
         let mut typed = shell_at_terminal(stage, text);
         let spawned = typed.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
@@ -98,14 +99,14 @@ impl Conversation {
         Some(Self { running, keys, said, listener, read: 0 })
     }
 
-    /// Waits for a text behind the last one that was waited for.
+    /// Waits for a text after the previous one that was waited for.
     #[track_caller]
     pub(crate) fn hears(&mut self, text: &str) {
         self.types_until("", text);
     }
 
-    /// Types keys once a second until this text appears behind the last one that was waited for: a signal key may reach a
-    /// shell at a moment when it drops the signal.
+    /// Types keys once a second until this text appears after the previous one that was waited for: a shell may drop
+    /// the signal of a key at some moments.
     #[track_caller]
     pub(crate) fn types_until(&mut self, keys: &str, text: &str) {
         let until = Instant::now() + Duration::from_secs(60);
@@ -128,10 +129,10 @@ impl Conversation {
         self.keys.write_all(keys.as_bytes()).unwrap();
     }
 
-    /// Waits for the end; the exit code and all that was said.
+    /// Waits for the end, and returns the exit code and all output.
     pub(crate) fn ends(self) -> (i32, Vec<u8>) {
         let Self { mut running, keys, said, listener, .. } = self;
-        // The end of the keys would type the end of a file.
+        // Dropping the keys earlier would type the end of a file.
         listener.join().unwrap();
         drop(keys);
         let code = running.wait().unwrap().code().unwrap();
@@ -149,8 +150,8 @@ pub(crate) fn shell_at_terminal(stage: &Scenario, text: &str) -> Command {
     typed
 }
 
-/// What a line has become after a tab in an interactive shell that has run `load`. None where the shell, or script(1), is
-/// not installed.
+/// The line after a tab in an interactive shell that has run `load`. `None` if the shell or script(1) is not
+/// installed.
 #[allow(clippy::print_stdout)] // a test that is skipped says so
 pub(crate) fn typed_in_shell(shell: &str, stage: &Scenario, load: &str, line: &str) -> Option<String> {
     if Command::new(shell).args(["-c", "exit"]).status().is_err() {
@@ -181,7 +182,7 @@ pub(crate) fn typed_in_shell(shell: &str, stage: &Scenario, load: &str, line: &s
     let mut press = |keys_of_line: &str| keys.write_all(keys_of_line.as_bytes()).unwrap();
     press(&format!("{load}; PS1=; stty cols 1000; echo rea''dy\n"));
     eventually("the shell is ready", || text().lines().any(|line| line.trim() == "ready"));
-    // To the beginning of the line, so that it is printed and not carried out.
+    // Goes to the beginning of the line, so that it is printed and not carried out.
     press(&format!("{line}\t\x01echo IS: \n\necho en''d\n"));
     eventually("the line is printed", || text().lines().any(|line| line.trim() == "end"));
     press("exit\n");
@@ -192,7 +193,7 @@ pub(crate) fn typed_in_shell(shell: &str, stage: &Scenario, load: &str, line: &s
     Some(line.unwrap_or(text).trim_end().to_owned())
 }
 
-/// The exit code where somebody waits for a question and then types the character that interrupts.
+/// The exit code after somebody waits for a question and then types the interrupt character.
 pub(crate) fn interrupted_at_a_question(stage: &Scenario, line: &str, question: &str) -> Option<i32> {
     let spawned = terminal(stage, line).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
     let Ok(mut running) = spawned else {
@@ -322,7 +323,7 @@ fn a_pipe_from_which_nothing_comes_can_be_interrupted() {
     for (line, signal, code) in [
         ("pkgadd -n -R @ROOT@ -d /dev/stdin all", by_ctrl_c, 1),
         ("patchadd -R @ROOT@ /dev/stdin", by_ctrl_c, 33),
-        // It catches no signal, and what a shell starts in the background ignores Ctrl-C.
+        // It catches no signal, and a background command of a shell ignores Ctrl-C.
         ("pkgchk -d /dev/stdin all", by_kill, 143),
     ] {
         let mut command = stage.command(line);
@@ -349,14 +350,14 @@ fn a_check_that_writes_to_a_pipe_which_nobody_reads_is_ended_by_ctrl_c() {
     }
     let stage = Scenario::new();
     stage.package("ACMEa", "NAME=A\n");
-    // More lines than a pipe takes.
+    // More lines than fit into a pipe.
     let line = |at: usize| format!("/opt/{at:05}/{} f none 0644 root root 1 1 1 ACMEa", "x".repeat(60));
     let lines: Vec<String> = (0..4000).map(line).collect();
     stage.contents(&lines.iter().map(String::as_str).collect::<Vec<_>>());
     for line in ["pkgchk -R @ROOT@", "pkgchk -l -R @ROOT@"] {
         let program = stage.command(line);
         let mut command = Command::new("env");
-        // What a shell starts in the background ignores Ctrl-C, and so would what this test starts.
+        // A background command of a shell ignores Ctrl-C, and so would the programs that this test starts.
         command.arg("--default-signal=INT").arg(program.get_program()).args(program.get_args());
         command.env_clear().envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
         command.current_dir(program.get_current_dir().unwrap()).process_group(0);

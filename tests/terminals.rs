@@ -1,5 +1,5 @@
-//! Scripts that have fewer rights than whoever calls, and builds: none of them has the terminal of the caller, and what they
-//! print there is text.
+//! Scripts with fewer rights than the caller, and builds: none of them has the terminal of the caller, and their
+//! output there is plain text.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -14,15 +14,15 @@ use crate::terminal::{Conversation, at_terminal, words_of};
 use crate::tree::assert_same;
 use crate::workshop::{eventually, runs};
 
-/// Says its session, its terminal as a number (0 is none), its standard input, and whether it can open a terminal.
+/// Prints its session, its terminal as a number (0 is none), its standard input, and whether it can open a terminal.
 const LOOKS: &str = "cut -d' ' -f6,7 /proc/self/stat; readlink /proc/self/fd/0\n\
     if (: < /dev/tty) 2> /dev/null; then echo a terminal; else echo no terminal; fi\n";
 
-/// Says who owns its terminal, with the mode, and whether it opens by its name.
+/// Prints the owner and the mode of its terminal, and whether it can be opened by name.
 const OPENS: &str = "stat -Lc 'owner %u %a' /proc/self/fd/0\n\
     if (: < $(readlink /proc/self/fd/0)) 2> /dev/null; then echo opens; else echo stays closed; fi\n";
 
-/// What LOOKS said, one after the other: session, terminal, input, and whether there is one.
+/// The output of LOOKS, one after the other: session, terminal, input, and whether there is a terminal.
 fn looked(said: &str) -> Vec<(i32, i32, String, bool)> {
     let lines: Vec<&str> = said.lines().collect();
     let look = |lines: &[&str]| {
@@ -102,7 +102,7 @@ fn a_request_script_has_a_terminal_of_its_own_with_size_echo_and_line_editing() 
     talk.hears("\x08 \x08e");
     talk.types("n\n");
     talk.hears("And secretly?");
-    // The terminal is set by a command of its own.
+    // A separate command sets the terminal.
     eventually("the script reads", || noted(&stage).contains("33 77") && is_reading(&stage));
     talk.types("blue\n");
     talk.hears("<\\033[2J\\342\\200\\256>");
@@ -113,7 +113,7 @@ fn a_request_script_has_a_terminal_of_its_own_with_size_echo_and_line_editing() 
     assert!(!said.contains(['\u{1b}', '\u{202e}']), "{said:?}");
     assert_eq!(stage.run("pkgparam -R @ROOT@ ACMEall COLOUR SECRET").ok(), "green\nblue\n");
     let noted = noted(&stage);
-    // Nobody else of the script's user can open it by its name.
+    // No other process of the script's user can open it by its name.
     let own = fs::metadata(stage.root()).unwrap().uid();
     let opens = if is_root() { "stays closed" } else { "opens" };
     let opened = format!("owner {own} 600\n{opens}\n");
@@ -129,7 +129,8 @@ fn a_request_script_has_a_terminal_of_its_own_with_size_echo_and_line_editing() 
     assert!(said.contains("susp = ^Z") && said.contains("quit = ^\\"), "{said}");
 }
 
-/// Whether the second `read` of the script has begun: its terminal does not echo any more, and the shell waits for it.
+/// True if the second `read` of the script has begun: its terminal does not echo any more, and the shell waits for
+/// it.
 fn is_reading(stage: &Scenario) -> bool {
     let noted = noted(stage);
     let Some(terminal) = noted.lines().find(|line| line.starts_with("/dev/pts/")) else { return false };
@@ -202,7 +203,7 @@ fn a_request_script_of_the_superuser_has_no_terminal_of_the_caller_either() {
     assert!(request.1 != preinstall.1 && request.0 != preinstall.0, "{looked:?}");
 }
 
-/// An action of a bulk build as words of a shell, which whoever builds will run.
+/// An action of a bulk build as words of a shell, to be run by the user who builds.
 fn words_at_terminal(test: &str, build: &BulkBuild, is_ordinary: bool, action: &str) -> Option<String> {
     let words = words_of(&build.command(&format!("{action} {}", build.work().display())));
     if !is_ordinary || !is_root() {
@@ -212,7 +213,7 @@ fn words_at_terminal(test: &str, build: &BulkBuild, is_ordinary: bool, action: &
     crate::has("setpriv", test).then_some(becomes)
 }
 
-/// A test of a recipe: it fails where there is a terminal, or the session of somebody else.
+/// A test of a recipe: it fails if there is a terminal, or the session of somebody else.
 const HAS_NONE: &str = "test \"$(cut -d' ' -f6,7 /proc/self/stat)\" = '1 0' || exit 9\n\
     test ! -e /dev/tty || exit 8\ntest ! -t 0 || exit 7\n";
 
@@ -287,7 +288,8 @@ fn whoever_enters_a_sandbox_has_a_terminal_of_its_own() {
     }
 }
 
-/// Says in a sandbox which terminals it shares with others, and prints what only a terminal of its own would obey.
+/// Reports in a sandbox which terminals it shares with others, and prints escape sequences that only its own terminal
+/// would obey.
 const SHARES: &str = "for stream in 0 1 2; do test ! -t $stream || echo \"shared\" $stream; done\n\
     ls -l /proc/[0-9]*/fd 2> /dev/null | grep /dev/pts/\n\
     echo beside >&2\nprintf 'plain\\033[2J\\302'\nexit 7\n";

@@ -4,7 +4,7 @@
 #![allow(clippy::needless_for_each, clippy::format_collect, clippy::format_push_string)] // a test need not be fast
 #![allow(clippy::disallowed_methods)] // a test makes its own trees, beside the door
 
-/// What takes too long for one test is played by several, side by side: `in_parts!(behavior, play, 3)` is a module
+/// Splits a test that takes too long into parts that run side by side: `in_parts!(behavior, play, 3)` makes a module
 /// `behavior` of three tests, which call `play(part, parts)`.
 macro_rules! in_parts {
     ($name:ident, $play:ident, 2) => {
@@ -52,7 +52,7 @@ mod adopt_all;
 mod adopt_damaged;
 mod adopt_in_run;
 mod adopt_refresh;
-/// What a refusal says to type next.
+/// Commands that refusals advise.
 mod advice;
 /// The collection for Ansible, played on local roots.
 mod ansible;
@@ -70,39 +70,39 @@ mod bad_input;
 mod bad_packages;
 /// The confidence intervals of the benchmark, its page, and its data.
 mod benchmark;
-/// What the manual pages of the classic tools say, where these were played against ours.
+/// Statements of the manual pages of the classic tools, in recorded comparisons with ours.
 mod beside_classic;
-/// Names and changes of type that scripts cannot be told of.
+/// Names and changes of type that scripts cannot be told about.
 mod beyond_scripts;
 /// Recovery at boot.
 mod boot;
 /// Patches made of two trees, applied and backed out.
 mod build;
-/// The form of a patch, as its name says it.
+/// The form of a patch, as given by its name.
 mod build_forms;
 /// Bulk builds: packages from their sources.
 mod bulk;
 /// Directories and archives of several patches.
 mod bundles;
-/// Real releases, installed and compared with what they must look like.
+/// Real releases, installed and compared with the expected trees.
 mod cases;
 /// The same releases, patched and backed out.
 mod cases_patched;
-/// The system around a root: what works, and the command that helps.
+/// The system around a root: the working parts, and the commands that repair the others.
 mod check;
 /// Files against records, undo archives against their digests.
 mod check_contents;
 /// The scripts of the checks before a merge.
 mod checks;
-/// Which patches a backout is about.
+/// The patches that a backout selects.
 mod chosen_backouts;
 /// Class action scripts.
 mod class_scripts;
-/// Programs that call these commands, and what they rely on.
+/// Programs that call these commands, and their expectations.
 mod clients;
 /// Programs that install and remove through them.
 mod clients_changes;
-/// What their files look like.
+/// The files of packages and patches in the wild.
 mod clients_files;
 /// Programs that make packages through them.
 mod clients_making;
@@ -112,32 +112,32 @@ mod closed_roots;
 mod closed_trees;
 /// The program as a whole: names, command lines, output streams.
 mod command_line;
-/// What earlier releases left on a disk.
+/// Files that earlier releases left on a disk.
 mod compat;
 /// Libraries and programs made by the compiler of the machine.
 mod compiled;
-/// What shells complete.
+/// Shell completions.
 mod completions;
 /// The question before a change, on a terminal.
 mod confirmation;
-/// Roots of containers, which the superuser changes only when told to.
+/// Roots of containers, which the superuser changes only if told to.
 mod container_roots;
 /// Control characters in names and texts.
 mod control_characters;
-/// Records that are damaged or disagree: who says it, and what repairs them.
+/// Records that are damaged or contradict each other: the commands that report them, and the repairs.
 mod damaged_records;
-/// The list of what a patch put there.
+/// The list of objects that a patch delivered.
 mod delivered;
 /// The patches of a stable branch.
 mod delta;
 mod demo;
 /// Directories of patches indexed in place, and depots checked.
 mod depot;
-/// What a reader sees of a depot.
+/// The view of a depot for its readers.
 mod depots;
-/// Where packages may come from.
+/// Sources of packages.
 mod devices;
-/// What differs from the classic tools, and why.
+/// Differences from the classic tools, with reasons.
 mod differences;
 /// Directory entries where the root has a symbolic link to a directory.
 mod directories_behind_links;
@@ -158,34 +158,34 @@ mod everything;
 mod exchange;
 /// The exit codes of verbs, one story for each.
 mod exit_codes;
-/// What exit codes mean, as the program tells it.
+/// Explanations of exit codes by the program.
 mod explain;
-/// A server that answers as a test tells it to, beside the client that it was made for.
+/// A server with answers set by a test, beside the client that it was made for.
 #[path = "../crates/core/src/operation/depots/tests/faulty_server.rs"]
 mod faulty_server;
 /// Depots on web servers.
 mod fetching;
 /// Roots of several file systems.
 mod file_systems;
-/// What patches fix, and who brought it.
+/// Fixes in patches, and the patches that brought them.
 mod fixes;
-/// The same said by whoever makes patches.
+/// Fixes as declared by the makers of patches.
 mod fixes_made;
 /// File systems without room.
 mod full_disk;
 /// File systems that become full inside a run.
 mod full_disk_in_run;
-/// What the classic tools registered and gave up, step by step.
+/// Registrations and removals by the classic tools, step by step.
 mod goldens_of_installf;
-/// The packages that the classic tools made, made once more.
+/// The packages of the classic tools, made again.
 mod goldens_of_making;
-/// What the classic tools made of packages without scripts.
+/// Results of the classic tools for packages without scripts.
 mod goldens_of_packages;
-/// What the classic tools made of patches, step by step.
+/// Results of the classic tools for patches, step by step.
 mod goldens_of_patches;
-/// What the classic tools printed for roots that they made.
+/// Output of the classic tools for roots that they made.
 mod goldens_of_queries;
-/// What the classic tools made of packages with scripts.
+/// Results of the classic tools for packages with scripts.
 mod goldens_of_scripts;
 /// Datastreams of the classic tools and of real vendors.
 mod goldens_of_streams;
@@ -205,7 +205,7 @@ mod hooks_by_digest;
 mod hostile_depots;
 /// Pipes, endless devices and links in the place of an input.
 mod hostile_inputs;
-/// Which root it is, and a journal that is lost.
+/// The identity of a root, and a journal that is lost.
 mod identity;
 /// Files that nobody may change.
 mod immutable;
@@ -216,34 +216,34 @@ mod installf;
 mod installf_in_run;
 /// Roots where a tool without recovery died.
 mod interrupted_classic_runs;
-/// Scripts that ask, and who answers.
+/// Scripts that ask questions, and the sources of the answers.
 mod interviews;
-/// Libraries that stay for those who need them.
+/// Libraries that are kept for programs that need them.
 mod kept_libraries;
-/// Random updates and backouts, held against a plain model.
+/// Random updates and backouts, compared with a plain model.
 mod kept_model;
 /// Three updates, backed out in every order.
 mod kept_orders;
-/// What is told of libraries that are kept.
+/// Reports about libraries that are kept.
 mod kept_queries;
-/// The same with a real library and its program.
+/// Kept libraries with a real library and its program.
 mod kept_real_case;
 /// Keys, and patches that are signed.
 mod keys;
-/// Which class action scripts `scripts=known` lets run.
+/// The class action scripts that `scripts=known` allows.
 mod known_scripts;
 /// Roots on overlayfs.
 mod layers;
-/// What scripts and files get, whatever the caller's habits.
+/// The environment of scripts and the rights of files, regardless of the caller's habits.
 mod least_privilege;
-/// Which undo archives a root's runs made, and that no other is believed.
+/// The undo archives that the runs of a root made; no other is trusted.
 mod ledger;
-/// What killed makings leave.
+/// Leftovers of killed commands that make packages and patches.
 mod leftovers;
 mod links;
-/// What is wrong with patches that are not applied.
+/// Faults of patches that are not applied.
 mod lint;
-/// What list tells, and in which order.
+/// The lines of `list`, and their order.
 mod list;
 /// Two writers at once.
 mod locked;
@@ -257,38 +257,38 @@ mod manual;
 mod many_roots;
 /// Edited files that wait to be merged.
 mod merges;
-/// Patches that go from under others.
+/// Patches that are backed out from under others.
 mod middle_backouts;
-/// Which patches a machine lacks.
+/// Patches that a machine lacks.
 mod missing;
-/// What somebody took away by hand.
+/// Objects that somebody removed by hand.
 mod missing_objects;
 /// Mounts of a test.
 mod mounts;
-/// The same patches by the program and by their scripts.
+/// The same patches, applied by the program and by their scripts.
 mod native_and_script;
 /// Attributes that an administrator gave objects of adopted packages.
 mod native_attributes;
-/// Damaged and hostile records of dpkg, and hooks that are told rubbish.
+/// Damaged and hostile records of dpkg, and hooks with rubbish as input.
 mod native_bad_input;
-/// What queries and other patches make of a fix that an upgrade took or has.
+/// Fixes that an upgrade overwrote or contains, in queries and in other patches.
 mod native_checks;
 /// Packages that dpkg or rpm has several times: for several architectures, or in several versions.
 mod native_instances;
 /// Locks of dpkg and rpm, and who waits for whom.
 mod native_locks;
 mod native_model;
-/// What queries say of files that dpkg owns, and of fixes that an upgrade took.
+/// Queries about files that dpkg owns, and about fixes that an upgrade overwrote.
 mod native_queries;
 /// Random stories of the real dpkg and rpm.
 mod native_real_model;
-/// What rpm and dnf themselves do to adopted packages.
+/// Adopted packages that the real rpm and dnf change.
 mod native_real_rpm;
-/// What dpkg and apt themselves do to adopted packages.
+/// Adopted packages that the real dpkg and apt change.
 mod native_real_tools;
 /// Roots whose packages the real dpkg and rpm install.
 mod native_root;
-/// What belongs to packages of dpkg, and commands whose package does not stand for it.
+/// Objects of dpkg packages, and commands whose package does not stand for them.
 mod native_scope;
 mod native_versions;
 /// A program that is started while its release goes live.
@@ -301,13 +301,13 @@ mod nginx;
 mod no_database;
 /// Attributes that a pkgmap cannot give.
 mod objects_file;
-/// Records that are unusual and stop nobody.
+/// Unusual records that stop no command.
 mod odd_records;
-/// What both commands of the README build.
+/// The builds of both commands of the README.
 mod one_build;
 /// The options that several verbs have.
 mod option_table;
-/// Packages and patches, each after what it needs.
+/// Packages and patches, each after its requirements.
 mod order;
 /// Hard links that cannot be made, and those of symbolic links.
 mod other_names;
@@ -329,7 +329,7 @@ mod pkgadd_update_scripts;
 mod pkgchk;
 /// Pkgmaps and packages on devices, checked.
 mod pkgchk_packages;
-/// What `pkgchk -f` puts right and what it leaves.
+/// Objects that `pkgchk -f` repairs, and objects that it leaves alone.
 mod pkgchk_repair;
 mod pkginfo;
 /// Changes that another tool logs beside contents.
@@ -343,22 +343,22 @@ mod pkgparam;
 mod pkgproto;
 mod pkgrm;
 mod pkgtrans;
-/// Whatever a plan says the command then says.
+/// Plan files: a command does what its plan says.
 mod plan_files;
 mod plan_is_run;
 /// The lines of text files that a plan would change.
 mod plan_texts;
-/// What a root decides for itself.
+/// Decisions of a root for itself.
 mod policy;
 /// Packages whose procedure scripts run.
 mod procedure_scripts;
 /// Limits of the caller's process.
 mod process_limits;
-/// Where packages are made.
+/// A workshop where packages are made.
 mod producer;
-/// The verbs that other programs do.
+/// The verbs of other programs.
 mod programs;
-/// How far a command is, and Ctrl-C while it is at work.
+/// Progress of a command, and Ctrl-C during its work.
 mod progress;
 /// Stages that go live.
 mod promote;
@@ -366,13 +366,13 @@ mod promote;
 mod promote_cases;
 /// Promotions that become visible at once.
 mod promote_exchange;
-/// Random changes of both trees, held against the table of the three-way rule.
 mod promote_hooks;
+/// Random changes of both trees, compared with the table of the three-way rule.
 mod promote_model;
 /// Patches of a stage that go live with its promotion.
 mod promote_patches;
 mod promote_plans;
-/// How often the packages of a root are read for a plan.
+/// The number of reads of the packages of a root for a plan.
 #[cfg(debug_assertions)]
 mod promote_reads;
 mod promote_refused;
@@ -384,9 +384,9 @@ mod prototypes;
 mod public_cases;
 /// Patches that enter a depot.
 mod publish;
-/// Patches that enter it as directories.
+/// Patches that enter a depot as directories.
 mod publish_directories;
-/// What is refused there.
+/// Patches that a depot refuses.
 mod publish_refusals;
 mod puttext;
 /// The tour of the README.
@@ -395,11 +395,11 @@ mod readme;
 mod real_packages;
 /// The package database before a patch and after its backout.
 mod records;
-/// Every exit code of patchadd and patchrm that says no, with its message.
+/// Every exit code of a refusal by patchadd and patchrm, with its message.
 mod refusals;
 /// The program broken at every step.
 mod reliability;
-/// What list, show and verify say of which patches can be backed out.
+/// Patches that can be backed out, according to list, show and verify.
 mod removable;
 /// pkgrm runs the scripts of packages.
 mod removal_scripts;
@@ -408,7 +408,7 @@ mod removals_that_fail;
 mod removef;
 /// Undo archives written again in another form.
 mod repack;
-/// Programs that run what a patch replaces.
+/// Programs that run files which a patch replaces.
 mod running;
 /// Commands that can change nothing but their scenario.
 mod sandbox;
@@ -418,7 +418,7 @@ mod scanners;
 mod scenario;
 /// The JSON documents that the suite sees, against `docs/schema`.
 mod schema;
-/// What scripts are told of the parameters of a package.
+/// Package parameters in the environment of scripts.
 mod script_environment;
 /// Processes that scripts start, and which of them are ended.
 mod script_processes;
@@ -428,16 +428,16 @@ mod scripted_backouts;
 mod scripted_patches;
 /// Procedure scripts and the process that runs them.
 mod scripts;
-/// How they end, and that they end.
+/// The end of procedure scripts, in every way.
 mod scripts_ended;
-/// Scripts that fail, and what is left.
+/// Scripts that fail, and the state afterwards.
 mod scripts_that_fail;
 /// The promises of `SECURITY.md`.
 mod security;
-/// Patches of a depot: chosen, fetched and applied as a set.
 mod session_keyrings;
 /// Set-id bits, which only known bytes have.
 mod set_id;
+/// Patches of a depot: chosen, fetched and applied as a set.
 mod sets;
 /// One operand and several.
 mod several_operands;
@@ -445,20 +445,20 @@ mod several_operands;
 mod several_patches;
 /// Patches that have a path in common.
 mod shared_paths;
-/// What show tells of a patch.
+/// The output of show about a patch.
 mod show;
-/// What a patch changed, before and after.
+/// Changes by a patch, before and after.
 mod show_diff;
 /// Paths of a root, and the objects of patches.
 mod show_paths;
 /// Why a patch is here, and why it would be refused.
 mod show_why;
-/// What each operand of show names.
+/// The meaning of each operand of show.
 mod show_words;
 mod showrev;
 /// Signed patches, verified before they are believed.
 mod signatures;
-/// What undo data and records take on disk, beside what du(1) counts.
+/// The disk space of undo data and records, compared with du(1).
 mod space;
 /// Directories where packages wait.
 mod spool;
@@ -472,18 +472,18 @@ mod stage_new;
 mod stage_packages;
 /// Changes of the live tree brought into a stage.
 mod stage_refresh;
-/// What a stage may put into its root.
+/// Rights of a stage to change its root.
 mod stage_rights;
-/// What others put where a stage could be.
+/// Foreign objects in the places of stages.
 mod stage_strays;
 mod stage_users;
-/// The page for those who have a jail.
+/// The page for users of a jail.
 mod staged_builds;
 /// Class action scripts for systems that bring none.
 mod standard_classes;
 /// Everything of a root that an apply or a backout changes.
 mod state;
-/// How a root is, in a few lines.
+/// The state of a root in a few lines.
 mod status;
 /// The arrows between the modules of the library.
 mod structure;
@@ -495,7 +495,7 @@ mod system_libraries;
 mod terminal;
 /// Scripts and builds that have no terminal, or one of their own.
 mod terminals;
-/// What patchadd and patchrm print.
+/// Output of patchadd and patchrm.
 mod transcripts;
 /// Runs on trial.
 mod trial;
@@ -518,9 +518,9 @@ mod undo_drop;
 mod undo_export;
 /// Old files are kept as they were, and come back themselves.
 mod undo_files;
-/// Undo data as files that somebody has touched.
+/// Undo data as files that somebody has modified.
 mod undo_files_damaged;
-/// Undo data in forms that are drawn.
+/// Random forms of undo data.
 mod undo_forms;
 /// Undo data that is gone.
 mod undo_lost;
@@ -536,22 +536,22 @@ mod unfinished;
 mod unprivileged_packages;
 /// Patches applied by ordinary users.
 mod unprivileged_patches;
-/// Records from which something is missing that must be there, and what other tools may change.
+/// Records with missing parts, and changes that other tools may make.
 mod unseen_damage;
 /// Patches that no trusted key vouches for.
 mod unvouched;
-/// What a root lacks of a depot, applied in one command.
+/// Patches of a depot that a root lacks, applied in one command.
 mod update;
 mod valpath;
 /// The options that each verb has, and those that it refuses.
 mod verb_options;
-/// What goes in comes out, or is refused.
+/// Round trips: everything comes back or is refused.
 mod way_back;
 /// The ways to objects and roots.
 mod ways;
 /// `contents` after runs, and random stories of packages and patches with common files.
 mod whole_contents;
-/// Whose root it is that the superuser changes.
+/// The owner of a root that the superuser changes.
 mod whose_root;
 /// Commands that a script of a run starts.
 mod within_run;

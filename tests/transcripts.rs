@@ -1,4 +1,4 @@
-//! What patchadd and patchrm print, whole, and what they do when they are only asked what they would do: nothing.
+//! The whole output of patchadd and patchrm, and that a dry run changes nothing.
 
 use std::collections::BTreeMap;
 use std::fs;

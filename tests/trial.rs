@@ -1,4 +1,4 @@
-//! Runs on trial: confirmed, undone, or over and backed out by whoever comes first.
+//! Runs on trial: confirmed, undone, or expired and backed out by the first process that notices.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -51,7 +51,7 @@ pub(crate) fn record(stage: &Scenario) -> Value {
     serde_json::from_str(&stage.text(RECORD)).unwrap()
 }
 
-/// Kills the process that waits for the end of the trial, so that somebody else ends it.
+/// Kills the process that waits for the end of the trial, so that another one ends it.
 pub(crate) fn kill_waiter(stage: &Scenario) -> bool {
     let mut is_killed = false;
     let root = stage.root().canonicalize().unwrap();
@@ -62,7 +62,7 @@ pub(crate) fn kill_waiter(stage: &Scenario) -> bool {
             words.contains(&&b"__trial"[..]) && words.contains(&root.as_os_str().as_encoded_bytes());
         let number = process.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw);
         if let Some(number) = number.filter(|_| is_waiter) {
-            // It may have ended meanwhile. One that is being killed has no words any more.
+            // It may have ended meanwhile. The command line of a dying process is empty.
             is_killed |= kill_process(number, Signal::KILL).is_ok();
             while fs::read(process.path().join("cmdline")).is_ok_and(|words| !words.is_empty()) {
                 thread::sleep(Duration::from_millis(1));
@@ -72,7 +72,7 @@ pub(crate) fn kill_waiter(stage: &Scenario) -> bool {
     is_killed
 }
 
-/// Does the same, also to one that has only begun and is not yet known by its words.
+/// Does the same, also to a process that has just begun and cannot be identified by its command line yet.
 fn kill_starting_waiter(stage: &Scenario) {
     for _ in 0..100 {
         if kill_waiter(stage) {
@@ -82,7 +82,7 @@ fn kill_starting_waiter(stage: &Scenario) {
     }
 }
 
-/// Changes the record as another boot, or the passing of time, would have it.
+/// Changes the record as a reboot or the passing of time would.
 fn change_record(stage: &Scenario, change: impl Fn(&mut Value)) {
     kill_starting_waiter(stage);
     fs::write(stage.at(RECORD), changed(&stage.text(RECORD), change)).unwrap();
@@ -110,7 +110,7 @@ fn changed(text: &str, change: impl Fn(&mut Value)) -> String {
     format!("{{{}}}\n", fields.join(","))
 }
 
-/// Makes the trial one of ten seconds that began so many milliseconds earlier.
+/// Shortens the trial to ten seconds, and moves its beginning `earlier` milliseconds back.
 fn shorten(record: &mut Value, earlier: u64) {
     let began = record["monotonic"].as_u64().unwrap();
     record["monotonic"] = began.saturating_sub(earlier).into();
@@ -122,12 +122,13 @@ pub(crate) fn with_time_up(text: &str) -> String {
     changed(text, |record| shorten(record, 10_000))
 }
 
-/// Lets the time of the trial be up. Nobody waits for that any more, who could come first.
+/// Lets the trial expire. No waiting process can end it first any more.
 pub(crate) fn let_it_expire(stage: &Scenario) {
     change_record(stage, |record| record["boot"] = "00000000-0000-0000-0000-000000000000".into());
 }
 
-/// Makes the trial end in a moment, starts the process again that waits for that, and waits until it has ended the trial.
+/// Makes the trial expire in a moment, restarts the process that waits for that, and waits until that process has
+/// ended the trial.
 #[track_caller]
 pub(crate) fn let_waiter_end(stage: &Scenario) {
     let mut waiter = waiter(stage);
@@ -260,7 +261,7 @@ fn a_trial_ends_by_the_time_of_its_boot_whatever_the_clock_says() {
         let (stage, before) = on_trial();
         change_record(&stage, |record| {
             let began = record["monotonic"].as_u64().unwrap();
-            // A machine that was just booted has no such past.
+            // A freshly booted machine has no such past.
             record["monotonic"] = began.saturating_sub(change).into();
             record["until"] = "2016-11-20T07:00:00Z".into();
         });
@@ -350,7 +351,7 @@ fn a_patch_with_scripts_goes_on_trial_and_back() {
     assert!(is_on_trial(&stage));
     assert_eq!(history(&stage).pop().unwrap()["trial"]["until"], "2026-11-20T08:00:00Z");
     let_it_expire(&stage);
-    // Who waits for the end may have come first.
+    // The waiting process may have come first.
     assert_eq!(stage.run("recover --wait 20 -R @ROOT@").code, 0);
     assert!(!is_on_trial(&stage));
     before.assert_again(&stage, "it is over");
@@ -474,7 +475,7 @@ fn an_edit_on_trial_is_kept_beside_when_it_goes_back() {
     assert!(kept.iter().any(|name| name.starts_with("httpd.edited-")), "{kept:?}");
 }
 
-/// Applies 100-01 with a check, which is this text of a script.
+/// Applies 100-01 with this script as its check.
 fn checked(stage: &Scenario, options: &str, script: &str) -> Run {
     let check = stage.beside("check");
     fs::write(&check, format!("{script}\n")).unwrap();
@@ -664,7 +665,7 @@ pub(crate) fn waiters(stage: &Scenario) -> Vec<PathBuf> {
     fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path()).filter(is_waiter).collect()
 }
 
-/// The command that the process was started with which waits for the end of the trial.
+/// The command line of the process that waits for the end of the trial, as a command.
 pub(crate) fn waiter(stage: &Scenario) -> Command {
     eventually("somebody waits for the end of the trial", || waiters(stage).len() == 1);
     let words = fs::read(waiters(stage)[0].join("cmdline")).unwrap();

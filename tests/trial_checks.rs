@@ -1,4 +1,4 @@
-//! Commands that check a run, and do what no check should: each is one line, nothing is lost, and nobody is kept waiting.
+//! Misbehaving checks of a run: each costs one line, nothing is lost, and nobody is kept waiting.
 
 use std::fs;
 use std::process::{Command, Stdio};
@@ -68,7 +68,7 @@ fn a_check_that_hangs_is_killed_with_all_that_it_started() {
         "trap '' TERM INT HUP; sh -c 'echo $$ > {}; exec sleep 600' & while :; do sleep 1; done",
         file.display()
     );
-    // A check of the command line has a minute.
+    // A check from the command line has a minute.
     let check = Some(TrialCheckRequest { command, limit: 1 });
     let request = TrialRequest { check, ..TrialRequest::default() };
     let root = Root::open(&stage.root()).unwrap();

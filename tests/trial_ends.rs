@@ -1,5 +1,5 @@
-//! Each way in which a trial ends, on a real release and on a stage: by who waits, by the next command, by the boot, by a
-//! check, by hand; beside dpkg, and without any space. Each time the tree is exactly the expected one.
+//! Each way in which a trial ends, on a real release and on a stage: by the waiting process, by the next command, by
+//! the boot, by a check, by hand; beside dpkg, and without any space. Each time the tree is exactly the expected one.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -28,7 +28,7 @@ fn openssl() -> Option<(Scenario, PathBuf)> {
     installed("a trial of a real release", "openssl")
 }
 
-/// Asserts that the tree is as somebody else says, and that the records agree with it.
+/// Asserts that the tree is the expected one of this state, and that the records agree with it.
 #[track_caller]
 fn assert_state(stage: &Scenario, case: &Path, state: &str) {
     assert_same(&found(stage), &expected(case, state));
@@ -40,7 +40,7 @@ fn add(stage: &Scenario, case: &Path, options: &str, patch: &str) {
     stage.run(&format!("add {options} -R @ROOT@ {}", case.join(patch).display())).ok();
 }
 
-/// Does what every command does first, when nobody else is at work any more.
+/// Recovers as every command does first, once nobody else is at work.
 #[track_caller]
 fn recover(stage: &Scenario) {
     let done = stage.run("recover --wait 60 -R @ROOT@");
@@ -85,11 +85,11 @@ fn the_boot_brings_a_real_release_back() {
     kill_waiter(stage);
     root.run("recover -R @ROOT@").ok();
     assert!(is_on_trial(stage), "the boot is the same");
-    // The kernel has another id after a boot.
+    // The kernel has another boot id after a boot.
     fs::write(stage.beside("boot_id"), "1b2a1c6e-5d1f-4c5e-9a8b-7c6d5e4f3a2b\n").unwrap();
     let said = root.run("list -R @ROOT@").ok();
     assert!(said.contains("will be reverted by the next command that changes the root"), "{said}");
-    // This is what the unit of systemd/ runs at boot.
+    // The unit of systemd/ runs this at boot.
     root.run("recover -R @ROOT@ --wait 600").ok();
     assert_eq!(last_end(stage), "expired");
     assert_state(stage, &case, "base");

@@ -1,8 +1,8 @@
-//! The timer of a trial where the manager of the system is there: the program asks `systemd-run` for one, with the words of
-//! its manual, and has a process wait where it gets none.
+//! The timer of a trial on a system with systemd: the program asks `systemd-run` for one, with the arguments of its
+//! manual, and starts a waiting process if it gets none.
 //!
-//! The root is `/` itself, that of a copy: in the sandbox, all of the machine under an overlay in memory. `systemd-run` is
-//! played by a script that writes its words down.
+//! The root is `/` itself, but of a copy: in the sandbox, the whole machine is under an overlay in memory. A script
+//! that records its arguments plays `systemd-run`.
 
 use std::fs;
 use std::process::Stdio;
@@ -12,7 +12,7 @@ use crate::packages::Package;
 use crate::sandbox::Sandbox;
 use crate::scenario::{NOW, Scenario, is_root};
 
-/// Makes the copy, and does what `inside` says in it: `$1` is the directory of the scenario, `$2` the program.
+/// Makes the copy, and runs `inside` in it: `$1` is the directory of the scenario, `$2` the program.
 const SETUP: &str = r#"
 set -e
 scene=$1 program=$2
@@ -32,7 +32,7 @@ mkdir -p $root/var/sadm/pkg $root/var/sadm/install
 exec chroot $root /bin/sh "$scene/inside" "$scene"
 "#;
 
-/// Installs the package, and knows whether somebody waits.
+/// Installs the package, and defines how to tell that a process waits.
 const BEGIN: &str = r#"
 scene=$1
 cd "$scene"
@@ -55,7 +55,7 @@ soon() {
 }
 "#;
 
-/// A script in the place of `systemd-run`: it writes its words down, one in a line, and ends with this code.
+/// A script in place of `systemd-run` that records its arguments, one per line, and ends with this code.
 fn player(stage: &Scenario, code: i32) {
     let script =
         format!("#!/bin/sh\nprintf '%s\\n' \"$@\" > {}/words\nexit {code}\n", stage.beside("").display());
@@ -77,7 +77,7 @@ pub(crate) fn stage_for_copy() -> Scenario {
     stage
 }
 
-/// What a script says that is run in the copy; `None` where there is none.
+/// The output of a script that runs in the copy; `None` if there is no copy.
 pub(crate) fn said_in_copy(stage: &Scenario, script: &str) -> Option<String> {
     if !is_root() {
         crate::skipped("a copy of this machine: it takes the superuser");

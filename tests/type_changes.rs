@@ -8,7 +8,7 @@ use crate::scenario::Scenario;
 const PKGINFO: &str =
     "PKG=ACMEweb\nNAME=Web\nARCH=i386\nVERSION=1.0\nCATEGORY=application\nBASEDIR=/opt\nCLASSES=none\n";
 
-/// `a-b` stands between `a` and `a/x` in the order of paths, and each of the two folds what is below it.
+/// `a-b` is sorted between `a` and `a/x`, and each of the two folds the objects below it.
 #[test]
 fn directories_whose_names_begin_alike_change_type_in_one_run_and_back() {
     let scenario = Scenario::new();

@@ -40,7 +40,7 @@ fn runs(stage: &Scenario) -> Vec<String> {
     runs
 }
 
-/// The part of a run's name that is enough.
+/// The number of a run, which is enough to name it.
 fn number(run: &str) -> String {
     run.split('-').next().unwrap().to_owned()
 }
@@ -153,7 +153,7 @@ fn a_plan_changes_nothing() {
     assert!(before.difference(&stage.everything()).is_empty());
 }
 
-/// What an undo says that is refused with 10, and nothing is changed.
+/// Asserts that an undo is refused with 3 and changes nothing, and returns the message.
 #[track_caller]
 fn refused(stage: &Scenario, line: &str) -> String {
     let before = stage.everything();

@@ -1,8 +1,9 @@
-//! Undo archives of native patches, played by whatever installs packages: `patchrm`, `patchrm --scripts run`, `pkgadd`
-//! of the archive as it lies there, and any pkgadd that knows nothing but packages. The root is as before, each time.
+//! Undo archives of native patches, played by everything that installs packages: `patchrm`, `patchrm --scripts run`,
+//! `pkgadd` of the archive as it is, and any pkgadd that only knows packages. Each time, the root is as before.
 //!
-//! Compared are every object outside the database, `contents`, every parameter but the records of patches, and the
-//! package's directory: `install`, the spooled package, what classes have saved. The scripts run in a sandbox.
+//! The tests compare every object outside the database, `contents`, every parameter except the records of patches,
+//! and the package's directory: `install`, the spooled package, the files that classes have saved. The scripts run in
+//! a sandbox.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -21,11 +22,11 @@ use crate::sandbox::Sandbox;
 use crate::scenario::{ADMIN, Scenario, is_root, shared};
 use crate::tree::{COLUMNS, Tree, assert_same};
 
-/// How a patch is taken back. The classic way is our pkgadd on a root that has lost its own undo data: then the archive
-/// is a package like any other.
+/// The ways to back a patch out. The classic way is our pkgadd on a root that has lost its own undo data: then the
+/// archive is a package like any other.
 const WAYS: [&str; 4] = ["native", "run", "pkgadd", "classic"];
 
-/// What is deliberately different after a backout: what a package cannot say.
+/// Intended differences after a backout: facts that a package cannot express.
 const DIFFERENCES: &[Explained] = &[
     ("classic", "103500-01", "record/save/build/*", SAVED_BY_A_CLASS),
     ("classic", "*", "pkginfo Patch_label", WORDS),
@@ -40,7 +41,7 @@ const DIFFERENCES: &[Explained] = &[
 /// A copy that the script of a class has made.
 const SAVED_BY_A_CLASS: &str = "a package has no place for what the script of a class keeps for its removal";
 
-/// What the last patch said of itself.
+/// Parameters by which the last patch describes itself.
 const WORDS: &str = "a checkinstall can empty a parameter, not take it away";
 
 /// Records that only the program itself brings back.
@@ -72,7 +73,7 @@ impl Place {
         assert!(succeeded, "{line}: {said}");
     }
 
-    /// Runs a command: whether it succeeded, and what it said.
+    /// Runs a command. Returns true if it succeeded, and its output.
     fn run(&self, line: &str) -> (bool, String) {
         let (code, said) = self.sandbox.run(&self.scenario, line);
         (code == 0, said)
@@ -91,7 +92,7 @@ impl Place {
         self.ok(&self.taking_back(id, way));
     }
 
-    /// The command that takes a patch back, with everything that it needs.
+    /// The command that backs a patch out, with everything that it needs.
     fn taking_back(&self, id: &str, way: &str) -> String {
         if !["pkgadd", "classic"].contains(&way) {
             return format!("patchrm --scripts {way} -R @ROOT@ {id}");
@@ -114,7 +115,7 @@ impl Place {
         format!("pkgadd -n -S -R @ROOT@ -a golden -r {response} -d {undo} {}", self.package)
     }
 
-    /// Everything that is compared, by what it is.
+    /// The compared facts, by name.
     fn state(&self) -> BTreeMap<String, String> {
         let mut state = BTreeMap::new();
         let mut add = |root: &Path, without: &[&str], of: &str| {
@@ -140,7 +141,7 @@ impl Place {
         state
     }
 
-    /// What is different from `before` now.
+    /// The differences from `before`.
     fn differences(&self, way: &str, id: &str, before: &BTreeMap<String, String>) -> Vec<Difference> {
         let now = self.state();
         let mut all: Vec<&String> = before.keys().chain(now.keys()).collect();
@@ -154,7 +155,7 @@ impl Place {
 
 in_parts!(the_patches_of_the_goldens_go_whoever_plays_their_undo_archives, play_archives, 4);
 
-/// Takes a part of the patches back in every way.
+/// Backs a part of the patches out in every way.
 fn play_archives(part: usize, parts: usize) {
     static FOUND: FoundInParts = Mutex::new((0, Vec::new()));
     let test = "the_patches_of_the_goldens_go_whoever_plays_their_undo_archives";
@@ -213,7 +214,7 @@ fn play_archives_of_scripts(part: usize, parts: usize) {
     }
 }
 
-/// What a script of a package's own makes of the files of its class: not what was delivered.
+/// A script of a package's own that changes the files of its class, so that they differ from the delivered ones.
 const MARKS: &str = "while read from to; do { echo marked; cat \"$from\"; } > \"$to\"; done\nexit 0\n";
 
 const CLASSES: &str = "none preserve build marks";
@@ -408,7 +409,7 @@ fn a_patch_of_two_packages_goes_package_by_package_by_pkgadd_and_its_directory_w
     assert!(found.is_empty(), "{found:?}");
 }
 
-/// Two patches of one package: both set parameters and label themselves, and where `shared` both have one path.
+/// Two patches of one package: both set parameters and label themselves, and if `shared`, both have one path.
 fn two_patches(place: &Place, shared: bool) {
     let base = Package::new("ACMEweb").file("share/a", 0o644, "a\n").file("share/b", 0o644, "b\n");
     let spool = place.scenario.beside("spool");
@@ -457,7 +458,7 @@ fn a_pkgadd_of_the_archive_of_the_older_patch_does_not_take_a_path_of_the_younge
     assert_same(&place.scenario.everything(), &before);
 }
 
-/// The list that the script of a class reads has a blank between two paths, and no way to write another one.
+/// The list for a class script separates two paths with a blank, and cannot escape another one.
 #[test]
 fn a_file_with_a_blank_in_its_path_comes_back_without_the_script_of_its_class() {
     for way in WAYS {
@@ -486,7 +487,7 @@ fn a_file_with_a_blank_in_its_path_comes_back_without_the_script_of_its_class() 
 /// The archive of [`patch_of_classes`] as the program made it before archives had scripts for classes.
 const EARLIER: &[u8] = include_bytes!("../testdata/earlier/undo.gz");
 
-/// What an earlier archive does not hold, or holds of the root that it was made in.
+/// Facts that an earlier archive lacks, or has from the root that it was made in.
 const OF_EARLIER: &[Explained] = &[
     ("*", "100-02", "record/save/pspool/ACMEweb/pkg* mtime", "nor did they say parts of a second"),
     ("classic", "100-02", "pkginfo *", WORDS),

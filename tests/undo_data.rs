@@ -1,4 +1,4 @@
-//! Undo data in the save directories: where it is, what state it is in, and that of other tools.
+//! Undo data in the save directories: its place, its state, and undo data of other tools.
 
 use std::fs;
 use std::io::Read as _;
@@ -20,7 +20,7 @@ pub(crate) fn stage() -> Scenario {
         .file("bin/tool", 0o755, "one\n")])
 }
 
-/// A patch that delivers the first one anew.
+/// A patch that replaces the first program.
 pub(crate) fn patch(id: &str) -> Patch {
     Patch::of(id, Package::new("ACMEweb").file("bin/httpd", 0o755, format!("as of {id}\n")))
 }
@@ -184,7 +184,7 @@ fn undo_data_of_the_classic_tools_is_restored() {
         let step = format!("{scenario}/out/apply-{id}/snap/pkg/SUNWstuf/save/{id}/undo.Z");
         fs::write(save.join("undo.Z"), fs::read(golden.goldens.join(step)).unwrap()).unwrap();
         golden.scenario.run(&format!("patchrm -R @ROOT@ {id}")).ok();
-        // That scenario 8 made this directory is not in its undo data.
+        // The undo data does not record that scenario 8 made this directory.
         assert_same(&Tree::of(&root, &["var", "opt/SUNWstuf/newdir"]), &before);
         let list = golden.scenario.run("pkgparam -R @ROOT@ SUNWstuf PATCHLIST").ok();
         assert_eq!(list.trim(), "", "{id}");

@@ -1,4 +1,4 @@
-//! Undo data that is given up: what goes, what stays, and what is said before and after.
+//! Undo data that is dropped: what goes, what stays, and what is printed before and after.
 
 use std::fs;
 
@@ -330,7 +330,7 @@ fn little_free_space_is_told_in_one_line() {
     assert!(!stage.run(&format!("add -R @ROOT@ {}", next.display())).stderr.contains("% free"));
 }
 
-/// What `du` counts for all that this program keeps, in bytes.
+/// The size that `du` reports for everything that this program keeps, in bytes.
 fn du(stage: &Scenario) -> u64 {
     let output =
         std::process::Command::new("du").args(["-s", "-B1"]).arg(stage.at("/var/sadm")).output().unwrap();

@@ -142,7 +142,7 @@ fn a_patch_stays_while_its_undo_data_is_away_and_the_message_says_how_to_get_it(
     }
     let said = stage.run("remove -R @ROOT@ 200-01").fails(3);
     assert!(said.contains("undo-data import"), "{said}");
-    // What the earlier one found would be handed on to undo data that is not here.
+    // The state that the earlier patch found would be handed on to undo data that is not here.
     let said = stage.run("remove -R @ROOT@ 100-01").fails(3);
     assert!(said.contains("200-01") && said.contains("was exported by run"), "{said}");
     for line in

@@ -1,5 +1,5 @@
-//! Undo data as files that somebody has touched: what lies beside it, in its directory and in its record is believed where it
-//! is what was saved, and else named by one line; nothing is changed, and nothing is lost.
+//! Undo data as files that somebody has modified: the files beside it, in its directory and in its record are trusted
+//! if they are as saved. Otherwise one line names them, nothing is changed, and nothing is lost.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, symlink};
@@ -44,7 +44,7 @@ fn stored(stage: &Scenario, bytes: &str) -> PathBuf {
     files.find(|file| fs::read_to_string(file).is_ok_and(|text| text == bytes)).unwrap()
 }
 
-/// The backout, and `verify`, name what is wrong in one line that has these words, and change nothing.
+/// Asserts that the backout and `verify` name the fault in one line with these words, and change nothing.
 #[track_caller]
 fn assert_named(stage: &Scenario, what: &str, words: &str) {
     let before = stage.everything();
@@ -65,7 +65,7 @@ fn assert_named(stage: &Scenario, what: &str, words: &str) {
     assert_eq!(stage.run("check --contents -R @ROOT@ 100-01").code, 4, "{what}");
 }
 
-/// The way back is whole.
+/// Asserts that the patch can be backed out, and that nothing is left of it.
 #[track_caller]
 fn assert_backed_out(stage: &Scenario, before: &Before, what: &str) {
     stage.run("check --contents -R @ROOT@ 100-01").ok();
@@ -74,7 +74,7 @@ fn assert_backed_out(stage: &Scenario, before: &Before, what: &str) {
     assert_eq!(undo_directories(stage), Vec::<String>::new(), "{what}: nothing is left");
 }
 
-/// Changes the lines of the record, which is bound by the ledger again, as its owner could do it.
+/// Changes the lines of the record, and binds it in the ledger again, as its owner could.
 fn forge(stage: &Scenario, forge: impl Fn(&mut Vec<Value>)) {
     let old = fs::read(stage.at(RECORD)).unwrap();
     let text = manifest(&old);
@@ -85,7 +85,7 @@ fn forge(stage: &Scenario, forge: impl Fn(&mut Vec<Value>)) {
     put(stage, &with_manifest(&old, text.as_bytes()));
 }
 
-/// Puts other bytes in the place of the record, and binds them.
+/// Replaces the record with other bytes, and binds them in the ledger.
 fn put(stage: &Scenario, new: &[u8]) {
     let old = fs::read(stage.at(RECORD)).unwrap();
     fs::write(stage.at(RECORD), new).unwrap();
@@ -94,7 +94,7 @@ fn put(stage: &Scenario, new: &[u8]) {
     fs::write(stage.at(LEDGER), ledger).unwrap();
 }
 
-/// Forges the record of a root, whose owner then puts it back.
+/// Asserts that a forged record is named, and that the patch can be backed out once the owner has restored it.
 #[track_caller]
 fn assert_forged(what: &str, words: &str, change: impl Fn(&mut Vec<Value>)) {
     let (stage, before) = patched();
@@ -119,7 +119,8 @@ fn a_record_of_objects_that_is_cut_short_is_damaged() {
         fs::write(stage.at(RECORD), &record[..length]).unwrap();
         assert_named(&stage, &format!("{length} bytes"), "undo.files");
         fs::write(stage.at(RECORD), &record).unwrap();
-        // Where the ledger names what is left, the sum at the end, which is about the same bytes, need not be there.
+        // If the ledger names the shortened record, the sum at its end, which is about the same bytes, need not be
+        // there.
         if length > record.len() / 2 {
             continue;
         }
@@ -226,7 +227,7 @@ fn an_undo_directory_of_another_run_is_named() {
     exchange_directories(&stage, &before);
 }
 
-/// Exchanges the undo directories of two runs, and back: nothing of one comes back as that of the other.
+/// Exchanges the undo directories of two runs, and back: no file of one is restored as a file of the other.
 fn exchange_directories(stage: &Scenario, before: &Before) {
     let directories = undo_directories(stage);
     let [one, other] = &directories[..] else { panic!("{directories:?}") };

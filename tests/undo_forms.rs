@@ -1,5 +1,5 @@
-//! Undo data in forms that are drawn by a seed: each patch of a story is applied with one of them, and between its steps undo
-//! data is written again in another one. Whatever the forms are, the story is the same.
+//! Random forms of undo data, drawn by a seed: each patch of a story is applied with one of them, and between the
+//! steps undo data is rewritten in another one. The story is the same with all forms.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -21,7 +21,7 @@ pub(crate) const FORMS: [&str; 4] = ["files", "gz", "Z", "none"];
 /// The forms in which undo data can be written again.
 const REPACKED: [&str; 3] = ["gz", "Z", "none"];
 
-/// A stream of forms. It has numbers of its own: what else is drawn for a story does not depend on it.
+/// A stream of forms with random numbers of its own, so that other draws of a story do not depend on it.
 pub(crate) struct UndoForms(Random);
 
 impl UndoForms {
@@ -40,7 +40,7 @@ impl UndoForms {
         format!("--undo-format {}", self.draw())
     }
 
-    /// The command that writes undo data of some of these patches again; mostly none.
+    /// The command that rewrites the undo data of some of these patches; usually none.
     pub(crate) fn repack(&mut self, with_undo: &[String]) -> Option<String> {
         if with_undo.is_empty() || !self.0.once_in(6) {
             return None;
@@ -53,13 +53,13 @@ impl UndoForms {
         Some(self.repack_of(&ids))
     }
 
-    /// The command that writes the undo data of these patches again.
+    /// The command that rewrites the undo data of these patches.
     pub(crate) fn repack_of(&mut self, ids: &[&str]) -> String {
         format!("undo-data repack --undo-format {} -R @ROOT@ {}", self.0.one(&REPACKED), ids.join(" "))
     }
 }
 
-/// The file with the undo data of a patch in its save directory, and its form; none where there is none.
+/// The form of the undo data of a patch in its save directory; `None` if there is none.
 pub(crate) fn form_in(save: &Path) -> Option<&'static str> {
     let names = |stem: &str| {
         [("files", format!("{stem}.files")), ("gz", format!("{stem}.gz")), ("Z", format!("{stem}.Z"))]
@@ -70,7 +70,7 @@ pub(crate) fn form_in(save: &Path) -> Option<&'static str> {
     names.find(|(_, name)| save.join(name).is_file()).map(|(form, _)| form)
 }
 
-/// The patches whose save directories have undo data, of these.
+/// The patches among `ids` whose save directories have undo data.
 pub(crate) fn with_undo(stage: &Scenario, package: &str, ids: &[String]) -> Vec<String> {
     let save = stage.at(&format!("/var/sadm/pkg/{package}/save"));
     ids.iter().filter(|id| form_in(&save.join(id)).is_some()).cloned().collect()
@@ -137,7 +137,7 @@ pub(crate) fn manifest(archive: &[u8]) -> Vec<u8> {
     members.find(|(header, _)| is_named(header, MANIFEST)).unwrap().1
 }
 
-/// The same undo data with another manifest, and the sums that belong to it.
+/// The same undo data with another manifest and matching sums.
 pub(crate) fn with_manifest(archive: &[u8], manifest: &[u8]) -> Vec<u8> {
     let Taken { mut packages, time, members } = Taken::of(archive);
     let again = |pkgmap: &[u8]| summed_again(&String::from_utf8_lossy(pkgmap), manifest).into_bytes();

@@ -1,5 +1,5 @@
-//! Undo data that is gone is said to be gone, and undo data that was never kept is not: by the ledger, whatever the save
-//! directory looks like.
+//! Lost undo data is reported as lost, and undo data that was never kept is not: the ledger decides, whatever the
+//! save directory looks like.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -92,7 +92,7 @@ fn a_save_directory_that_is_removed_is_lost_undo_data_and_one_that_never_was_is_
     }
 }
 
-/// What a file occupies on the disk.
+/// The disk space of a file, in bytes.
 fn occupied(path: &Path) -> u64 {
     fs::metadata(path).unwrap().blocks() * 512
 }
@@ -139,7 +139,7 @@ fn a_root_of_a_classic_tool_knows_nothing_of_loss() {
     let list = document(&stage, 0, "list --json -R @ROOT@");
     assert_eq!(states(&list)[2], "300-01 none");
     stage.run("check --contents -R @ROOT@ 300-01").ok();
-    // Of the archives that are there nobody can say who made them.
+    // The makers of the archives that are there are unknown.
     assert_eq!(states(&list)[0], "100-01 damaged damaged");
     assert_eq!(list["patches"][0]["removable"]["code"], 3);
 }

@@ -1,4 +1,4 @@
-//! Our undo archives as packages: in the hands of another pkgadd, and ours in other forms than we write today.
+//! Our undo archives as packages: installed by another pkgadd, and in forms that we do not write today.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -41,7 +41,7 @@ fn patch(id: &str) -> Patch {
 
 const SAVE: &str = "/var/sadm/pkg/ACMEweb/save/100-02";
 
-/// What only our archives have.
+/// Files that only our archives have.
 const OURS: [&str; 2] = ["patchadm.manifest", "patchadm.records"];
 
 /// The members of an archive by name.
@@ -65,8 +65,8 @@ fn read(archive: &Path) -> (Streamed, Members) {
     (package, members)
 }
 
-/// Writes the archive of a save directory again without these files of `install`, as another program would: nothing
-/// binds it to a run of ours.
+/// Rewrites the archive of a save directory without these files of `install`, as another program would: nothing binds
+/// it to a run of ours.
 fn rewrite_without(stage: &Scenario, save: &str, names: &[&str]) {
     let place = stage.at(&format!("{save}/undo.gz"));
     let (mut package, mut members) = read(&place);
@@ -85,7 +85,7 @@ fn rewrite_without(stage: &Scenario, save: &str, names: &[&str]) {
         part.write_member(&header, &data[..]).unwrap();
     }
     fs::write(place, gzip(&part.finish().unwrap().finish().unwrap())).unwrap();
-    // Without manifest and without a line it is that of another tool.
+    // Without a manifest and a ledger line, the archive is that of another tool.
     if names.contains(&"patchadm.manifest") {
         crate::ledger::disown(&stage.root(), "ACMEweb");
     } else {
@@ -159,10 +159,10 @@ fn a_script_that_takes_a_class_back_is_handed_on_and_does_it() {
     assert!(ran.exists());
 }
 
-/// What another pkgadd does with a stream: it knows pkgmap and scripts, and nothing of a manifest.
+/// A model of another pkgadd, which knows pkgmap and scripts, but no manifest.
 struct OtherPkgadd<'a> {
     stage: &'a Scenario,
-    /// Where it has unpacked `install`.
+    /// The directory with the unpacked `install`.
     install: PathBuf,
     /// A directory with its programs.
     bin: PathBuf,
@@ -193,7 +193,7 @@ impl<'a> OtherPkgadd<'a> {
         assert!(output.stderr.is_empty(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
     }
 
-    /// Installs the stream over the package, and gives the parameters then.
+    /// Installs the stream over the package, and returns the resulting parameters.
     fn install(&self, archive: &Path) -> Params {
         let (package, members) = read(archive);
         let pkginfo = self.stage.at("/var/sadm/pkg/ACMEweb/pkginfo");
@@ -243,7 +243,7 @@ impl<'a> OtherPkgadd<'a> {
     }
 }
 
-/// Sets what a file of parameters says.
+/// Sets the parameters in a file.
 fn set(params: &mut Params, text: &[u8]) {
     for (name, value) in ParamFile::parse(text).unwrap().params().iter() {
         params.set(name, value);

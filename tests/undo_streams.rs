@@ -1,5 +1,5 @@
-//! Our undo archives beside those of the classic tools for the same patch: header, archives, members, pkgmap, pkginfo,
-//! `deletes`. What is different stands in [`DIFFERENT`], with a reason, and everything that stands there is found.
+//! Our undo archives beside those of the classic tools for the same patch: header, archives, members, pkgmap,
+//! pkginfo, `deletes`. [`DIFFERENT`] lists every difference with a reason, and every listed one must occur.
 //!
 //! Neither numbers that depend on the machine (sizes of parts, inodes, times of members) nor the texts of the scripts
 //! are compared.
@@ -16,10 +16,10 @@ use crate::differences::{Explained, assert_explained};
 use crate::goldens_of_undo::{Kept, apply, archive, before, kept};
 use crate::scenario::shared;
 
-/// What a stream is made of, by what each piece is.
+/// The pieces of a stream, by name.
 type Pieces = BTreeMap<String, String>;
 
-/// Takes a stream to pieces, byte by byte as it stands: no reader of datastreams is asked.
+/// Takes a stream to pieces byte by byte, without our reader of datastreams.
 fn pieces(stream: &[u8]) -> Pieces {
     let mut pieces = Pieces::new();
     let end = b"# end of header\n";
@@ -109,7 +109,7 @@ fn both(kept: &Kept, goldens: &Path, package: &str, save: &Path) -> Option<(Vec<
     Some((theirs, ours))
 }
 
-/// What is different: scenario and patch (`*` is any), what, and why.
+/// The differences: scenario and patch (`*` is any), what, and why.
 const DIFFERENT: &[Explained] = &[
     ("*", "*", "pkgmap i patchadm.*", OURS),
     ("*", "*", "member install/patchadm.*", OURS),

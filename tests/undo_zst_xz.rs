@@ -1,4 +1,4 @@
-//! Undo archives in Zstandard and xz: everything that reads undo data reads them, and what is wrong with one is named before
+//! Undo archives in Zstandard and xz: everything that reads undo data reads them, and a fault in one is named before
 //! anything is changed.
 
 use std::fs;
@@ -17,16 +17,16 @@ use crate::reliability::sample_or_whole;
 use crate::scenario::Scenario;
 use crate::tree::assert_same;
 
-/// A form, as options name it and as names of archives end, with what its archives begin with.
+/// A form: its name in options and at the end of archive names, and the first bytes of its archives.
 #[derive(Clone, Copy)]
 struct Form {
     word: &'static str,
     magic: &'static [u8],
-    /// A file that needs more memory than is given to it.
+    /// A file that needs more memory than it may use.
     large: &'static [u8],
     /// The beginning of a file with a flag of a later version.
     later: &'static [u8],
-    /// A small file of 16 GiB.
+    /// A small file that unpacks to 16 GiB.
     bomb: fn() -> Vec<u8>,
 }
 
@@ -64,7 +64,7 @@ fn archive(stage: &Scenario, form: Form, id: &str) -> PathBuf {
     stage.at(&format!("/var/sadm/pkg/ACMEweb/save/{id}/undo.{}", form.word))
 }
 
-/// Puts other bytes in the place of the archive of 100-01, and vouches for them in the ledger.
+/// Replaces the archive of 100-01 with other bytes, and vouches for them in the ledger.
 fn put_as_true(stage: &Scenario, form: Form, bytes: &[u8]) {
     let archive = archive(stage, form, "100-01");
     let before = fs::read(&archive).unwrap();
@@ -243,7 +243,7 @@ fn what_follows_the_objects_is_found_by_verify_and_spoils_no_backout() {
             put_as_true(&stage, form, &damage(&fs::read(archive(&stage, form, "100-01")).unwrap(), form));
             let said = stage.run("check --contents -R @ROOT@");
             assert!(said.code != 0 && said.stdout.contains(&*name), "{what}: {said:?}");
-            // Each object has the digest of the manifest.
+            // The manifest has a digest for each object.
             let said = stage.run("remove -R @ROOT@ 100-01");
             assert!([0, 1].contains(&said.code), "{what}: {said:?}");
             if said.code == 0 {
@@ -278,7 +278,7 @@ fn a_report_says_who_can_read_it() {
 
 #[test]
 fn the_archives_of_a_real_release_save_what_the_report_says() {
-    // xz takes a quarter of a minute for so much; a sample has it for the other release.
+    // xz takes a quarter of a minute for this much; a sample uses it for the other release.
     for form in sample_or_whole(&FORMS[..1], &FORMS[..]) {
         archives_save(CASES[0], *form);
     }
@@ -292,7 +292,7 @@ fn other_archives_save(part: usize, parts: usize) {
     }
 }
 
-/// Applies two patches of a real release, writes their archives again in a form, and takes the patches back.
+/// Applies two patches of a real release, rewrites their archives in a form, and backs the patches out.
 fn archives_save(name: &str, form: Form) {
     let Some((stage, case)) = installed("archives of real releases", name) else { return };
     let before = Before::of(&stage);
@@ -304,7 +304,7 @@ fn archives_save(name: &str, form: Form) {
     let ids = format!("{number}-01 {number}-02");
     let gz = files(&stage);
     let packed = saved_as_told(&stage, name, (form, &ids), &gz);
-    // Beside what gzip makes of them.
+    // Compared with gzip.
     assert!(packed * 100 < total(&gz) * 92, "{name}: {} to {packed}", total(&gz));
     stage.run("check --contents -R @ROOT@").ok();
     stage.run(&format!("remove -R @ROOT@ {number}-02")).ok();
@@ -314,7 +314,7 @@ fn archives_save(name: &str, form: Form) {
     before.assert_again(&stage, name);
 }
 
-/// Writes archives again, compares what the report says with what lies there, and returns the bytes of all of them.
+/// Rewrites archives, compares the report with the files on disk, and returns the size of all of them.
 fn saved_as_told(stage: &Scenario, name: &str, (form, ids): (Form, &str), gz: &[(u64, u64)]) -> u64 {
     let said =
         document(stage, &format!("undo-data repack --json -R @ROOT@ --undo-format {} {ids}", form.word));
@@ -327,7 +327,7 @@ fn saved_as_told(stage: &Scenario, name: &str, (form, ids): (Form, &str), gz: &[
     let (saved, told) = (blocks(gz) - blocks(&packed), sum("before") - sum("after"));
     let rounding = 4096 * archives.len() as u64;
     assert!(saved.abs_diff(told) <= rounding, "{name}: {saved} bytes on disk, {told} told");
-    // What it saves is for whoever asks; nothing depends on it.
+    // The saving is only printed for the reader; nothing depends on it.
     let _ = writeln!(std::io::stderr(), "{name}: gz {}, {} {}", total(gz), form.word, total(&packed));
     total(&packed)
 }

@@ -1,4 +1,4 @@
-//! A journal that cannot be read: nobody touches anything, and everybody says so.
+//! A journal that cannot be read: no command touches anything, and every command says so.
 
 use std::fs;
 

@@ -74,7 +74,7 @@ fn the_tree_of_somebody_else_is_left_alone() {
     };
     refused("patchadd -R @ROOT@ delivered/100-01", 3, "Patchadd is terminating.");
     refused("patchrm -R @ROOT@ 100-01", 3, "Patchrm is terminating.");
-    // Looking is allowed.
+    // Queries are allowed.
     let asked = |line: &str| as_ordinary_user(&stage, line, &[]).output().unwrap().status.code();
     assert_eq!(asked("patchadd -p -R @ROOT@"), Some(0));
 }

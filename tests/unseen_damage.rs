@@ -1,5 +1,5 @@
-//! Records from which something is missing that must be there: found by everybody who needs them, although each is a file
-//! that makes sense. What another tool may have changed is no damage, and `verify` names it.
+//! Records with missing parts: every command that needs them notices, although each is still a valid file. Changes
+//! that another tool may have made are no damage, and `verify` names them.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -31,7 +31,7 @@ fn without_lines(stage: &Scenario, path: &str, is_gone: impl Fn(&str) -> bool) {
     fs::write(stage.at(path), kept).unwrap();
 }
 
-/// `verify` finds nothing wrong, and nothing that another program changed.
+/// Asserts that `verify` finds no damage, and no changes by other programs.
 #[track_caller]
 fn assert_unchanged(stage: &Scenario, after: &str) {
     let run = stage.run("check --contents --json -R @ROOT@");
@@ -39,7 +39,7 @@ fn assert_unchanged(stage: &Scenario, after: &str) {
     assert_eq!((run.code, &document["changed_records"]), (0, &Value::Null), "{after}: {}", run.stdout);
 }
 
-/// Every question and change is refused, names what is missing in this record, and changes nothing.
+/// Asserts that every query and change is refused, names what is missing in this record, and changes nothing.
 #[track_caller]
 fn everybody_misses(stage: &Scenario, record: &str, missing: &str) {
     let patch = Patch::of("100-02", Package::new("ACMEweb").file("bin/httpd", 0o755, "three\n"));

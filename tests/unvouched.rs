@@ -35,7 +35,7 @@ fn run(stage: &Scenario, line: &str, server: &FaultyServer) -> Run {
     stage.run(&line)
 }
 
-/// The commands that apply what comes over a network.
+/// The commands that apply patches from a network.
 const APPLYING: [&str; 5] = [
     "add -R @ROOT@ --cache @CACHE@ -M @HTTP@ 100-01",
     "update -R @ROOT@ --cache @CACHE@ -M @HTTP@",

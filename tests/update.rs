@@ -1,4 +1,4 @@
-//! `patchadm update`: what a root lacks of a depot is found, chosen and applied in one command.
+//! `patchadm update` finds, chooses and applies the patches of a depot that a root lacks, in one command.
 
 use std::fs;
 
@@ -107,7 +107,7 @@ fn what_is_left_out_is_not_missed() {
     let done =
         document(&stage, "update -R @ROOT@ -M delivered --check --exclude 100 --exclude 200 --exclude 300");
     assert_eq!(done["exit_code"], 0);
-    // Who names it and leaves it out is told.
+    // A patch that is both named and excluded is reported.
     let done = document(&stage, "update -R @ROOT@ -M delivered --exclude 200 200");
     assert_eq!(verdicts(&done), ["200-01 refused"]);
 }

@@ -5,7 +5,7 @@ use crate::links::verbs;
 use crate::packages::Package;
 use crate::scenario::Scenario;
 
-/// Lines with which each verb reads a policy; `@` is the directory beside the root.
+/// A command line of each verb that reads a policy; `@` is the directory beside the root.
 const UNDER_A_POLICY: [(&str, &str); 29] = [
     ("add", "add @/100-02"),
     ("remove", "remove 100-01"),
@@ -38,7 +38,8 @@ const UNDER_A_POLICY: [(&str, &str); 29] = [
     ("depot", "depot check @"),
 ];
 
-/// A root with one applied patch and a stage; beside it the next revision of the patch and a policy of one word that is none.
+/// A root with one applied patch and a stage; beside it the next revision of the patch and a policy of one unknown
+/// word.
 fn stage() -> Scenario {
     let stage = Scenario::with(&[Package::new("ACMEweb").file("bin/tool", 0o755, "one\n")]);
     let patch = |id: &str| {
@@ -91,7 +92,7 @@ fn a_verb_with_the_option_policy_reads_that_file_and_another_refuses_the_option(
         let line = UNDER_A_POLICY.iter().find(|(known, _)| *known == verb).map(|(_, line)| *line);
         assert_eq!(has_option(&stage, &verb, "--policy"), line.is_some(), "{verb}");
         let line = at(&stage, &format!("{} --policy @/policy", line.unwrap_or(&verb)));
-        // Where a verb takes no root either, that is said first.
+        // If a verb takes no root either, that is reported first.
         let run = stage.run(&if has_option(&stage, &verb, "-R") {
             format!("{line} -R @ROOT@")
         } else {
@@ -107,7 +108,7 @@ fn a_verb_with_the_option_policy_reads_that_file_and_another_refuses_the_option(
     }
 }
 
-/// Lines with which each other verb answers.
+/// A command line of each other verb.
 const WITHOUT_A_POLICY: [(&str, &str); 26] = [
     ("keygen", "keygen -o @/made --no-password"),
     ("help", "help 10"),
@@ -143,7 +144,7 @@ fn line_of(stage: &Scenario, verb: &str) -> String {
     at(stage, line.unwrap_or_else(|| panic!("no line has {verb}")).1)
 }
 
-/// The line on the root, where the verb works on one.
+/// The line of a verb, on the root if the verb works on one.
 fn on_root(stage: &Scenario, verb: &str) -> String {
     let line = line_of(stage, verb);
     if has_option(stage, verb, "-R") { format!("{line} -R @ROOT@") } else { line }
@@ -183,7 +184,7 @@ fn an_option_that_the_help_of_a_verb_shows_does_something_there() {
     }
 }
 
-/// Lines with which each verb has more to tell for `-v`.
+/// A command line of each verb that prints more with `-v`.
 const WITH_MORE: [(&str, &str); 11] = [
     ("add", "add @/100-02"),
     ("remove", "remove 100-01"),

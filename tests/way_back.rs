@@ -1,5 +1,5 @@
-//! What goes in comes out: links that lead in circles and names that look like variables come back, and a patch that could
-//! not be backed out is refused before anything is changed.
+//! Round trips: links that lead in circles and names that look like variables come back, and a patch that could not
+//! be backed out is refused before anything is changed.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -66,7 +66,7 @@ fn what_goes_in_comes_out_where_links_lead_in_circles() {
     }
 }
 
-/// A root of an ordinary user, and a patch that takes a directory away which only root could make again.
+/// A root of an ordinary user, and a patch that removes a directory which only root could make again.
 fn closed_directory() -> Scenario {
     two_trees(|old, _| {
         fs::create_dir(old.join("closed")).unwrap();
@@ -102,7 +102,7 @@ fn a_patch_that_could_not_be_backed_out_is_refused_before_anything_is_changed() 
             said.contains(why) && said.contains("/opt/T/closed: only root can make a directory"),
             "{said}"
         );
-        // The classic command says no next step.
+        // The classic command advises no next step.
         assert_eq!(said.contains("--no-undo"), !line.starts_with("patchadd"), "{line}: {said}");
         assert_same(&stage.everything(), &before);
     }
@@ -110,7 +110,7 @@ fn a_patch_that_could_not_be_backed_out_is_refused_before_anything_is_changed() 
     assert!(!stage.at("/opt/T/closed").exists());
 }
 
-/// The advice about such a patch, typed.
+/// Runs the commands that are advised about such a patch.
 pub(crate) fn advised() {
     advised_on(&closed_directory());
 }

@@ -100,7 +100,7 @@ impl Story {
     fn delivered(&self, name: &str) -> Package {
         let place = PACKAGES.iter().position(|other| *other == name).unwrap();
         let own = package(name).file(&format!("own/{name}"), 0o644, format!("{name}\n"));
-        // What packages share is the same.
+        // Packages that share a file deliver the same content.
         self.files[place].iter().fold(own, |package, file| package.file(file, 0o644, format!("{file}\n")))
     }
 

@@ -11,7 +11,8 @@ use crate::packages::Package;
 use crate::scenario::{Scenario, code_of, is_root};
 use crate::tree::assert_same;
 
-/// Every command that changes a root or says what a change would do, with its exit code for a root of somebody else.
+/// Every command that changes a root or reports what a change would do, with its exit code for a root of another
+/// user.
 const CHANGING: [(&str, i32); 15] = [
     ("patchadd -R @ROOT@ delivered/100-01", 3),
     ("patchadd -a -R @ROOT@ delivered/100-01", 3),
@@ -30,7 +31,7 @@ const CHANGING: [(&str, i32); 15] = [
     ("recover -R @ROOT@", 3),
 ];
 
-/// A root with a package, and a patch for it; none where the test is not run by the superuser.
+/// A root with a package, and a patch for it; `None` if the test does not run as the superuser.
 fn stage(test: &str) -> Option<Scenario> {
     if !is_root() {
         crate::skipped(&format!("{test}: only root can be refused so"));
@@ -317,7 +318,7 @@ fn what_a_script_of_a_run_calls_has_the_answer_of_the_run() {
     assert!(said.contains("belongs to uid"), "it counts only within a run: {said}");
 }
 
-/// Runs the program where the policy of the host is `policy`; none where this machine lets nobody mount.
+/// Runs the program where the policy of the host is `policy`; `None` if this machine allows no mounts.
 fn on_a_host_with(stage: &Scenario, policy: &str, line: &str) -> Option<(i32, String)> {
     let etc = stage.beside("etc-of-host");
     fs::create_dir_all(etc.join("patchadm")).unwrap();

@@ -1,4 +1,4 @@
-//! Commands that a script of a run starts: told by `PATCHADM_RUN`, while the journal of that run is open.
+//! Commands that a script of a run starts, identified by `PATCHADM_RUN`, while the journal of that run is open.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -23,7 +23,7 @@ fn path(text: &str) -> ObjectPath {
     ObjectPath::new(text.as_bytes()).unwrap()
 }
 
-/// What the journal says of the file that is now at `at`.
+/// The identity that the journal records for the file that is now at `at`.
 fn identity(stage: &Scenario, at: &str) -> Identity {
     let metadata = fs::metadata(stage.at(at)).unwrap();
     let born = metadata.created().ok().map(|born| born.duration_since(UNIX_EPOCH).unwrap());

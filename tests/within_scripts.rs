@@ -14,10 +14,10 @@ use crate::procedure_scripts::{NOCHECK, NOTE, line, noted, stage};
 use crate::scenario::{Run, Scenario, is_root};
 use crate::tree::assert_same;
 
-/// Makes what follows end at the first command that fails.
+/// Makes the rest of a script end at the first command that fails.
 const STRICT: &str = "set -e\nsay() { echo \"$*\" >> $PKG_INSTALL_ROOT/opt/noted; }\n";
 
-/// What a script registers and makes, and what it gives up.
+/// Commands that register and make objects, and give others up.
 const REGISTERS: &str = "installf $PKGINST $BASEDIR/log d 0750 root sys\n\
      installf -c conf $PKGINST $BASEDIR/log/made f 0640 root sys\n\
      echo made > $BASEDIR/log/made\n\

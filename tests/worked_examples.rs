@@ -39,7 +39,7 @@ fn remove(stage: &Scenario, id: &str) -> Run {
     stage.run(&format!("patchrm -R @ROOT@ {id}"))
 }
 
-/// A parameter of an installed package; none where it is absent.
+/// A parameter of an installed package; `None` if it is absent.
 fn parameter(stage: &Scenario, package: &str, name: &str) -> Option<String> {
     let pkginfo = fs::read(stage.at(&format!("/var/sadm/pkg/{package}/pkginfo"))).unwrap();
     let params = ParamFile::parse(&pkginfo).unwrap().params();
@@ -51,7 +51,7 @@ fn lists(stage: &Scenario, package: &str) -> [String; 2] {
     ["PATCHLIST", "PATCH_OBSOLETES"].map(|name| parameter(stage, package, name).unwrap_or_default())
 }
 
-/// The obsoleted ids of a `PATCH_INFO` line, or that it was backed out.
+/// The obsoleted ids of a `PATCH_INFO` line, or a note that it was backed out.
 fn obsoletes(stage: &Scenario, id: &str) -> String {
     let line = parameter(stage, "ACMEweb", &format!("PATCH_INFO_{id}")).unwrap();
     match PatchInfo::parse(&line, "-") {

@@ -1,4 +1,4 @@
-//! The stage of tests about procedure scripts: a root, workshops for it, and somebody who listens.
+//! The stage of tests about procedure scripts: a root, workshops for it, and a listener.
 
 use std::fs;
 use std::io;
@@ -22,14 +22,14 @@ pub(crate) struct Stage {
     pub(crate) root: Root,
 }
 
-/// What a test hears and wants.
+/// Collects the output and the processes of a script, and reacts as a test wants.
 #[derive(Default)]
 pub(crate) struct Listener {
     pub(crate) out: String,
     pub(crate) err: String,
     pub(crate) began: Vec<ProcessIdentity>,
     pub(crate) refuses: bool,
-    /// When this has been heard, the script is to be ended.
+    /// Once this has been heard, the script is to be ended.
     pub(crate) last_word: Option<&'static str>,
 }
 
@@ -109,16 +109,16 @@ impl Stage {
         engine.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap()
     }
 
-    /// What is left where private directories are made.
+    /// The leftovers in the directory for private directories.
     pub(crate) fn left_over(&self) -> Vec<String> {
         let entries = fs::read_dir(self.scenario.beside("temporary")).unwrap();
         entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
     }
 }
 
-/// Where the process that [`engine`] is finds its stage and its script.
+/// The variable by which the process of [`engine`] finds its stage and its script.
 pub(crate) const STAGE: &str = "PATCHADM_TEST_STAGE";
-/// Set where that script is to read the terminal.
+/// Set if that script is to read the terminal.
 pub(crate) const AT_TERMINAL: &str = "PATCHADM_TEST_TERMINAL";
 
 /// Not a test of its own: a program with a workshop, in a process that other tests can treat as they like. It runs the
