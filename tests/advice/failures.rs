@@ -35,7 +35,7 @@ pub(super) const ROWS: &[Row] = &[
     ("Failure::DepotMemory", memory_of_depots_damaged),
 ];
 
-/// The depot is named.
+/// Hint: name the depot.
 fn no_depot() {
     let stage = stage();
     let said = stage.run("update -R @ROOT@").fails(1);
@@ -44,7 +44,7 @@ fn no_depot() {
     stage.run("update -R @ROOT@ -M delivered").ok();
 }
 
-/// The plan is made anew, and holds.
+/// Hint: save the plan again; the new plan holds.
 fn plan_that_does_not_hold() {
     let stage = stage();
     let save = "plan -R @ROOT@ --save-plan plan.json delivered/100-01";
@@ -57,14 +57,14 @@ fn plan_that_does_not_hold() {
     stage.run(carry_out).ok();
 }
 
-/// A directory with an index, and the command that checks it.
+/// Indexes the delivered directory as a depot; returns the command that checks it.
 fn depot(stage: &Scenario) -> String {
     let depot = stage.beside("delivered");
     stage.run(&format!("depot index {}", depot.display())).ok();
     format!("depot check -R @ROOT@ {}", depot.display())
 }
 
-/// Lines of a root about depots: another one was at this place.
+/// Records in the root that another depot was at this location.
 fn remember_another_depot(stage: &Scenario) {
     let line = format!(
         "{{\"depot\":\"{}\",\"location\":\"{}\",\"version\":7,\"sha256\":\"{}\",\"expires\":null,\
@@ -76,7 +76,7 @@ fn remember_another_depot(stage: &Scenario) {
     stage.file("/var/sadm/patchadm/depots", line);
 }
 
-/// The line of a depot that was begun anew is taken out of the file that the advice names.
+/// Hint: remove the line of a depot that was created anew; the hint names the file.
 fn depot_begun_anew() {
     let stage = stage();
     let check = depot(&stage);
@@ -88,7 +88,7 @@ fn depot_begun_anew() {
     stage.run(&check).ok();
 }
 
-/// The line that cannot be read is taken out.
+/// Hint: remove the unreadable line.
 fn memory_of_depots_damaged() {
     let stage = stage();
     let check = depot(&stage);
@@ -109,7 +109,7 @@ fn patch() -> Patch {
     Patch::of("100-01", Package::new("ACMEweb").file("bin/httpd", 0o755, "two\n"))
 }
 
-/// What was lost is put back as it was, and the patch goes.
+/// Hint: restore the lost archive from a backup; the patch can then be removed.
 fn archive_lost() {
     let stage = stage();
     stage.run(ADD).ok();
@@ -133,7 +133,7 @@ fn archive_exported() {
     stage.run(REMOVE).ok();
 }
 
-/// The patch stays, and a later one is applied over it and backed out again.
+/// The patch stays. A later one can still be applied over it and backed out again.
 fn archive_of_an_earlier_form() {
     let stage = stage();
     stage.run(ADD).ok();
@@ -168,7 +168,7 @@ fn owned_by_root() {
     stage.run(ADD).ok();
 }
 
-/// The verbs may wait, and say how; the classic commands have no option for it, and name none.
+/// The verbs can wait and name the option. The classic commands have no such option and name none.
 fn lock_held() {
     let stage = stage();
     let hold = || Lock::take(&Root::open(&stage.root()).unwrap(), "pkgadd", |_| false).unwrap();
@@ -192,7 +192,7 @@ fn lock_held() {
     }
 }
 
-/// The log that is named is there, and has what the script said.
+/// The named log exists and has the output of the script.
 fn script() {
     let stage = stage();
     let package = Package::new("ACMEweb").file("bin/httpd", 0o755, "two\n");
@@ -207,7 +207,7 @@ fn script() {
     assert!(told.contains("last output of the script:\n") && told.contains("  it is too early\n"), "{told}");
 }
 
-/// Who owns the root may do it.
+/// The owner of the root may run it.
 fn not_privileged() {
     let stage = stage();
     if !is_root() {
@@ -238,7 +238,7 @@ fn no_database() {
     }
 }
 
-/// A run that is at work when a plan is refused, and dies then, is ended by the command that the refusal names.
+/// A run is at work when a plan is refused, and then dies. The command that the refusal names ends it.
 fn during_run() {
     let stage = stage();
     let wait = "#!/bin/sh\ntouch $PKG_INSTALL_ROOT/begun\nexec sleep 60\n";

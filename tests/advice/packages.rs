@@ -27,7 +27,7 @@ fn spool(stage: &Scenario, package: &Package) {
     package.write(&stage.beside("spool"));
 }
 
-/// The lines that the advice wants in an admin file, as one.
+/// Writes an admin file with the lines that the hint asks for.
 fn admin_file(stage: &Scenario, said: &str) {
     let (_, words) =
         said.split_once("use an admin file (`-a FILE`) with ").unwrap_or_else(|| panic!("{said}"));
@@ -35,7 +35,7 @@ fn admin_file(stage: &Scenario, said: &str) {
     stage.file("/admin", words.split(", ").map(|word| format!("{word}\n")).collect::<String>());
 }
 
-/// Runs a line without and with the admin file that the refusal asks for.
+/// Asserts that the refusal goes away with the admin file that it asks for.
 #[track_caller]
 fn answered(stage: &Scenario, code: i32, options: &str, name: &str) {
     let said = stage.run(&add(options, name)).fails(code);
@@ -44,7 +44,7 @@ fn answered(stage: &Scenario, code: i32, options: &str, name: &str) {
     assert_eq!(run.code, 0, "{said}{}", run.stderr);
 }
 
-/// Each question that the delivered answers leave open.
+/// Questions that the default answers leave open.
 fn interaction() {
     let stage = Scenario::new();
     spool(&stage, &Package::new("ACMEa").file("a", 0o644, "a\n").information("preinstall", "exit 0\n"));
@@ -67,7 +67,7 @@ fn interaction() {
     assert_eq!(stage.run("pkgrm -n -a @ROOT@/admin -R @ROOT@ ACMEd").code, 0, "{said}");
 }
 
-/// The admin file says no, and the advice names the line that says yes.
+/// The admin file says no; the hint names the line that says yes.
 fn administration() {
     let stage = Scenario::new();
     stage.file("/quit", "instance=quit\naction=quit\nsetuid=quit\nidepend=quit\nbasedir=default\n");

@@ -106,7 +106,7 @@ fn patches_in_between() {
     until_accepted(&live, "stage promote web -R @ROOT@");
 }
 
-/// The same with a hook that nobody may execute yet.
+/// A root with a staged tree and a hook that is not executable yet.
 fn hooked() -> Scenario {
     let stage = staged();
     fs::write(stage.beside("web/usr/pkg/new"), "new\n").unwrap();
@@ -190,7 +190,7 @@ fn two_contents() {
     stage.run(&format!("add -R @ROOT@ {}", first.display())).ok();
 }
 
-/// Delivers patches and applies those that are wanted, in this order.
+/// Delivers patches and applies them, in this order.
 fn applied(stage: &Scenario, patches: &[&Patch]) {
     for patch in patches {
         let at = patch.directory(stage);
@@ -283,7 +283,7 @@ fn incompatible() {
     assert_eq!(until_accepted(&stage, &add("", "200-01")), ["patchadm -R @ROOT@ remove 100-01"]);
 }
 
-/// The verbs have nothing to do there; where one says something of it, what it names works.
+/// Nothing to do for the verbs; if a message names a command, that command works.
 fn already_applied() {
     let stage = stage();
     applied(&stage, &[&patch("100-01")]);
@@ -295,7 +295,7 @@ fn already_applied() {
     }
 }
 
-/// Types the one command that the refusal to remove `100-01` names, and returns its ids.
+/// Runs the one command that the refusal to remove `100-01` names, and returns its ids.
 #[track_caller]
 fn removed_together(stage: &Scenario) -> String {
     let said = stage.run("remove -R @ROOT@ 100-01").fails(3);
@@ -321,7 +321,7 @@ fn obsoleted() {
     assert_eq!(removed_together(&stage), "100-01 200-01");
 }
 
-/// Of two patches that need it, one needs the other as well.
+/// One of the two patches that need it also needs the other one.
 fn needed() {
     let stage = stage();
     let second = of_file("200-01", "bin/tool").says("SUNW_REQUIRES", "100-01");
@@ -330,12 +330,12 @@ fn needed() {
     assert_eq!(removed_together(&stage), "100-01 200-01 300-01");
 }
 
-/// A patch of a file that is there to be edited.
+/// A patch of an editable file.
 fn settings(id: &str, file: &str) -> Patch {
     Patch::of(id, Package::new("ACMEweb").of_class("none", 'e', file, 0o755, format!("as of {id}\n")))
 }
 
-/// The later patch has the file as one of another package.
+/// The later patch delivers the file for another package.
 fn changed_for_another_package() {
     let add = Package::new("ACMEadd").param("BASEDIR", "/opt/ACMEweb").file("bin/httpd", 0o755, "one\n");
     let stage = Scenario::with(&[web(), add]);
@@ -356,7 +356,7 @@ fn not_handed_on() {
     assert_eq!(stage.text("/opt/ACMEweb/bin/httpd"), "one\n");
 }
 
-/// The patch that has the file of the first one has another file that a third one changed.
+/// The second patch changes the file of the first one, and another file that a third patch changed.
 fn chain() {
     let stage = stage();
     let both = Package::new("ACMEweb")
@@ -370,7 +370,7 @@ fn chain() {
     assert_eq!(stage.text("/opt/ACMEweb/bin/httpd"), "one\n");
 }
 
-/// Where the patch in the way has no undo data, no command is named that would be refused as well.
+/// If the patch in the way has no undo data, the refusal names no command that would be refused as well.
 fn blocked() {
     let stage = stage();
     applied(&stage, &[&patch("100-01")]);
@@ -495,7 +495,7 @@ fn excluded() {
     stage.run(&add("", "100-01")).ok();
 }
 
-/// Undo data that does not fit may go elsewhere; objects that do not fit need room.
+/// Undo data that does not fit can go elsewhere; objects that do not fit need space.
 fn no_space() {
     const KIB: usize = 1024;
     let noise = |seed: u32, size: usize| -> Vec<u8> {
@@ -567,7 +567,7 @@ fn a_command_names_the_root_in_the_words_of_a_shell() {
     assert_eq!(command_of(said, &[("PATCH", "1-01")]), "patchadm -R '/a b' remove 1-01");
 }
 
-/// A library that a program needs; its loss is accepted by the option that is named.
+/// A program needs the library; the named option accepts its loss.
 fn libraries_lost() {
     let package = |name: &str| Package::new(name).param("BASEDIR", "/");
     let library = Sample { soname: Some("libx.so.1"), ..Sample::default() }.bytes();

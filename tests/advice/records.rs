@@ -1,4 +1,4 @@
-//! Records that are damaged: what is named makes them anew.
+//! Damaged records: the hint names a command that rebuilds them.
 
 use std::fs;
 
@@ -21,7 +21,7 @@ pub(super) const ROWS: &[Row] = &[
 
 const ADD: &str = "add -R @ROOT@ delivered/100-01";
 
-/// A root with two packages, and a patch of one of them.
+/// A root with two packages, and a patch for one of them.
 fn stage() -> Scenario {
     let web = || Package::new("ACMEweb").file("bin/httpd", 0o755, "one\n");
     let stage = Scenario::with(&[web(), Package::new("ACMEdb").file("db", 0o644, "db\n")]);
@@ -30,7 +30,7 @@ fn stage() -> Scenario {
     stage
 }
 
-/// The change is refused as long as the record is damaged.
+/// Asserts that the change is refused because of the damaged record.
 fn refused(stage: &Scenario) -> String {
     stage.run(ADD).fails(1)
 }
@@ -43,7 +43,7 @@ fn package() {
     };
     let stage = damaged();
     let said = refused(&stage);
-    // It is 1 where something could not be known, which is said.
+    // The exit code is 1 if something could not be determined; the output says so.
     let run = type_it(&stage, &said, &[]);
     assert!(run.code == 0 || run.stdout.contains("it is rebuilt"), "{said}{run:?}");
     assert_eq!(stage.run(ADD).code, 0);
@@ -71,7 +71,7 @@ fn owner() {
     assert_eq!(stage.text("/opt/ACMEweb/bin/httpd"), "one\n");
 }
 
-/// A package adopted from dpkg, and a patch of it.
+/// A package adopted from dpkg, and a patch for it.
 fn registered() -> Scenario {
     let stage = adopted();
     Patch::of("100-01", delivered("1.0-1").file("usr/bin/web", 0o755, "web fixed\n")).directory(&stage);

@@ -1,4 +1,4 @@
-//! Arguments that are refused: one line for each, before anything is run.
+//! Refused arguments: one line for each, before anything runs.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -8,7 +8,7 @@ use super::web;
 use crate::delivery::Patch;
 use crate::tree::assert_same;
 
-/// Arguments of a module, and what is said of them. `@PATCH@` is a patch, `@ROOT@` the root, `@HERE@` a directory.
+/// Module, arguments, and expected message. `@PATCH@` is a patch, `@ROOT@` the root, `@HERE@` a directory.
 const REFUSED: [(&str, &str, &str); 32] = [
     (
         "patch",
@@ -142,7 +142,7 @@ fn a_source_that_cannot_be_read_and_a_program_that_is_another_one_are_named() {
         path.display().to_string()
     };
     let silent = program("silent", "echo broken pipe >&2; exit 1");
-    // A later document need not have the fields of this one.
+    // A later schema need not have the fields of this one.
     let later = program("later", "echo '{\"schema\": \"patchadm/9\"}'");
     let cut = program("cut", "printf '{\"schema\": \"patchadm/1\", \"patches\": ['");
     let other = program("other", "echo '[1, 2]'");

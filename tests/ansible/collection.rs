@@ -1,4 +1,4 @@
-//! The collection as a whole: its version, its documentation, its own tests, and what builds it.
+//! The collection as a whole: its version, documentation, own tests, and build.
 
 use std::fs;
 use std::path::Path;
@@ -123,7 +123,7 @@ fn ansible_lint_finds_nothing_in_the_collection() {
         return;
     }
     let fleet = Fleet::with(0, &[]);
-    // Of a directory in a checkout, it looks at what is committed.
+    // In a checkout, ansible-lint only looks at committed files.
     let copy = fleet.at("copied/ansible_collections/patchadm");
     fs::create_dir_all(&copy).unwrap();
     let copied = Command::new("cp").arg("-r").arg(COLLECTION).arg(copy.join("patch")).status().unwrap();

@@ -1,8 +1,8 @@
-//! Roots that Ansible takes for hosts, and the plays on them.
+//! Roots that act as hosts for Ansible, and the plays on them.
 //!
-//! Each host is a local connection with a root of its own. The collection is the one of the checkout, the program the one
-//! that was built. What a play tells comes as one value for each task and host. On the second host, tasks are done by the
-//! modules as on a machine far away; on the others, by what the collection does on the machine of Ansible itself. A fleet
+//! Each host is a local connection with a root of its own. The collection comes from the checkout, and the program is
+//! the one under test. A play prints one JSON value for each task and host. On the second host, the modules run tasks
+//! as on a remote machine; on the others, the action plugins of the collection run them on the control node. A fleet
 //! over ssh logs in to the second host, and to the third without pipelining.
 
 use std::fs;
@@ -20,16 +20,15 @@ use crate::scenario::{NOW, Scenario, directory, is_root};
 use crate::sshd::{Sshd, logging_in};
 use crate::tree::Tree;
 
-/// The collection in the checkout.
 pub(super) const COLLECTION: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/ansible");
 
-/// What Ansible says of itself; `None` where it is not installed.
+/// Output of `ansible-playbook --version`; `None` if Ansible is not installed.
 static VERSION: LazyLock<Option<String>> = LazyLock::new(|| {
     let output = Command::new("ansible-playbook").arg("--version").output().ok()?;
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 });
 
-/// Tells whether Ansible is there; a test that it is not there for says so.
+/// True if Ansible is installed; otherwise reports it as missing for the test.
 pub(super) fn has_ansible(test: &str) -> bool {
     let is_there = VERSION.is_some();
     if !is_there {
@@ -38,7 +37,7 @@ pub(super) fn has_ansible(test: &str) -> bool {
     is_there
 }
 
-/// The Python that Ansible runs by, which has its modules.
+/// The Python interpreter of Ansible, which has its modules.
 pub(super) fn python() -> String {
     let version = VERSION.as_deref().unwrap_or_default();
     let line = version.lines().find(|line| line.contains("python version =")).unwrap_or_default();
@@ -46,15 +45,15 @@ pub(super) fn python() -> String {
     path.filter(|path| path.starts_with('/')).unwrap_or_else(|| "python3".to_owned())
 }
 
-/// Roots that are hosts, called `one`, `two` and `three`.
+/// Roots that act as hosts, called `one`, `two` and `three`.
 pub(super) struct Fleet {
     directory: TempDir,
-    /// Where the hosts are logged in to, if they are.
+    /// The server that the remote hosts log in to, if there are any.
     sshd: Option<Sshd>,
     pub(super) roots: Vec<Scenario>,
 }
 
-/// What a play told.
+/// Results of a play.
 #[derive(Debug)]
 pub(super) struct Played {
     pub(super) code: i32,
@@ -64,7 +63,7 @@ pub(super) struct Played {
 
 const NAMES: [&str; 3] = ["one", "two", "three"];
 
-/// The host on which a task has an environment of its own, which takes a module.
+/// The host whose tasks have an environment of their own, and therefore use a module.
 const BY_MODULE: &str = "two";
 
 impl Fleet {
@@ -73,7 +72,6 @@ impl Fleet {
         Self::of((0..count).map(|_| Scenario::with(packages)).collect())
     }
 
-    /// These roots.
     pub(super) fn of(roots: Vec<Scenario>) -> Self {
         let fleet = Self { directory: directory(), sshd: None, roots };
         let collections = fleet.at("collections/ansible_collections/patchadm");
@@ -91,7 +89,7 @@ impl Fleet {
         fleet
     }
 
-    /// These roots: the first here, the others behind a login each, whose environment is as good as empty.
+    /// A fleet whose first root is local. The others are behind ssh logins with a nearly empty environment.
     pub(super) fn over_ssh(roots: Vec<Scenario>) -> Self {
         let mut fleet = Self::of(roots);
         let (home, program) = (fleet.at("far home"), Path::new(env!("CARGO_BIN_EXE_patchadm")));
@@ -109,7 +107,7 @@ impl Fleet {
                 "ansible_connection": "ssh",
                 "ansible_pipelining": is_pipelined,
                 "ansible_ssh_args": "",
-                // The sshd of an ordinary user may not be able to give a terminal away.
+                // The sshd of an ordinary user may not be able to hand over a terminal.
                 "ansible_ssh_use_tty": is_root(),
                 "ansible_ssh_common_args": sshd.options(),
                 "other_environment": {},
@@ -120,27 +118,27 @@ impl Fleet {
         fleet
     }
 
-    /// What the command lines of processes that its logins leave have in them.
+    /// A text in the command lines of processes that its logins leave behind.
     pub(super) fn mark(&self) -> String {
         self.sshd.as_ref().unwrap().mark()
     }
 
-    /// A path of its own directory.
+    /// A path in the directory of the fleet.
     pub(super) fn at(&self, path: &str) -> PathBuf {
         self.directory.path().join(path)
     }
 
-    /// Delivers a patch as an archive; its path.
+    /// Delivers a patch as an archive; returns its path.
     pub(super) fn deliver(&self, patch: &Patch) -> String {
         patch.pack(&self.at("delivered"), ".tar.gz").display().to_string()
     }
 
-    /// Every object of every root with all that can be told of it but the times of directories.
+    /// Every object of every root with all its attributes, except the times of directories.
     pub(super) fn trees(&self) -> Vec<Tree> {
         self.roots.iter().map(|root| Tree::of(&root.root(), &[])).collect()
     }
 
-    /// A command of Ansible, in an environment that knows this fleet and nothing else.
+    /// A command of Ansible in a clean environment for this fleet.
     pub(super) fn command(&self, program: &str) -> Command {
         let built = Path::new(env!("CARGO_BIN_EXE_patchadm")).parent().unwrap();
         let path = std::env::var("PATH").unwrap_or_else(|_| "/usr/bin:/bin".to_owned());
@@ -169,12 +167,13 @@ impl Fleet {
         command
     }
 
-    /// Plays a playbook of the collection, with these words.
+    /// Plays a playbook of the collection, with these arguments.
     pub(super) fn playbook(&self, name: &str, words: &[&str]) -> Played {
         self.run(&Path::new(COLLECTION).join("playbooks").join(name), words)
     }
 
-    /// Plays these tasks on every root, which each task has as `root`. A task that fails does not end the play.
+    /// Plays these tasks on every root; each task has the root as variable `root`. A failed task does not end the
+    /// play.
     pub(super) fn tasks(&self, tasks: &str, words: &[&str]) -> Played {
         let play = format!(
             "- hosts: all\n  gather_facts: false\n  ignore_errors: true\n  \
@@ -218,7 +217,7 @@ impl Played {
         self.on(NAMES[0], task)
     }
 
-    /// Whether a task changed something on a host, or would have; it did not fail.
+    /// True if a task changed something on a host, or would have. Panics if it failed.
     #[track_caller]
     pub(super) fn changed_on(&self, host: &str, task: &str) -> bool {
         let result = self.on(host, task);
@@ -226,19 +225,19 @@ impl Played {
         result["changed"].as_bool().unwrap_or_else(|| panic!("{task} on {host}: {result:#}"))
     }
 
-    /// The same of the first host.
+    /// As `changed_on`, for the first host.
     #[track_caller]
     pub(super) fn changed(&self, task: &str) -> bool {
         self.changed_on(NAMES[0], task)
     }
 
-    /// The one line by which a task failed on the first host.
+    /// The one-line message of a task that failed on the first host.
     #[track_caller]
     pub(super) fn failure(&self, task: &str) -> &str {
         self.failure_on(NAMES[0], task)
     }
 
-    /// The one line by which a task failed on a host.
+    /// The one-line message of a task that failed on a host.
     #[track_caller]
     pub(super) fn failure_on(&self, host: &str, task: &str) -> &str {
         let result = self.on(host, task);
@@ -248,7 +247,7 @@ impl Played {
         message
     }
 
-    /// The hosts on which something was played, in the order in which they came to it.
+    /// The hosts on which something was played, in order of appearance.
     pub(super) fn hosts(&self) -> Vec<&str> {
         let mut hosts: Vec<&str> = Vec::new();
         for host in self.results.iter().filter_map(|one| one["host"].as_str()) {

@@ -1,4 +1,4 @@
-//! The modules and a playbook behind a real login, with pipelining and without: what they tell is what is told here.
+//! The modules and a playbook over a real login, with and without pipelining: the results are those of a local host.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -20,24 +20,23 @@ use crate::workshop::eventually;
 /// The hosts behind a login.
 const FAR: [&str; 2] = ["two", "three"];
 
-/// Three roots, two of them behind logins; `None` where that cannot be played.
+/// Three roots, two of them behind logins; `None` if the machine cannot play that.
 fn fleet(test: &str) -> Option<Fleet> {
     (has_ansible(test) && has_ssh(test))
         .then(|| Fleet::over_ssh((0..3).map(|_| Scenario::with(&[web("base\n")])).collect()))
 }
 
-/// The hosts behind a login of a part of a test.
+/// The share of the hosts behind logins that a part of a test plays.
 fn far_of(part: usize, parts: usize) -> Vec<&'static str> {
     FAR.into_iter().skip(part).step_by(parts).collect()
 }
 
-/// The root of a host.
 fn root_of<'f>(fleet: &'f Fleet, host: &str) -> &'f Scenario {
     &fleet.roots[["one", "two", "three"].iter().position(|name| *name == host).unwrap()]
 }
 
-/// What a host told of a task, without what differs between two roots here as well: their paths, random ids, and the sizes of
-/// undo data and free space.
+/// The result of a task on a host, without values that differ between any two roots: paths, random ids, and the sizes
+/// of undo data and free space.
 fn told(fleet: &Fleet, played: &Played, host: &str, task: &str) -> Value {
     let mut result = played.on(host, task).clone();
     result.as_object_mut().unwrap().retain(|name, _| name != "invocation" && !name.starts_with("_ansible"));
@@ -48,7 +47,7 @@ fn told(fleet: &Fleet, played: &Played, host: &str, task: &str) -> Value {
         .unwrap()
 }
 
-/// Takes random ids, and the sizes of undo data and free space, out of a value.
+/// Removes random ids, and the sizes of undo data and free space, from a value.
 fn forget_accidents(value: &mut Value) {
     match value {
         Value::Object(fields) => {
@@ -73,7 +72,7 @@ fn forget_accidents(value: &mut Value) {
     }
 }
 
-/// Asserts that these hosts behind logins tell of these tasks what the one here does.
+/// Asserts that these tasks have the same results on the hosts behind logins as on the local one.
 #[track_caller]
 fn assert_as_here(fleet: &Fleet, played: &Played, far: &[&str], tasks: &[&str]) {
     for task in tasks {
@@ -212,7 +211,7 @@ fn tell_of_targets(part: usize, parts: usize) {
     for root in &fleet.roots {
         fs::create_dir(root.beside("Übung")).unwrap();
     }
-    // A Python that takes names for ASCII, as 3.6 does without a locale.
+    // A Python that decodes names as ASCII, as 3.6 does without a locale.
     let ascii = "  environment: {LC_ALL: C, PYTHONUTF8: '0', PYTHONCOERCECLOCALE: '0'}\n";
     let tasks = task("missing", &format!("src: {patch}"))
         + "  environment: {PATH: '/usr/bin:/bin'}\n"
@@ -249,7 +248,7 @@ fn tell_of_targets(part: usize, parts: usize) {
     assert_same(&fleet.trees()[0], &trees[0]);
 }
 
-/// A script that ends a process once: the nearest one above it with this name.
+/// A script that kills, once, the nearest ancestor process with this name.
 fn killer(marker: &str, name: &str) -> String {
     format!(
         "#!/bin/sh\n[ -e \"$PKG_INSTALL_ROOT{marker}\" ] && exit 0\n: > \"$PKG_INSTALL_ROOT{marker}\"\nprocess=$$\n\
@@ -264,7 +263,7 @@ fn applying(name: &str, patch: &str) -> String {
     format!("- name: {name}\n  patchadm.patch.patch: {{root: '{{{{ root }}}}', src: {patch}}}\n")
 }
 
-/// Asserts that the last task, `look`, has found a sound root with this patch.
+/// Asserts that the last task, `look`, found a sound root with this patch.
 #[track_caller]
 fn assert_sound(fleet: &Fleet, played: &Played, host: &str, (id, text): (&str, &str)) {
     let look = played.on(host, "look");
@@ -300,7 +299,7 @@ fn lose_connection(part: usize, parts: usize) {
     eventually("nobody works on the roots", || roots.iter().all(|root| processes_about(root).is_empty()));
     let played = fleet.tasks(&(applying("next", &lost) + LOOK), &words);
     for host in far {
-        // The end of a terminal, which a login without pipelining has, undoes the run; without one it goes on by itself.
+        // Losing a terminal, which only a login without pipelining has, undoes the run. Without one, the run goes on.
         let has_terminal = host == "three" && is_root();
         assert_eq!(played.changed_on(host, "next"), has_terminal, "{host}");
         assert_sound(&fleet, &played, host, ("100-01", "one\n"));
@@ -338,10 +337,10 @@ fn lose_program(part: usize, parts: usize) {
     }
 }
 
-/// The user without rights that every machine has.
+/// The unprivileged user of every machine.
 const NOBODY: u32 = 65_534;
 
-/// Whether the superuser becomes nobody, who can run the program.
+/// True if `su` to nobody works, and nobody can run the program.
 fn becomes_nobody() -> bool {
     let try_it = format!("test -x '{}'", env!("CARGO_BIN_EXE_patchadm"));
     let mut su = Command::new("su");

@@ -1,4 +1,4 @@
-//! The playbooks of the collection, as somebody plays them.
+//! The playbooks of the collection.
 
 use std::fs;
 
@@ -80,7 +80,7 @@ fn a_patch_on_trial_is_probed_and_confirmed_and_then_backed_out_everywhere() {
 
 in_parts!(a_native_package_is_adopted_and_patched_and_another_version_is_passed_over, adopt_and_patch, 2);
 
-/// Foretells it, or does it.
+/// The first part plays it in check mode, the second one for real.
 fn adopt_and_patch(part: usize, _parts: usize) {
     let is_foretold = part == 0;
     if !has_ansible("a_native_package_is_adopted_and_patched_and_another_version_is_passed_over") {

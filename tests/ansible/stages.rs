@@ -1,4 +1,4 @@
-//! Stages that plays make, refresh, promote, take back and remove.
+//! Stages that plays create, refresh, promote, take back and remove.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! The lines of text files that change, as diff mode shows them.
+//! Changed lines of text files, as diff mode shows them.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -9,7 +9,7 @@ use super::fleet::{Fleet, has_ansible};
 use super::{sides, web};
 use crate::delivery::Patch;
 
-/// What a task prints as it is.
+/// The text that diff mode shows unchanged.
 fn prepared(result: &Value) -> String {
     let differences = result["diff"].as_array().unwrap_or_else(|| panic!("{result:#}"));
     differences.iter().filter_map(|one| one["prepared"].as_str()).collect()

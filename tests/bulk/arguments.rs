@@ -1,4 +1,4 @@
-//! What the verb is told that cannot be, and directories that it does not use.
+//! Impossible arguments of the verb, and directories that it does not use.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

@@ -1,4 +1,4 @@
-//! Several commands on one build, or on one pool, at once: one after the other, or refused; readers always read.
+//! Several commands on one build or one pool at once: they wait or are refused, and readers always work.
 
 use std::fs;
 use std::process::Stdio;
@@ -24,7 +24,7 @@ fn while_a_run_goes_on_nothing_else_changes_its_directory_or_prunes_its_pool() {
     let pool = build.work().join("pool");
     other.set(&format!("pool={}\n", pool.display()));
     if is_root() {
-        // The other directory is beside this one, and both are root's.
+        // Both builds run as root.
         assert_eq!(other.who(), build.who());
     }
     let running = build.running("").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -39,14 +39,14 @@ fn while_a_run_goes_on_nothing_else_changes_its_directory_or_prunes_its_pool() {
     for line in ["status @WORK@", "why @WORK@ slow", "log @WORK@ slow-1.0", "history @WORK@"] {
         build.action(line).ok();
     }
-    // Another build that has the same pool uses it at the same time, and does not prune it.
+    // Another build with the same pool can run at the same time, but cannot prune the pool.
     other.run("").ends(0);
     let said = other.action("prune @WORK@").fails(6);
     assert!(said.contains("pool"), "{said}");
     fs::write(build.tree().join("go"), "").unwrap();
     BulkRun::of(&running.wait_with_output().unwrap()).ends(0);
 
-    // What one prunes is not what the other one needs.
+    // Pruning one build keeps the results that the other one needs.
     other.recipe("quick", "", "mkdir $DESTDIR/opt; echo z > $DESTDIR/opt/z\n");
     for _ in 0..2 {
         other.run("").ends(0);

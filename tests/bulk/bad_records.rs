@@ -1,11 +1,11 @@
-//! Recipes that nobody can build: each takes out itself and what needs it, with the reason, and the rest is built.
+//! Recipes that cannot be built: each excludes itself and its dependents, with the reason, and the rest is built.
 
 use std::fs;
 
 use super::{BulkBuild, mark};
 use crate::scenario::is_root;
 
-/// Locations: name, what its `scan` does, the package that it becomes, and why that cannot be built.
+/// Locations: name, behavior of its `scan`, resulting package, and the reason why that cannot be built.
 const BAD: [(&str, &str, &str, &str); 12] = [
     ("hangs", "trap '' TERM; setsid sleep 1000 & sleep 1000", "hangs-0", "scan: it took longer than 1 s"),
     ("fails", "echo first >&2; echo the reason >&2; exit 2", "fails-0", "scan: exit 2: the reason"),
@@ -52,7 +52,7 @@ fn a_bad_recipe_takes_out_itself_and_what_needs_it_and_the_rest_is_built() {
     build.recipe("user-of-user", "ALL_DEPENDS=user-of-broken-[0-9]*\n", makes);
     build.recipe("user-of-greedy", "ALL_DEPENDS=greedy-[0-9]*\n", makes);
     build.recipe("user-of-good", "ALL_DEPENDS=good-[0-9]*:good\n", makes);
-    // Nothing was named, but the tree has faults: they are what no recipe says of itself.
+    // No package is named, but the tree has faults. Declarations of a recipe about itself are no fault.
     let run = build.run("").ends(5);
     build.assert_nothing_left(&mark);
     let word = |package: &str| run.package(package)["fault"].as_str().map(str::to_owned);
@@ -88,7 +88,7 @@ fn a_bad_recipe_takes_out_itself_and_what_needs_it_and_the_rest_is_built() {
             (&"indirect-prefailed".into(), &serde_json::json!([bad]))
         );
     }
-    // Of two with one name the first location in byte order has it.
+    // Of two locations with the same package, the first in byte order provides it.
     let good = run.packages().iter().filter(|package| package["package"] == "good-1.0");
     let good: Vec<_> = good
         .map(|package| (package["location"].as_str().unwrap(), package["state"].as_str().unwrap()))
@@ -97,17 +97,17 @@ fn a_bad_recipe_takes_out_itself_and_what_needs_it_and_the_rest_is_built() {
     assert!(run.packages().iter().any(|package| package["fault"] == "duplicate"));
     assert_eq!(run.in_state("done"), ["good", "user-of-good"]);
 
-    // Each later run would wait for it as long.
+    // Every later run would wait for its time limit.
     fs::remove_dir_all(build.tree().join("hangs")).unwrap();
 
-    // What is named is a failure.
+    // A named package that cannot be built is a failure.
     build.run("fails").ends(5);
     build.run("user-of-user").ends(5);
-    // Where only a location is wanted, only those are scanned that it names: not the other one with the same package.
+    // The run scans only the locations that it needs, not `again`, which has the same package.
     let good = build.run("user-of-good").ends(0);
     assert_eq!(good.states(), ["good-1.0 done", "user-of-good-1.0 done"]);
     assert_eq!(good.package("good-1.0")["location"], "good");
-    // With the first of the two out of the way, it is the second one everywhere.
+    // Without `again`, `good` provides the package in a full run, too.
     fs::remove_dir_all(build.tree().join("again")).unwrap();
     let run = build.run("").ends(5);
     assert_eq!(run.in_state("up-to-date"), ["good", "user-of-good"]);

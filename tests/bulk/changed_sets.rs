@@ -1,11 +1,11 @@
-//! A set of which a file was changed is no set: neither is it released, nor are patches made from it or to it.
+//! A set with a changed file is no set: it is not released, and no patches are made from it or to it.
 
 use std::fs;
 
 use super::BulkBuild;
 use crate::scenario::is_root;
 
-/// Puts another file into the place of one of a set: the pool keeps its own.
+/// Replaces a file of a set with a changed copy; the file in the pool stays as it is.
 fn change(build: &BulkBuild, path: &str) {
     let at = build.work().join(path);
     let mut bytes = fs::read(&at).unwrap();
@@ -37,7 +37,7 @@ fn a_set_with_a_changed_file_is_neither_released_nor_patched_nor_kept_from() {
     change(&build, "sets/1/packages/one.pkg");
     let said = build.action("patches @WORK@").fails(1);
     assert!(said.contains(says), "{said}");
-    // What fails keeps the package of the set before: not this one.
+    // A failed package would keep its version from the previous set, but not from this one.
     build.write("one/build", "exit 1\n");
     let run = build.run("");
     assert_eq!(run.code, 1, "{}{}", run.said, run.report);

@@ -1,4 +1,4 @@
-//! What a build sees: always the same, whoever built what before.
+//! The environment of a build: always the same, regardless of earlier builds.
 
 use std::net::TcpListener;
 
@@ -12,7 +12,7 @@ for_everybody! {
 /// Prints everything that a build sees.
 const WORLD: &str = include_str!("../../testdata/bulk/world/build");
 
-/// What it prints.
+/// The expected output of `WORLD`.
 const PRINTED: &str = include_str!("../../testdata/bulk/world/printed");
 
 /// Writes wherever it can, and leaves processes.
@@ -26,14 +26,14 @@ const WRITER: &str = "set +e\nexport MARK=@MARK@\n\
     setsid sleep 1000 & (trap '' TERM; sleep 1000) &\n\
     rm -rf $OUT/written.*; mkdir $DESTDIR/opt; ulimit -n 5\n";
 
-/// What differs from machine to machine is left out: the directories of the host, and the numbers of users and pipes.
+/// Removes details that depend on the machine: directories of the host, and numbers of users and pipes.
 fn masked(log: &str) -> String {
     let of_host = ["/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"];
     let is_of_host = |line: &&str| {
         let word = line.split(' ').next().unwrap_or_default();
         !of_host.iter().any(|path| word == *path || word == &path[1..])
     };
-    // What an installation says comes before and after.
+    // Messages of the installation surround the listing.
     let begin = log.find("== environment").unwrap_or_default();
     let end = log.find("== end").unwrap_or(log.len());
     let lines = log[begin..end].lines().filter(is_of_host).map(|line| {
@@ -55,7 +55,7 @@ fn a_build_sees_this_world_and_no_other_whatever_was_built_before() {
         assert_eq!(masked(&build.log("world-1.0")), PRINTED, "{}", build.who());
 
         let writer = WRITER.replace("@MARK@", &mark);
-        // Others write wherever they can, one after the other.
+        // Other builds write wherever they can, one after the other.
         for number in 0..3 {
             build.recipe(&format!("writer-{number}"), "ALL_DEPENDS=needed-[0-9]*\n", &writer);
         }
@@ -92,7 +92,7 @@ fn a_build_has_no_network_unless_it_is_configured(is_ordinary: bool) {
         "Connection refused\nConnection refused\nNetwork is unreachable\nNetwork is unreachable\n"
     );
     assert!(listener.accept().is_err(), "somebody called");
-    // It is configured: the same build reaches the host.
+    // With the network configured, the same build reaches the host.
     build.set("network=calls\n");
     build.change("calls/build", (" 192.0.2.1/80", ""));
     build.run("").ends(0);

@@ -1,4 +1,4 @@
-//! A clock that jumps by days, back and forth, whenever it is asked: durations, limits and the order of runs do not.
+//! A clock that jumps by days whenever it is read affects neither durations nor limits nor the order of runs.
 
 use std::fs;
 use std::process::Command;
@@ -6,7 +6,7 @@ use std::process::Command;
 use super::{BulkBuild, BulkRun};
 use crate::scenario::is_root;
 
-/// In the place of the system's own function.
+/// Replaces `clock_gettime` of the C library.
 const JUMPING: &str = "#define _GNU_SOURCE\n#include <sys/syscall.h>\n#include <time.h>\n#include <unistd.h>\n\
     static unsigned calls;\n\
     int clock_gettime(clockid_t clock, struct timespec *now) {\n\
@@ -38,7 +38,7 @@ fn a_clock_that_jumps_changes_no_duration_no_limit_and_no_order() {
         let ms = package["ms"].as_u64().unwrap();
         assert!((900..100_000).contains(&ms), "{package}");
     }
-    // It did jump.
+    // The clock did jump.
     let began = |run: &BulkRun| run.report["began"].as_str().unwrap().to_owned();
     let days: std::collections::BTreeSet<String> = (0..6).map(|_| began(&run(""))[..10].to_owned()).collect();
     assert!(days.len() > 1, "{days:?}");

@@ -1,5 +1,5 @@
-//! Limits of memory and processes, held by a control group where one can be made, and found by looking where none can: the same
-//! causes, and nothing is left.
+//! Limits of memory and processes, enforced by a control group where one can be created, and by polling elsewhere.
+//! The causes are the same, and nothing is left.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -9,10 +9,10 @@ use super::{BulkBuild, BulkRun, mark};
 use crate::everyman::NOBODY;
 use crate::scenario::is_root;
 
-/// Recipes that go over a limit: a name, the limit, and a script that would go on for long.
+/// Recipes that exceed a limit: a name, the limit, and a script that would run for long.
 const OVER: [(&str, &str, &str); 4] = [
     ("memory", "memory=64M", "head -c 200M /dev/zero | tail; sleep 1000"),
-    // What is killed in it is not its last word.
+    // The script goes on after a kill in its control group.
     (
         "heedless-of-memory",
         "memory=64M",
@@ -22,7 +22,7 @@ const OVER: [(&str, &str, &str); 4] = [
     ("heedless-of-processes", "processes=20", "(for n in $(seq 40); do sleep 1000 & done) || :; sleep 1000"),
 ];
 
-/// How the reasons end, with and without a group.
+/// The end of the reason, with and without a group.
 fn reason(name: &str, has_group: bool) -> &'static str {
     match (name.ends_with("memory"), has_group) {
         (true, true) => " bytes of memory in its control group, limit 67108864",
@@ -35,7 +35,7 @@ fn reason(name: &str, has_group: bool) -> &'static str {
 /// Hides all control groups.
 const HIDDEN: &str = "mount -t tmpfs none /sys/fs/cgroup";
 
-/// Whether root may make groups with both limits here.
+/// True if root can create groups with both limits here; otherwise skips the test.
 fn has_groups(test: &str) -> bool {
     let own = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let is_there = is_root()
@@ -121,7 +121,7 @@ fn an_ordinary_user_has_a_control_group_for_each_task_where_one_was_handed_to_th
     build.assert_nothing_left(&mark);
 }
 
-/// A group of each hierarchy that belongs to the ordinary user; removed in the end.
+/// A group of each hierarchy that belongs to the ordinary user; removed on drop.
 struct HandedGroup(Vec<std::path::PathBuf>);
 
 impl HandedGroup {

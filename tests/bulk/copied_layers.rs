@@ -13,7 +13,7 @@ for_everybody! {
     where_overlays_are_refused_trees_are_copied_which_is_told_once_and_the_results_are_the_same,
 }
 
-/// A program that runs another one, for which and for all below which fsopen(2) is not permitted.
+/// A program that runs another one without permission to call fsopen(2); child processes inherit that.
 const REFUSES: &str = "#include <errno.h>\n#include <linux/filter.h>\n#include <linux/seccomp.h>\n\
     #include <stddef.h>\n#include <sys/prctl.h>\n#include <sys/syscall.h>\n#include <unistd.h>\n\
     int main(int count, char **words) {\n\
@@ -27,7 +27,7 @@ const REFUSES: &str = "#include <errno.h>\n#include <linux/filter.h>\n#include <
     if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program)) return 98;\n\
     execv(words[1], words + 1);\n    return 97;\n}\n";
 
-/// The tree: a chain and a diamond, one with a file that another one replaces, and one that leaves something.
+/// A chain and a diamond; one package has a file that another one replaces, and one leaves files behind.
 const RECIPES: [(&str, &str, &str); 6] = [
     ("one", "", ""),
     ("two", "one-[0-9]*", "echo more > $DESTDIR/opt/more\n"),
@@ -37,8 +37,8 @@ const RECIPES: [(&str, &str, &str); 6] = [
     ("leaves", "one-[0-9]*", "echo 'echo left > /opt/one-1.0.left; mkdir /opt/empty' > $OUT/postinstall\n"),
 ];
 
-/// What each of them does: it tells what it sees, and writes of what it is made. Of what was installed, the times of links are
-/// those of the installation.
+/// Script of each package: it records what it sees and what it is made of. Times are hidden, since links get the time
+/// of their installation.
 const SCRIPT: &str = "mkdir $DESTDIR/opt\n\
     ls -lR --time-style=+ /opt 2> /dev/null | grep -v ^total > $DESTDIR/opt/$PKGNAME || :\n\
     cat /opt/* >> $DESTDIR/opt/$PKGNAME 2> /dev/null || :\n";
@@ -52,7 +52,7 @@ fn with_tree(test: &str, is_ordinary: bool, mark: &str) -> Option<BulkBuild> {
     Some(build)
 }
 
-/// The program that refuses, compiled; none where there is no compiler or the header files lack something.
+/// Compiles the program that refuses; `None` without a compiler or the required header files.
 fn refusing(test: &str, build: &BulkBuild) -> Option<PathBuf> {
     let (source, program) = (build.scenario.beside("refuses.c"), build.scenario.beside("refuses"));
     fs::write(&source, REFUSES).unwrap();
@@ -65,7 +65,7 @@ fn refusing(test: &str, build: &BulkBuild) -> Option<PathBuf> {
     Some(program)
 }
 
-/// The command, for which overlay file systems are refused.
+/// The command, with overlay file systems refused.
 fn without_overlay(command: &Command, refuses: &Path, is_ordinary: bool) -> Command {
     let mut inside = Command::new(refuses);
     inside.arg(command.get_program()).args(command.get_args()).env_clear();
@@ -101,7 +101,7 @@ fn where_overlays_are_refused_trees_are_copied_which_is_told_once_and_the_result
         every sandbox gets a copy of its tree";
     assert_eq!(notes.iter().filter(|note| *note == words).count(), 1, "{notes:?}");
     copying.assert_nothing_left(&mark);
-    // Once they are allowed, nothing is copied any more, and nothing is built again.
+    // Once overlays are allowed, nothing is copied any more, and nothing is built again.
     let again = copying.run("").ends(0);
     assert_eq!(again.in_state("up-to-date").len(), RECIPES.len());
     assert!(!again.report["notes"].to_string().contains("copy of its tree"));
@@ -116,7 +116,7 @@ fn a_limit_of_the_disk_counts_what_a_build_writes_and_not_the_copy_below_it() {
     let Some(refuses) = refusing(test, &build) else { return };
     let large = "mkdir $DESTDIR/opt; head -c 900K /dev/urandom > $DESTDIR/opt/$PKGNAME\n";
     build.recipe("large", "", large);
-    // It is looked at after five seconds.
+    // The size is checked after five seconds.
     build.recipe("larger", "ALL_DEPENDS=large-[0-9]*\n", &format!("{large}sleep 6\n"));
     build.recipe("largest", "ALL_DEPENDS=large-[0-9]* larger-[0-9]*\n", "head -c 2M /dev/urandom > file\n");
     let running = without_overlay(&build.running("larger largest"), &refuses, true).output().unwrap();

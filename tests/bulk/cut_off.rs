@@ -1,8 +1,9 @@
-//! A run that is cut off, whatever does it, and the runs after it: all is held against what an undisturbed run comes to.
+//! Runs that are cut off in any way, and the runs after them: the outcome is compared with that of an undisturbed
+//! run.
 //!
-//! The directory has a set of a first run. Then a recipe is changed, and the second run is the one that is cut off: it
-//! builds a package, and another one that needs it, scripts and check included; a third one is as it was. A reader looks
-//! at the newest set all the while.
+//! The directory has a set of a first run. Then a recipe is changed, and the second run is cut off. It builds a
+//! package and another one that needs it, including scripts and check; a third one is unchanged. A reader looks at
+//! the newest set all the while.
 
 /// The reader of the newest set.
 mod set_reader;
@@ -28,18 +29,18 @@ use set_reader::{SetReader, assert_whole_set};
 /// The packages that the second run builds.
 pub(super) const BUILT: [&str; 2] = ["base", "user"];
 
-/// A script that says in a file outside that it was started, and leaves a process.
+/// A script that records its start in a file outside of the sandbox, and leaves a process.
 const SCRIPT: &str = "echo $PKGNAME >> /mounted/starts\nsetsid sleep 1000 &\nmkdir $DESTDIR/opt\n\
     cat $TREE/$PKG_LOCATION/text /opt/* > $DESTDIR/opt/$PKGNAME 2>/dev/null || :\n\
     echo 'echo installed >> /opt/$PKGINST.log; exit 0' > $OUT/postinstall\n\
     echo 'rm -f /opt/$PKGINST.log; exit 0' > $OUT/preremove\n";
 
-/// What the second run comes to.
+/// Outcome of the undisturbed second run.
 pub(super) struct Undisturbed {
     states: Vec<String>,
     results: BTreeMap<String, ResultFiles>,
     set: BTreeMap<String, Vec<u8>>,
-    /// The names of all that there is after one more run, but for what machines make for themselves.
+    /// The names of all files after one more run, except those that depend on the machine.
     names: BTreeSet<String>,
     /// How long it takes.
     pub(super) took: Duration,
@@ -50,10 +51,10 @@ pub(super) struct CutOffRun {
     pub(super) build: BulkBuild,
     pub(super) mark: String,
     is_ordinary: bool,
-    /// Whether it is cut off by a loss of power: results that had not reached the disk may be there in part.
+    /// True if a power loss cuts the run off. Results that had not reached the disk may then be torn.
     pub(super) loses_power: bool,
     undisturbed: Option<Undisturbed>,
-    /// Held by whoever reads sets, and while the directory is made anew.
+    /// Held while a set is read, and while the directory is restored.
     whole: Arc<Mutex<()>>,
 }
 
@@ -111,7 +112,7 @@ impl CutOffRun {
         self.build.scenario.beside("theirs/template")
     }
 
-    /// Everything is as before the second run.
+    /// Restores the state before the second run.
     pub(super) fn restore(&self) {
         let _alone = self.whole.lock().unwrap();
         for entry in fs::read_dir(self.build.work()).unwrap() {
@@ -125,7 +126,7 @@ impl CutOffRun {
         allow_all(&starts);
     }
 
-    /// The second run, started by a program with these words before its own.
+    /// The second run, started through the command `before`, if that is not empty.
     pub(super) fn running(&self, before: &[&str], options: &str) -> Command {
         let run = self.build.command(&format!("run {} {options}", self.build.work().display()));
         let mut command = match before.split_first() {
@@ -147,15 +148,15 @@ impl CutOffRun {
         command
     }
 
-    /// Reads the newest set all the while that something is done; gives the number of readings.
+    /// Reads the newest set repeatedly while `work` runs; returns the number of readings.
     pub(super) fn read_while<T>(&self, work: impl FnOnce() -> T) -> (T, u64) {
         let reader = SetReader::start(&self.build.work().join("sets/current"), self.whole.clone());
         let done = work();
         (done, reader.end())
     }
 
-    /// The packages whose results of the second run are in the pool. Whatever has its name there is whole, but for what a loss of
-    /// power has left of results that had not reached the disk.
+    /// The packages whose results of the second run are in the pool. Every result there is complete, except those
+    /// that a power loss tore before they reached the disk.
     #[track_caller]
     pub(super) fn assert_whole_pool(&self, when: &str) -> BTreeSet<String> {
         let mut own = BTreeSet::new();
@@ -178,7 +179,7 @@ impl CutOffRun {
         own
     }
 
-    /// Whether a result may be there in part.
+    /// True if a result may be torn.
     fn may_be_torn(&self, result: &Path) -> bool {
         self.loses_power && result.join(".unflushed").exists()
     }
@@ -207,7 +208,7 @@ impl CutOffRun {
         results
     }
 
-    /// All sets that have a name are whole, and the link to the newest one leads to one of them.
+    /// Asserts that all named sets are complete, and that the link to the newest one leads to one of them.
     #[track_caller]
     pub(super) fn assert_whole_sets(&self, when: &str) {
         let sets = self.build.work().join("sets");
@@ -219,20 +220,20 @@ impl CutOffRun {
         }
     }
 
-    /// The builds that were begun since the directory was made anew.
+    /// The builds that began since the directory was restored.
     pub(super) fn starts(&self) -> Vec<String> {
         let text = fs::read_to_string(self.build.scenario.beside("theirs/mounted/starts")).unwrap();
         text.lines().map(str::to_owned).collect()
     }
 
-    /// Waits until everything of a run that was cut off has ended, and nothing is mounted.
+    /// Waits until all processes of an interrupted run have ended and nothing is mounted.
     #[track_caller]
     pub(super) fn assert_all_ended(&self, when: &str) {
         eventually(when, || processes_with(&self.mark).is_empty() && !self.is_inside());
         self.build.assert_nothing_runs(&self.mark);
     }
 
-    /// Whether a process still works in a directory of the build.
+    /// True if a process still works in a directory of the build.
     fn is_inside(&self) -> bool {
         let path = self.build.work().join("build");
         fs::read_dir("/proc").unwrap().flatten().any(|process| {
@@ -240,7 +241,7 @@ impl CutOffRun {
         })
     }
 
-    /// The next run goes on where the second one was cut off, and comes to what that one would have come to.
+    /// Continues the interrupted run and asserts that its outcome is that of an undisturbed one.
     #[track_caller]
     pub(super) fn continue_run(&self, when: &str) {
         let whole = self.assert_whole_pool(when);
@@ -254,11 +255,12 @@ impl CutOffRun {
         self.assert_as_undisturbed(&run, when);
     }
 
-    /// The run has come to what the undisturbed one comes to, and one more has nothing to do and leaves nothing.
+    /// Asserts that the run has the outcome of the undisturbed one, and that one more run has nothing to do
+    /// and leaves nothing.
     #[track_caller]
     pub(super) fn assert_as_undisturbed(&self, run: &BulkRun, when: &str) {
         let expected = self.undisturbed();
-        // One that had ended before it was cut off is not continued.
+        // A run that had ended before it was cut off is not continued.
         let is_third = run.report["run"] == 3;
         let states: Vec<String> = if is_third {
             expected.states.iter().map(|state| state.replace(" done", " up-to-date")).collect()
@@ -327,7 +329,7 @@ fn names_below(directory: &Path) -> io::Result<BTreeSet<String>> {
     Ok(names)
 }
 
-/// Everybody may write it: a build has another user than the run.
+/// Makes a path writable for everybody: a build has another user than the run.
 fn allow_all(path: &Path) {
     use std::os::unix::fs::PermissionsExt as _;
     fs::set_permissions(path, fs::Permissions::from_mode(0o777)).unwrap();
@@ -338,12 +340,12 @@ fn copy(from: &Path, to: &Path) {
     assert!(copied.success());
 }
 
-/// The packages that a run said it has built.
+/// The packages that a run reported as built.
 pub(super) fn said_done(said: &Output) -> BTreeSet<String> {
     done_lines(&String::from_utf8_lossy(&said.stderr)).collect()
 }
 
-/// The packages that are said to be built in what a run has printed.
+/// The packages reported as built in the output of a run.
 fn done_lines(said: &str) -> impl Iterator<Item = String> {
     said.lines().filter_map(|line| line.strip_suffix(": done")).map(str::to_owned)
 }

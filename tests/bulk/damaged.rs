@@ -1,5 +1,5 @@
-//! What somebody has damaged in the directory of a build: it is not believed, told, and made again; or it is named, and the run
-//! does not begin.
+//! Damage in the directory of a build: the run reports it and makes the damaged part again, or names it and does not
+//! begin.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -27,7 +27,7 @@ fn copy(from: &Path, to: &Path) {
     assert!(Command::new("cp").arg("-a").args([from, to]).status().unwrap().success());
 }
 
-/// What is done to a result, and what is told of it.
+/// The expected message, and the damage to a result.
 type Damage<'a> = (&'a str, Box<dyn Fn() + 'a>);
 
 #[test]
@@ -91,7 +91,7 @@ fn what_a_killed_check_has_left_in_a_result_goes_with_the_next_one() {
     assert!(!left.exists());
 }
 
-/// The directories of installed sets, by whether they have their mark.
+/// The directories of installed sets, with and without the mark of completion.
 fn installed(build: &BulkBuild) -> (Vec<PathBuf>, Vec<PathBuf>) {
     let entries = fs::read_dir(build.work().join("build/installed")).unwrap();
     let directories = entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_dir());
@@ -109,11 +109,12 @@ fn an_installed_set_that_is_damaged_or_half_made_is_made_again() {
         assert_eq!(run.report["not_reproducible"], serde_json::json!([]));
         assert_same_results(&build.results(&run), &results);
     };
-    // It is used as it is.
+    // An undamaged set is reused.
     let made = fs::metadata(set.join("complete")).unwrap();
     again();
     assert_eq!(fs::metadata(set.join("complete")).unwrap().modified().unwrap(), made.modified().unwrap());
-    // Another content of the same size is not looked for: nobody but the owner can write there, and no power cut does that.
+    // Other content of the same size is not detected: only the owner can write there, and a power cut does not cause
+    // it.
     for damage in ["cut", "gone", "half made"] {
         let file = set.join("layer/opt/needed-1.0");
         match damage {
@@ -150,7 +151,7 @@ fn a_damaged_journal_or_set_is_named_and_a_new_run_goes_on_after_the_journal() {
     assert_eq!(second.report["run"], 2);
     assert_eq!(second.in_state("done"), Vec::<String>::new());
     assert_same_results(&build.results(&second), &build.results(&first));
-    // A torn last line is what a power cut leaves, and no damage.
+    // A torn last line is the trace of a power cut, not damage.
     let journal = build.work().join("runs/2/journal");
     let whole = fs::read_to_string(&journal).unwrap();
     let last = whole.trim_end().rfind('\n').unwrap() + 10;
@@ -171,7 +172,7 @@ fn a_damaged_journal_or_set_is_named_and_a_new_run_goes_on_after_the_journal() {
 fn what_a_run_has_written_and_nobody_would_read_ends_no_later_run() {
     let Some(build) = with_needs("what_a_run_has_written…") else { return };
     build.run("").ends(0);
-    // Larger than all limits; nothing of it is on the disk.
+    // Larger than all limits, without using the disk.
     for file in ["runs/1/journal", "runs/1/report.json", "scan/cache", "verified", "history"] {
         let file = fs::OpenOptions::new().append(true).create(true).open(build.work().join(file)).unwrap();
         file.set_len(1 << 31).unwrap();

@@ -1,4 +1,5 @@
-//! A directory with a whole system as the base of builds: they see it and not the machine, and a change of it builds again.
+//! A directory with a whole system as the base of builds: they see it instead of the machine, and a change in it
+//! causes rebuilds.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -12,7 +13,6 @@ for_everybody! {
     what_is_built_on_a_directory_sees_that_system_only_and_is_built_again_when_it_changes,
 }
 
-/// The programs of the system.
 const PROGRAMS: [&str; 9] = ["sh", "cat", "mkdir", "find", "cp", "ln", "ls", "rm", "sleep"];
 
 /// Makes a system with a shell, a few programs, and the libraries that they need.
@@ -30,7 +30,7 @@ pub(super) fn make_system(at: &Path) {
         }
         put(&program, &format!("/bin/{name}"));
     }
-    // What installs packages in the sandbox runs there, too.
+    // The program that installs packages in the sandbox runs there, too.
     for library in libraries_of(Path::new(env!("CARGO_BIN_EXE_patchadm"))) {
         put(Path::new(&library), &library);
     }
@@ -46,7 +46,7 @@ fn what_is_built_on_a_directory_sees_that_system_only_and_is_built_again_when_it
     let Some(build) = BulkBuild::of_recipes(test, is_ordinary, "slot=local 2\n") else { return };
     let system = build.scenario.beside("system");
     make_system(&system);
-    // The base is recognised by what it holds.
+    // Without `base_id`, the content identifies the base.
     let conf = build.work().join("bulk.conf");
     let text = fs::read_to_string(&conf).unwrap().replace("\nbase_id=echo base\n", "\n");
     fs::write(&conf, format!("{text}base={}\n", system.display())).unwrap();
@@ -68,7 +68,7 @@ fn what_is_built_on_a_directory_sees_that_system_only_and_is_built_again_when_it
     );
     fs::rename(&hidden, &of_c).unwrap();
     if !is_ordinary {
-        // The state of the base does not tell of it, so it gets another one.
+        // The state of the base does not cover capabilities. Writing a file changes the state.
         set_capability(&system.join("bin/ls"));
         fs::write(system.join("etc/issue"), "a small system\n").unwrap();
     }
@@ -157,7 +157,7 @@ fn copies(build: &BulkBuild) -> Vec<String> {
     copies
 }
 
-/// The file of an installed package.
+/// The content of a file of a package, after installation in an empty root.
 fn content(build: &BulkBuild, package: &Path, name: &str) -> String {
     let root = build.scenario.beside("installed");
     let _ = fs::remove_dir_all(&root);
@@ -184,7 +184,7 @@ fn the_base_has_its_paths_and_what_takes_one_is_left_out() {
     build.recipe("file", "", "mkdir $DESTDIR/etc; echo > $DESTDIR/etc/issue\n");
     build.recipe("link", "", "mkdir $DESTDIR/etc; ln -s nowhere $DESTDIR/etc/issue\n");
     build.recipe("above", "", "mkdir $DESTDIR/etc; ln -s nowhere $DESTDIR/etc/special\n");
-    // The link of another package leads there.
+    // `/opt/l` of this package leads to `/etc`.
     build.recipe("leads", "", "mkdir $DESTDIR/opt; ln -s ../etc $DESTDIR/opt/l\n");
     build.recipe(
         "behind",

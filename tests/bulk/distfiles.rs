@@ -1,4 +1,4 @@
-//! Files from elsewhere that a recipe names: only what has the size and the digest of its record is ever built from.
+//! Distfiles that a recipe names: a build only gets files with the recorded size and digest.
 
 use std::fs;
 use std::process::Stdio;
@@ -12,13 +12,12 @@ use crate::workshop::eventually;
 
 const ARCHIVE: &str = "the archive\n";
 
-/// An archive that no other recipe brings.
+/// An archive that no other recipe has.
 const RARE: &str = "one archive\n";
 
-/// Another one.
 const FETCHED: &str = "an archive of its own\n";
 
-/// The fields of a record that names an archive, to be had at this address.
+/// Record fields of an archive, with its URL if it has one.
 fn fields((name, archive): (&str, &str), url: Option<&str>) -> String {
     let sum = sha256_text(&Sha256::digest(archive.as_bytes()));
     let url = url.map(|url| format!("DISTURL={url}\n")).unwrap_or_default();
@@ -75,7 +74,7 @@ fn a_distfile_that_is_cut_or_wrong_is_fetched_beside_it_or_is_the_failure() {
     ] {
         assert_eq!(fs::read_to_string(distfiles.join(name)).unwrap(), text, "{name}");
     }
-    // The failure is always tried again.
+    // A missing distfile is looked for in every run.
     fs::write(distfiles.join("missing"), RARE).unwrap();
     let run = build.run("").ends(5);
     assert_eq!(run.in_state("done"), ["missing", "user"]);
@@ -101,7 +100,7 @@ fn a_build_sees_the_distfile_that_was_checked_whatever_becomes_of_it_meanwhile()
     fs::remove_file(&distfile).unwrap();
     fs::write(build.tree().join("go"), "").unwrap();
     let run = BulkRun::of(&running.wait_with_output().unwrap());
-    // It was looked at before or after that; in no case does a build see another one.
+    // The distfile was checked before or after the change; in no case does a build see the replacement.
     match run.code {
         0 => assert_eq!(run.in_state("done"), ["source"]),
         _ => assert_eq!((run.code, run.package("source-1.0")["cause"].as_str()), (5, Some("distfile"))),

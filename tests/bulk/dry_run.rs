@@ -1,4 +1,4 @@
-//! What a run would do is told and not done; and a run is left out where nothing has changed.
+//! A dry run tells what a run would do, and does nothing. `--if-changed` skips a run if nothing has changed.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -21,7 +21,7 @@ fn actions(plan: &Value) -> Vec<String> {
         .collect()
 }
 
-/// Why a package is in a plan as it is.
+/// The reason for the action of a package in a plan.
 fn why<'a>(plan: &'a Value, name: &str) -> &'a str {
     let packages = plan["plan"].as_array().unwrap();
     packages.iter().find(|package| package["package"] == name).unwrap()["why"].as_str().unwrap()
@@ -162,7 +162,7 @@ fn a_command_says_whether_the_tree_has_changed() {
     assert_eq!(build.run("--if-changed").ends(0).report["run"], json!(2));
     assert_eq!(build.run("--if-changed").ends(0).report["unchanged"], json!(true));
 
-    // One that fails says nothing: the run is carried out.
+    // If the `poll` command fails, the run is carried out.
     fs::remove_file(build.work().join("revision")).unwrap();
     let ran = build.run("--if-changed").ends(0);
     assert_eq!(ran.report["run"], json!(3));

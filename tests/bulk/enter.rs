@@ -1,4 +1,4 @@
-//! Somebody enters the sandbox of a package before its build: everything is there, nothing else is, and nothing is left.
+//! Entering the sandbox of a package before its build: everything is there, nothing else is, and nothing is left.
 
 use std::fs;
 use std::process::Stdio;
@@ -35,7 +35,7 @@ fn who_enters_finds_what_the_build_finds_and_leaves_nothing() {
         build.run("").ends(0);
         let key = build.run("").ends(0).package("user-1.0")["key"].clone();
 
-        // The world of the build, word by word.
+        // The environment of the build, word for word.
         let inside = enter(&build, "user", world).ok();
         let log = build.log("user-1.0");
         assert!(log.ends_with(&inside), "{}: {log}\n{inside}", build.who());
@@ -45,7 +45,7 @@ fn who_enters_finds_what_the_build_finds_and_leaves_nothing() {
         let built = "/driver/build < /tmp/record && cat /out/root/opt/user";
         assert_eq!(enter(&build, "user", &format!("({built}) | tail -n 1")).ok(), "user-1.0\n");
 
-        // What is changed there is changed nowhere else.
+        // Changes stay inside the sandbox.
         let script = "echo x > /work/x; echo x > /usr/x; echo x > /tree/x; echo x > /tmp/x";
         let changed = enter(&build, "user", script);
         assert_eq!((changed.code, changed.stdout.as_str()), (0, ""), "{}", changed.stderr);
@@ -53,7 +53,7 @@ fn who_enters_finds_what_the_build_finds_and_leaves_nothing() {
         assert_eq!(enter(&build, "user", "ls -A /work; ls -A /tmp").ok(), "record\n");
         assert_eq!(build.run("").ends(0).package("user-1.0")["key"], key);
 
-        // It ends as its command does.
+        // The exit code is that of the command.
         assert_eq!(enter(&build, "user", "exit 7").code, 7);
         assert_eq!(enter(&build, "user", "kill -9 $$").code, 137);
         assert_eq!(build.action("enter @WORK@ user -- /no/such/program").code, 127);
@@ -130,10 +130,11 @@ fn whoever_enters_has_the_limits_of_builds() {
         };
         build.recipe("one", "", INSTALL);
         build.action("scan @WORK@").ok();
-        // Blocks of 512 bytes, and seconds: those of the kernel are a little wider than ours.
+        // In blocks of 512 bytes and seconds. The kernel's limits are slightly wider than ours.
         let core = "sed -n 's/^Max core file size *\\([0-9]*\\) .*/\\1/p' /proc/self/limits";
         let said = enter(&build, "one", &format!("ulimit -f; ulimit -t; {core}")).ok();
-        // With 1, which is too little for any file, no program of the machine gets the memory of a build, either.
+        // With a limit of 1, too small for any file, no core dump handler of the machine gets the memory of a build
+        // either.
         let core = getrlimit(Resource::Core).maximum.map_or(1, |most| most.min(1));
         assert_eq!(said, format!("16384\n102\n{core}\n"), "{}", build.who());
     }

@@ -1,4 +1,4 @@
-//! Packages that fail: who waits for them, how long that is remembered, and when they are tried again.
+//! Packages that fail: which packages wait for them, how long failures are remembered, and when they are tried again.
 
 use std::fs;
 
@@ -46,7 +46,7 @@ fn a_failure_takes_what_needs_it_with_it_is_remembered_and_mended() {
     assert_eq!(first.report["counts"], json!({ "done": 5, "failed": 4, "indirect-failed": 4 }));
     let because = |names: &[&str]| names.iter().map(|name| format!("{name}-1.0")).collect::<Vec<_>>();
     assert_eq!(links(&first, "libthree-1.0"), (because(&[]), 3, 3));
-    // Each of the two sides takes the diamond with it, and neither alone.
+    // Both sides break the diamond; neither breaks it alone.
     assert_eq!(links(&first, "libleft-1.0"), (because(&[]), 1, 0));
     assert_eq!(links(&first, "libright-1.0"), (because(&[]), 1, 0));
     assert_eq!(links(&first, "fails-1.0"), (because(&[]), 0, 0));
@@ -58,28 +58,28 @@ fn a_failure_takes_what_needs_it_with_it_is_remembered_and_mended() {
     assert!(build.log("fails-1.0").contains("This build fails on request.\n"));
     assert!(build.log("libthree-1.0").contains("This one is broken"));
 
-    // It is remembered: nothing is built, and it is said in which run that was.
+    // The failure is remembered: nothing is built, and the report names the run.
     let second = build.run(NAMES).ends(5);
     let still: Vec<String> = states.iter().map(|state| state.replace(" done", " up-to-date")).collect();
     assert_eq!((second.states(), build.started(2)), (still.clone(), Vec::new()));
     assert_eq!(second.package("fails-1.0")["run"], json!(1));
     assert_eq!(links(&second, "libthree-1.0"), links(&first, "libthree-1.0"));
 
-    // It is tried again where that is asked for.
+    // `--retry` tries it again.
     let third = build.run(&format!("{NAMES} --retry")).ends(5);
     let mut tried = build.started(3);
     tried.sort();
     assert_eq!(tried, because(&["fails", "libleft", "libright", "libthree"]));
     assert_eq!(third.states(), still);
 
-    // One is mended: what waited for it is built, and the others are as they were.
+    // One is repaired: the packages that waited for it are built, and the others stay as they were.
     build.change("chain/libthree/src/Makefile", ("$(error This one is broken)\n", ""));
     let fourth = build.run(NAMES).ends(5);
     assert_eq!(fourth.in_state("done"), ["chain", "libfive", "libfour", "libthree"]);
     assert_eq!(fourth.in_state("failed"), ["fails", "libleft", "libright"]);
     assert_eq!(fourth.in_state("indirect-failed"), ["diamond"]);
 
-    // Only what is named must be without a failure.
+    // Only the named packages count for the exit code.
     build.run("chain hello").ends(0);
     for side in ["left", "right"] {
         let makefile = format!("diamond/lib{side}/src/Makefile");
@@ -96,7 +96,7 @@ fn nothing_new_starts_after_a_failure_where_that_is_asked_for() {
     else {
         return;
     };
-    // The one that the most wait for comes first.
+    // The package with the most dependents comes first.
     build.recipe("first", "", "exit 7");
     for name in ["one", "two"] {
         build.recipe(name, "", "mkdir $DESTDIR/opt");
@@ -106,7 +106,7 @@ fn nothing_new_starts_after_a_failure_where_that_is_asked_for() {
     assert_eq!(run.detail("first-1.0"), "exit 7");
     assert_eq!(build.started(1), ["first-1.0"]);
     assert_eq!(run.in_state("open"), ["one", "two"]);
-    // The next run does what was left.
+    // The next run does the rest.
     let next = build.run("").ends(5);
     assert_eq!(next.in_state("done"), ["one", "two"]);
     assert_eq!(next.in_state("indirect-failed"), ["user-one", "user-two"]);
@@ -124,7 +124,7 @@ fn a_chain_behind_many_failures_names_a_hundred_of_them_and_counts_the_others() 
         records += &format!("PKGNAME=chain{number:03}-1.0\nALL_DEPENDS=leaf{number:03}-1.0{before}\n");
     }
     build.write("chain/record", records);
-    // In JSON each of these letters is as long as six.
+    // Each of these characters takes six bytes in JSON.
     build.write("talks/record", format!("PKGNAME=talks-1.0\nPKG_FAIL_REASON={}\n", "\u{1}".repeat(4 << 20)));
     build.recipe("good", "", "mkdir $DESTDIR/opt\n");
     for state in ["done", "up-to-date"] {

@@ -1,4 +1,4 @@
-//! Distfiles that the driver's `fetch` brings: what is right is kept, and nothing else of it.
+//! Distfiles from the driver's `fetch`: correct files are kept, and nothing else that it writes.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -12,10 +12,10 @@ for_everybody! {
     what_fetch_brings_is_taken_where_it_is_right_and_a_failure_of_it_is_one_of_the_distfile,
 }
 
-/// What upstream has.
+/// Content of every distfile.
 const SOURCE: &str = "int main(void) { return 0; }\n";
 
-/// What `fetch` does for each location, which is also the name of its distfile.
+/// `fetch` of the driver: its behavior depends on the location, which is also the name of the distfile.
 const FETCH: &str = r#"#!/bin/sh
 source() { printf 'int main(void) { return 0; }\n'; }
 case $1 in
@@ -30,7 +30,7 @@ elsewhere) echo x > /tree/written; echo x > /usr/written; echo x > /tmp/written;
 esac
 "#;
 
-/// The locations that fail: how their reasons end.
+/// Locations that fail, and the beginning of the reason.
 const FAILING: [(&str, &str); 6] = [
     ("wrong", "wrong: it does not exist; fetch: its SHA-256 differs"),
     ("long", "long: it does not exist; fetch: it wrote "),
@@ -84,7 +84,7 @@ fn what_fetch_brings_is_taken_where_it_is_right_and_a_failure_of_it_is_one_of_th
     assert!(!build.tree().join("written").exists() && !fs::exists("/usr/written").unwrap());
     assert!(!fs::exists("/tmp/written").unwrap());
     build.assert_nothing_left(&mark);
-    // What is there is not fetched again, and what failed is tried again.
+    // Existing distfiles are not fetched again; failed ones are.
     fs::write(
         build.scenario.beside("driver/fetch"),
         "#!/bin/sh\n[ $1 = none ] || exit 9\nprintf 'int main(void) { return 0; }\\n' > $DISTDIR/$1\n",

@@ -1,5 +1,5 @@
-//! Results reach the disk some time after they were made: what is killed before loses nothing, and what a power cut has left of a
-//! result is no result.
+//! Results reach the disk some time after they were made: a kill before that loses nothing, and a result that a power
+//! cut has torn does not count.
 
 use std::fs;
 use std::os::unix::fs::FileExt as _;
@@ -12,10 +12,10 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use super::{BulkBuild, BulkRun, assert_same_results, everybody, mark, processes_with};
 use crate::workshop::eventually;
 
-/// The file of a result that need not be on the disk yet.
+/// Marks a result that may not be on the disk yet.
 const UNFLUSHED: &str = ".unflushed";
 
-/// Results below a pool that need not be on the disk yet.
+/// Results in the pool that may not be on the disk yet.
 fn unflushed(build: &BulkBuild) -> Vec<PathBuf> {
     let below = |path: &Path| fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
     let shelves = below(&build.work().join("pool")).filter(|path| path.is_dir());
@@ -76,7 +76,7 @@ fn what_was_built_before_a_kill_and_had_not_reached_the_disk_is_not_built_again(
     }
 }
 
-/// What a power cut may leave of a result.
+/// Damage that a power cut may do to a result.
 type Cut = (&'static str, fn(&Path));
 
 #[test]

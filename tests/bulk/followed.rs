@@ -1,4 +1,4 @@
-//! A run is followed while it goes on: its status, a log, and its bars on a terminal.
+//! Following a run: its status, a log, and its bars on a terminal.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ use crate::workshop::eventually;
 
 const INSTALL: &str = "mkdir -p $DESTDIR/opt; echo $PKGNAME > $DESTDIR/opt/${PKGNAME%-*}\n";
 
-/// A build whose second package waits for the file `go` of the tree, while it goes on.
+/// A running build whose second package waits for the file `go` in the tree.
 struct SlowRun {
     build: BulkBuild,
     running: Child,
@@ -35,7 +35,7 @@ impl SlowRun {
         Some(Self { build, running })
     }
 
-    /// An action that goes on, with the file that it prints to.
+    /// A running action, and the file with its output.
     fn follow(&self, line: &str) -> (Child, PathBuf) {
         let name = if line.contains("--json") { "printed.json" } else { "printed" };
         let printed = self.build.scenario.beside(name);
@@ -87,7 +87,7 @@ fn the_status_of_a_run_is_watched_until_it_ends() {
     assert!(running["since"].as_str().unwrap() >= now["began"].as_str().unwrap());
     assert_eq!((&now["counts"]["done"], &now["ended"]), (&1.into(), &Value::Null));
 
-    // Whoever does not want to see more leaves.
+    // An interrupt ends the display.
     let (mut leaving, _) = slow.follow("status @WORK@ --watch --json");
     eventually("the signal is handled", || handles_interrupt(&leaving));
     interrupt(&leaving);
@@ -100,7 +100,7 @@ fn the_status_of_a_run_is_watched_until_it_ends() {
         last.contains(", ended ") && last.contains("       2 done\n") && !last.contains("slow"),
         "{last}"
     );
-    // Of a run that is over there is nothing to watch.
+    // `--watch` has nothing to watch in a run that is over.
     assert_eq!(build.action("status @WORK@ --watch").ok(), last);
     assert!(!build.work().join("runs/1/now").exists());
     build.action("status @WORK@ 7 --watch").fails(4);
@@ -120,7 +120,7 @@ fn a_log_is_followed_until_its_build_ends() {
     assert_eq!(printed(&file), build.log("slow-1.0"));
     assert!(printed(&file).ends_with("over\n"));
     assert_eq!(build.action("log @WORK@ slow-1.0 --follow").ok(), build.log("slow-1.0"));
-    // Without its version the package is that of the last scan.
+    // Without a version, it is the package of the last scan.
     assert_eq!(build.action("log @WORK@ slow").ok(), build.log("slow-1.0"));
     build.action("log @WORK@ other-1.0 --follow").fails(4);
     build.action("log @WORK@ ../journal --follow").fails(4);
@@ -169,7 +169,7 @@ fn the_status_of_a_run_that_was_killed_says_so_and_how_it_goes_on() {
     assert_eq!((&status["running"], &status["counts"]["running"]), (&serde_json::json!([]), &Value::Null));
     assert_eq!(status["interrupted"]["packages"], serde_json::json!(["slow-1.0"]));
     slow.build.write("go", "");
-    // What is left of the killed one ends by itself.
+    // Processes that the killed run left behind end by themselves.
     let run = slow.build.run("").ends(0);
     assert_eq!((&run.report["run"], &run.report["continued"]), (&Value::from(1), &Value::from(true)));
     assert!(slow.build.action("status @WORK@").ok().contains(", ended "));

@@ -1,8 +1,8 @@
-//! What a recipe may not do: it gets the error of the system, fails by itself, and nobody else notices.
+//! Forbidden actions of a recipe: it gets the error of the system and fails, without effect on others.
 
 use super::{BulkBuild, everybody, mark};
 
-/// Recipes: name, script, cause, and what their log or the reason says.
+/// Recipes: name, script, cause, and a text in their log or the reason.
 const FORBIDDEN: [(&str, &str, &str, &str); 5] = [
     ("writes-to-usr", "echo x > /usr/bin/written", "exit", "Read-only file system"),
     ("writes-to-tree", "echo x > $TREE/written", "exit", "Read-only file system"),
@@ -51,7 +51,7 @@ fn a_directory_that_its_own_user_may_not_read_is_no_result() {
     build.recipe("closed-out", "", "mkdir $DESTDIR/opt; chmod 000 $OUT\n");
     build.recipe("good", "", "mkdir $DESTDIR/opt\n");
     let run = build.run("").ends(5);
-    // Nobody knows what it occupies.
+    // The space that it occupies cannot be determined.
     let states = ["closed-1.0 failed (disk)", "closed-out-1.0 failed (result)", "good-1.0 done"];
     assert_eq!(run.states(), states, "{}", run.said);
     assert!(run.detail("closed-1.0").contains("opt/closed"), "{}", run.detail("closed-1.0"));

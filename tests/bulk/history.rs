@@ -1,4 +1,4 @@
-//! The runs, and the builds of one package, from the first one on.
+//! The history of all runs, and of the builds of one package.
 
 use std::fs;
 
@@ -29,7 +29,7 @@ fn runs_and_builds_are_told_in_their_order() {
     let expected = [(1, json!({ "done": 1, "failed": 1 })), (2, json!({ "done": 1, "up-to-date": 1 }))];
     assert_eq!(told, expected);
     assert!(runs.iter().all(|run| run["began"].is_string() && run["ended"].is_string()));
-    // Without all packages there is no set, and with them there is.
+    // Only a run with all packages has a set.
     assert_eq!(runs[1]["set"], json!(2));
 
     let builds = history(&build, "sometimes");
@@ -47,7 +47,7 @@ fn runs_and_builds_are_told_in_their_order() {
     let text = build.action("history @WORK@ sometimes").ok();
     assert!(text.contains("    1  sometimes-1.0") && text.contains("failed (exit)"), "{text}");
 
-    // A damaged journal is left out, and told; readers need no lock.
+    // A damaged journal is left out with a warning; readers need no lock.
     fs::write(build.work().join("runs/1/journal"), "nonsense\n").unwrap();
     let damaged = build.action("history @WORK@ --json");
     assert_eq!(damaged.code, 0);

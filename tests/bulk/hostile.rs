@@ -1,4 +1,5 @@
-//! Recipes that mean harm: nothing in a build is root of the machine, reads what it may not, or takes the place of another one.
+//! Malicious recipes: nothing in a build is root of the machine, reads files that it may not, or takes the place of
+//! another package.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -15,7 +16,8 @@ use super::{BulkBuild, BulkRun, can_have_subordinate_ids, everybody};
 use crate::everyman::NOBODY;
 use crate::scenario::is_root;
 
-/// Tries what only root of the machine can do, and says what went well. What it writes to the kernel is what is there.
+/// Tries actions that only root of the machine can do, and prints those that succeed. It writes back the current
+/// kernel settings.
 const TRIES: &str = "\
 for setting in kernel/core_pattern vm/swappiness kernel/ns_last_pid; do
     { cat /proc/sys/$setting > /tmp/was; cat /tmp/was > /proc/sys/$setting; } 2> /dev/null && echo \"WENT WELL: $setting\"
@@ -55,9 +57,9 @@ fn no_script_of_a_package_and_no_build_has_a_right_of_the_machine_s_root() {
     }
 }
 
-/// Asks for sockets of several families, for a pair, for a ring that could make sockets or keep files (`io_uring_setup`,
-/// `io_uring_enter`, `io_uring_register`), for open files of a thread's own (`close_range`), and for memory that counts for
-/// nobody (`landlock_create_ruleset` and the next calls, `memfd_secret`).
+/// Asks for sockets of several families, for a pair, for a ring that could make sockets or keep files
+/// (`io_uring_setup`, `io_uring_enter`, `io_uring_register`), for open files of a thread's own (`close_range`), and
+/// for memory that is charged to nobody (`landlock_create_ruleset` and the next calls, `memfd_secret`).
 const SOCKETS: &str = r#"perl -e '
     for my $f (1, 2, 16, 17, 38, 40) {
         print "family $f: ", socket(my $s, $f, $f == 16 || $f == 17 ? 2 : $f == 38 ? 5 : 1, 0) ? "there" : $!+0, "\n";
@@ -90,8 +92,8 @@ fn no_build_has_a_socket_that_no_namespace_holds() {
         build.recipe("asks", "", &script);
         build.run("").ends(0);
         let log = build.log("asks-1.0");
-        // EAFNOSUPPORT for links, the ciphers of the kernel, and the host of a virtual machine; EPERM for the filter of a
-        // socket; ENOSYS for the others.
+        // EAFNOSUPPORT for packet sockets, kernel ciphers, and the host of a virtual machine; EPERM for a socket
+        // filter; ENOSYS for the others.
         for line in [
             "family 1: there",
             "family 2: there",
@@ -115,8 +117,8 @@ fn no_build_has_a_socket_that_no_namespace_holds() {
     }
 }
 
-/// Sets limits of the first process, of itself by number, and of itself, and asks for asynchronous requests, for a filter
-/// with a listener, a map of BPF, and a table of futexes.
+/// Sets limits of the first process, of itself by number, and of itself, and asks for asynchronous requests, for a
+/// filter with a listener, a map of BPF, and a table of futexes.
 fn limits_of_processes() -> String {
     let numbers = if cfg!(target_arch = "x86_64") {
         [("PRLIMIT", "302"), ("IO_SETUP", "206"), ("SECCOMP", "317"), ("BPF", "321"), ("PRCTL", "157")]
@@ -171,7 +173,7 @@ fn no_build_and_no_script_limits_the_process_that_holds_its_sandbox_together() {
     }
 }
 
-/// Outputs with something that is not theirs: name, script, and what is said of it.
+/// Outputs that refer to files of others: name, script, and expected message.
 const STOLEN: [(&str, &str, &str); 10] = [
     (
         "absolute",
@@ -322,7 +324,7 @@ fn nobody_else_enters_a_directory_of_a_build_or_runs_a_set_id_program_of_its_bas
             continue;
         };
         let build_dir = build.work().join("build");
-        // Earlier versions left a layer to everybody.
+        // Earlier versions left a layer accessible to everybody.
         let layer = build_dir.join("copy-0123456789abcdef");
         fs::create_dir(&layer).unwrap();
         let owner = fs::metadata(&build_dir).unwrap();
@@ -346,7 +348,7 @@ fn nobody_else_enters_a_directory_of_a_build_or_runs_a_set_id_program_of_its_bas
         super::directory_base::make_system(&system);
         fs::copy(system.join("bin/ls"), system.join("bin/set-id")).unwrap();
         fs::set_permissions(system.join("bin/set-id"), fs::Permissions::from_mode(0o4755)).unwrap();
-        // The base is recognised by what it holds.
+        // Without `base_id`, the content identifies the base.
         let conf = build.work().join("bulk.conf");
         let text = fs::read_to_string(&conf).unwrap().replace("\nbase_id=echo base\n", "\n");
         fs::write(&conf, format!("{text}base={}\n", system.display())).unwrap();
@@ -402,7 +404,7 @@ fn a_source_of_the_machine_is_a_file_of_a_directory_that_is_named_for_it() {
         build.recipe("dots", &fields(&format!("{there}../unnamed")), script);
         build.recipe("device", &fields("file:/dev/zero"), script);
         if is_root() {
-            // Nobody but root may read it, and it stays root's.
+            // Owned by root and readable for root alone.
             chown(path("secret"), Some(0), Some(0)).unwrap();
             fs::set_permissions(path("secret"), fs::Permissions::from_mode(0o600)).unwrap();
         }
@@ -428,10 +430,10 @@ fn a_source_of_the_machine_is_a_file_of_a_directory_that_is_named_for_it() {
     }
 }
 
-/// A source that a server of a test has.
+/// A source that a test server delivers.
 const SOURCE: &str = "the source\n";
 
-/// Answers with the source, or without end, and notes of each process that asks what the kernel knows of it. Its thread ends
+/// Serves the source, or an endless response, and records the kernel's view of each client process. The thread ends
 /// with the test.
 fn serve_source() -> (u16, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -440,7 +442,7 @@ fn serve_source() -> (u16, Arc<Mutex<Vec<String>>>) {
     let noted = seen.clone();
     std::thread::spawn(move || {
         for mut stream in listener.incoming().flatten() {
-            // Nobody else may look at the descriptors of a process without rights.
+            // Only root can inspect the descriptors of an unprivileged process.
             let who = if is_root() { process_behind(&stream) } else { String::new() };
             noted.lock().unwrap().push(who);
             let lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
@@ -454,7 +456,7 @@ fn serve_source() -> (u16, Arc<Mutex<Vec<String>>>) {
     (port, seen)
 }
 
-/// The ids, groups, capabilities, session and descriptors of the process at the other end of a connection within this machine.
+/// The ids, groups, capabilities, session and descriptors of the process at the other end of a local connection.
 fn process_behind(stream: &TcpStream) -> String {
     let port = stream.peer_addr().unwrap().port();
     let connections = fs::read_to_string("/proc/net/tcp").unwrap();
@@ -500,7 +502,7 @@ fn process_behind(stream: &TcpStream) -> String {
 fn whoever_asks_a_server_for_a_source_has_the_ids_of_the_build_user_and_no_right() {
     for is_ordinary in everybody() {
         if is_ordinary && is_root() {
-            // An ordinary user fetches as they are.
+            // An ordinary user fetches under their own id.
             continue;
         }
         let settings = "slot=local 2\ncheck=none\nlocal_source=127.0.0.1\n";
@@ -514,10 +516,10 @@ fn whoever_asks_a_server_for_a_source_has_the_ids_of_the_build_user_and_no_right
                 format!("DISTFILES={name}:{sum}:{}\nDISTURL=http://127.0.0.1:{port}/{name}\n", SOURCE.len());
             build.recipe(name, &fields, "mkdir $DESTDIR/opt; cp $DISTDIR/* $DESTDIR/opt\n");
         }
-        // It is the same server, but the operator has not named this address.
+        // The same server, at an address that the operator has not named.
         let fields = format!("DISTFILES=local:{sum}:{}\nDISTURL=http://127.1:{port}/local\n", SOURCE.len());
         build.recipe("local", &fields, "mkdir $DESTDIR/opt\n");
-        // A descriptor that the caller has left open is not inherited.
+        // A descriptor that the caller left open is not inherited.
         let running = build.running("");
         let mut shell = Command::new("sh");
         shell.args(["-c", "exec 7< /etc/passwd; exec \"$@\"", "sh"]).arg(running.get_program());
@@ -608,7 +610,7 @@ fn what_lies_where_others_can_put_something_else_is_not_believed() {
         assert!(refused.stderr.contains("files that others can change are not trusted"), "{refused:#?}");
         chown(place, Some(owner), None).unwrap();
     }
-    // A driver behind a link is where that leads.
+    // For a driver behind a link, the target of the link counts.
     let theirs = build.scenario.beside("of-nobody");
     fs::create_dir(&theirs).unwrap();
     std::os::unix::fs::symlink(&driver, theirs.join("driver")).unwrap();
@@ -620,7 +622,7 @@ fn what_lies_where_others_can_put_something_else_is_not_believed() {
     assert_eq!(refused.code, 3, "{refused:#?}");
     assert!(refused.stderr.contains("of-nobody belongs to uid"), "{refused:#?}");
     fs::write(work.join("bulk.conf"), &conf).unwrap();
-    // A directory for tasks that is not there yet is not made where they could replace it.
+    // A missing directory for tasks is not created in a place where others could replace it.
     build.set(&format!("build_dir={}\n", theirs.join("build").display()));
     for line in ["run @WORK@", "run @WORK@ --dry-run", "scan @WORK@"] {
         let refused = build.action(line);
@@ -672,7 +674,7 @@ fn a_recipe_that_claims_the_pkgname_of_another_one_gets_nothing_of_it() {
         }
         let manifest = fs::read_to_string(build.work().join("sets/current/MANIFEST")).unwrap();
         assert!(!manifest.contains(" aevil "), "{manifest}");
-        // A claim on a place where nobody is left is none.
+        // Once the owner is gone, the name is free.
         fs::remove_dir_all(build.tree().join("victim")).unwrap();
         let run = build.run("");
         assert!(run.states().contains(&"victim-1.0 done".to_owned()), "{:?}", run.states());
@@ -701,7 +703,7 @@ fn a_recipe_that_takes_the_name_of_another_one_keeps_nobody_out_of_the_set() {
         let run = build.run("").ends(5);
         assert_eq!(left_out(&run), ["zevil-1.0 victim victim-1.0 1"], "{}", run.said);
         assert_eq!(run.report["set"]["packages"], 2);
-        // A location before it does not help: the name has its owner.
+        // A location that sorts before it does not help: the name has an owner.
         build.recipe("aevil", "", &format!("{victim}echo evil > $DESTDIR/opt/evil\n"));
         let run = build.run("").ends(5);
         assert_eq!(left_out(&run), ["aevil-1.0 victim victim-1.0 0", "zevil-1.0 victim victim-1.0 1"]);
@@ -792,7 +794,7 @@ fn a_sandbox_is_exactly_what_is_written_down() {
     }
 }
 
-/// Prints the owner of the user namespace (`NS_GET_OWNER_UID`), for whom the kernel counts what is inside.
+/// Prints the owner of the user namespace (`NS_GET_OWNER_UID`), to whom the kernel charges its resources.
 const OWNER: &str = r#"perl -e '
     open my $f, "<", "/proc/self/ns/user" or die;
     my $uid = pack "L", 0;

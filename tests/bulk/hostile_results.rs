@@ -1,5 +1,5 @@
-//! Recipes that mean harm with what they leave: their scripts have the limits of the build, and no output, distfile or signal
-//! makes their failure that of the machine or of another recipe.
+//! Malicious outputs: package scripts have the limits of the build, and no output, distfile or signal turns their
+//! failure into one of the machine or of another recipe.
 
 use std::fs;
 use std::path::Path;
@@ -20,7 +20,7 @@ for_everybody! {
     a_sandbox_that_loses_its_first_process_again_is_the_failure_of_its_package_and_no_machine_rests,
 }
 
-/// Scripts that go over a limit in an installation: name, limits, script and cause.
+/// Scripts that exceed a limit during installation: name, limits, script and cause.
 const OVER: [(&str, &str, &str, &str); 6] = [
     ("disk", "disk=4M", "for n in 1 2 3; do head -c 60M /dev/zero > /var/tmp/$n; done; exit 0", "disk"),
     ("little", "disk=8M", "for n in 1 2 3; do head -c 7M /dev/zero > /var/tmp/$n; done; exit 0", "disk"),
@@ -74,7 +74,7 @@ fn files_without_blocks_count_as_disk_space_however_quickly_a_build_ends() {
     }
 }
 
-/// Outputs that could be taken for a failure of the machine: name, script, cause and what is said of it.
+/// Outputs that could be taken for a failure of the machine: name, script, cause and expected message.
 const STRANGE: [(&str, &str, &str, &str); 12] = [
     ("log", "rmdir $OUT/root; echo > $OUT/log.gz", "result", "/out/log.gz has the name of a file that every"),
     ("own", "rmdir $OUT/root; echo > $OUT/result.json", "result", "/out/result.json has the name of a file"),
@@ -207,7 +207,7 @@ fn a_sandbox_that_loses_its_first_process_again_is_the_failure_of_its_package_an
     build.recipe("build", "", &format!("echo '===> phase: compile'\n{waits}{makes}"));
     let script = format!("{makes}cat > $OUT/postinstall <<'End'\n{waits}exit 0\nEnd\n");
     build.recipe("check", "", &script);
-    // Only what needs it is installed beside the other one.
+    // Its script waits only where `needed` is installed, too: in the sandbox of `needs`.
     let waits_there = format!("[ ! -e /packages/needed.pkg ] || {waits}");
     build.recipe("beside", "", &script.replace(&waits, &waits_there));
     build.recipe("needed", "", "mkdir $DESTDIR/opt; echo x > $DESTDIR/opt/needed\n");
@@ -337,10 +337,10 @@ fn a_record_that_no_result_and_no_order_could_hold_is_its_own_failure() {
         return;
     };
     let makes = "mkdir $DESTDIR/opt; echo x > $DESTDIR/opt/$PKGNAME\n";
-    // Each is asked for; with long names they need not be many.
+    // Each file is looked up; with long names, fewer are enough.
     let files: Vec<String> = (0..30_000).map(|number| format!("x{number:0240}")).collect();
     build.recipe("aevil", &format!("SCAN_DEPENDS={}\n", files.join(" ")), makes);
-    // Each of these has six bytes in JSON.
+    // Each of these characters takes six bytes in JSON.
     build.recipe("bevil", &format!("COMMENT={}\n", "\u{1}".repeat(7 << 20)), makes);
     build.recipe("good", "", makes);
     build.recipe("needs", "ALL_DEPENDS=aevil-[0-9]*\n", makes);

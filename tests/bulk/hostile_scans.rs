@@ -1,5 +1,5 @@
-//! Recipes that mean harm while they are scanned: no scan sees or answers another one, none outlives its time, and what a recipe
-//! names says nothing about files that are not its own.
+//! Malicious recipes during a scan: no scan sees or answers for another one, none exceeds its time limit, and the
+//! names in a recipe reveal nothing about files of others.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -18,7 +18,7 @@ fn records(build: &BulkBuild) -> Vec<String> {
     text.lines().map(str::to_owned).collect()
 }
 
-/// Tells what it sees of other scans, stops its parent, and leaves something in all places that it can write to.
+/// Prints what it sees of other scans, stops its parent, and leaves files wherever it can write.
 const LOOKS_AND_LEAVES: &str = "\
 name=$1
 set -- /proc/[0-9]*
@@ -58,7 +58,7 @@ fn a_scan_sees_nothing_of_another_one_and_stops_nobody() {
     }
 }
 
-/// Takes the channel of its parent, stops it, and answers for all who come next.
+/// Takes over the channel of its parent, stops it, and answers for all later scans.
 const ANSWERS_FOR_OTHERS: &str = "\
 python3 - $PPID <<'End'
 import ctypes, json, os, signal, socket, sys
@@ -119,7 +119,7 @@ fn a_scan_that_stops_itself_ends_with_its_time_and_a_signal_ends_one_that_has_ti
     let text = fs::read_to_string(&conf).unwrap().replace("scan_time=2\n", "scan_time=1h\n");
     fs::write(conf, text).unwrap();
     let running = build.running("").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    // The one that has stopped is called again.
+    // The scan that stopped itself is called again.
     eventually("the scan begins", || !processes_with(&mark).is_empty());
     let pid = Pid::from_raw(i32::try_from(running.id()).unwrap()).unwrap();
     kill_process(pid, Signal::TERM).unwrap();
@@ -157,7 +157,7 @@ fn a_recipe_learns_nothing_of_files_that_are_not_in_the_tree_or_that_builds_may_
         assert_eq!(run.in_state("done"), ["names", "private"], "{}", build.who());
         let says = "linked: it is a symbolic link that leads out of the directory";
         assert!(run.detail("linked-0").contains(says), "{}", run.detail("linked-0"));
-        // What is written down for others to read tells neither contents nor names nor that there is anything.
+        // Files that others can read reveal neither contents nor names nor existence.
         let key = |name: &str| run.package(name)["key"].as_str().unwrap().to_owned();
         let mut told = fs::read_to_string(build.work().join("scan/cache")).unwrap();
         for name in ["names-1.0", "private-1.0"] {
@@ -239,11 +239,11 @@ fn a_directory_that_can_be_no_location_fails_alone() {
         assert!(detail("b+20c-0").starts_with("scan: <b c> is not a location: "), "{}", detail("b+20c-0"));
         let other = "t_+1b+5b2Jx-0";
         assert!(detail(other).starts_with("scan: <t/\\u{1b}[2Jx> is not a location: "), "{}", detail(other));
-        // A directory that cannot be read is none without recipes.
+        // A directory that cannot be read is not one without recipes.
         assert!(detail("closed-0").starts_with("scan: exit "), "{}", detail("closed-0"));
         let text = fs::read_to_string(build.work().join("runs/1/report.txt")).unwrap();
         assert!(text.contains("b+20c-0") && !text.contains('\u{1b}'), "{text}");
-        // Nothing has changed since, and what is none is told again.
+        // Nothing has changed since, and invalid locations are reported again.
         let again = build.run("").ends(5);
         assert_eq!(again.in_state("up-to-date"), ["good"]);
         assert_eq!(again.detail("b+20c-0"), detail("b+20c-0"));
@@ -261,7 +261,7 @@ fn neither_a_line_feed_in_a_name_nor_a_recipe_above_others_hides_what_is_elsewhe
             let (_, name) = location.split_once('/').unwrap();
             build.write(&format!("{location}/recipe"), format!("PKGNAME={name}-1.0\n"));
         }
-        // As lines these would be the locations `evil` and `net`.
+        // Split into lines, this would be the locations `evil` and `net`.
         build.write("evil\n./net/recipe", "PKGNAME=evil-1.0\n");
         build.begin("--driver recipes", "slot=local 1\ncheck=none\n");
         build.action("scan @WORK@").ok();
@@ -270,7 +270,7 @@ fn neither_a_line_feed_in_a_name_nor_a_recipe_above_others_hides_what_is_elsewhe
             ["curl", "nginx", "wget"].map(|name| records.contains(&format!("PKGNAME={name}-1.0")))
         };
         assert_eq!(there(), [true; 3], "{}", build.who());
-        // A recipe above them takes their place, and says so.
+        // A recipe above them takes their place, and a note says so.
         build.write("net/recipe", "PKGNAME=net-1.0\n");
         let scan = build.action("scan @WORK@");
         assert_eq!(scan.code, 0, "{}: {}", build.who(), scan.stderr);

@@ -1,4 +1,4 @@
-//! Whatever is killed, and whenever: the next run goes on, nothing is built twice, and nothing is left.
+//! Processes of a run that are killed at any time: the next run goes on, nothing is built twice, and nothing is left.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -23,7 +23,7 @@ const RECIPES: [(&str, &str); 7] = [
     ("alone", ""),
 ];
 
-/// What each of them does: it takes a moment, leaves a process, and writes of what it is made.
+/// Script of each package: it takes a moment, leaves a process, and records what it is made of.
 const SCRIPT: &str = "setsid sleep 1000 &\nsleep 0.0@MOMENT@; mkdir $DESTDIR/opt\n\
     cat /opt/* > $DESTDIR/opt/$PKGNAME 2>/dev/null || :; echo $PKGNAME >> $DESTDIR/opt/$PKGNAME\n";
 
@@ -33,7 +33,7 @@ fn kill(number: u32) {
     let _ = kill_process(number, Signal::KILL);
 }
 
-/// The processes below one, the nearest first.
+/// The descendants of a process, the nearest first.
 fn below(number: u32) -> Vec<u32> {
     let mut found = vec![number];
     let mut next = 0;
@@ -63,7 +63,7 @@ fn keys(build: &BulkBuild) -> BTreeSet<String> {
     keys
 }
 
-/// Whether a process is one of the two that make a sandbox, and not a child of theirs that is about to become the command.
+/// True if a process is one of the two that set up a sandbox, and not a child that is about to become the command.
 fn makes_sandbox(process: u32) -> bool {
     let words = fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
     let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
@@ -73,8 +73,8 @@ fn makes_sandbox(process: u32) -> bool {
     is_outside_or_first && words.split(|&byte| byte == 0).any(|word| word.starts_with(b"__enclose"))
 }
 
-/// Kills something of a run that goes on: the master, the process of a task, one of the two that make a
-/// sandbox, or everything.
+/// Kills a part of a running build: the master, the process of a task, one of the two that set up a sandbox, or
+/// everything.
 fn kill_something(running: &Child, round: u64) {
     let master = running.id();
     let all = below(master);
@@ -93,7 +93,7 @@ fn kill_something(running: &Child, round: u64) {
 fn the_next_run_goes_on_whatever_was_killed_and_comes_to_the_same() {
     let (mut rounds, mut killed, mut built) = (0, 0, 0);
     let users = everybody();
-    // A sample kills each kind once, shared among the users.
+    // A sample kills each kind once, split between the users.
     let share = 4 / u64::try_from(users.len()).unwrap();
     for (number, is_ordinary) in (0..).zip(users) {
         let first = number * share;
@@ -117,7 +117,7 @@ fn the_next_run_goes_on_whatever_was_killed_and_comes_to_the_same() {
         let results = build.results(&undisturbed);
         assert_eq!(results.len(), RECIPES.len());
         for round in sample_or_whole(first..first + share, 0..100) {
-            // Once all is built, it begins anew.
+            // Starts over once everything is built.
             if keys(&build).len() == RECIPES.len() {
                 fs::remove_dir_all(build.work().join("pool")).unwrap();
                 fs::remove_dir_all(build.work().join("runs")).unwrap();
@@ -132,7 +132,7 @@ fn the_next_run_goes_on_whatever_was_killed_and_comes_to_the_same() {
             let is_running = running.try_wait().unwrap().is_none();
             kill_something(&running, round);
             let ended = running.wait().unwrap();
-            // Where a scan was cut off, nothing has begun.
+            // If a scan was cut off, nothing has begun.
             if ended.code().is_some() && last_journal(&build).len() > begun {
                 let text = fs::read_to_string(&said).unwrap();
                 assert_eq!(ended.code(), Some(0), "a run whose master lives ends well: {text}");
@@ -176,7 +176,7 @@ fn last_journal(build: &BulkBuild) -> Vec<serde_json::Value> {
     text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
 
-/// Whether some process still holds the directory of a task.
+/// True if a process still holds the directory of a task.
 fn is_held(build: &BulkBuild) -> bool {
     let path = build.work().display().to_string();
     let numbers = fs::read_dir("/proc").unwrap().flatten();
@@ -188,7 +188,7 @@ fn is_held(build: &BulkBuild) -> bool {
     })
 }
 
-/// No package was begun whose result was in the pool before, or that this run had ended before.
+/// Asserts that no package began whose result was in the pool before, or that this run had already completed.
 fn assert_built_once(build: &BulkBuild, before: &BTreeSet<String>, begun: usize) {
     let mut done = BTreeSet::new();
     let known: BTreeSet<String> = before

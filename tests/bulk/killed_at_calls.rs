@@ -1,7 +1,8 @@
-//! SIGKILL from outside, at a certain system call of a run or of one of its tasks: strace(1) counts the calls and sends it.
+//! SIGKILL from outside, at a certain system call of a run or of one of its tasks: strace(1) counts the calls and
+//! sends it.
 //!
-//! All calls are played that change something below the directory of the build, or make it durable. Other processes of the
-//! run are not traced: a task notices that its run is gone, a run that its task is.
+//! The tests play all calls that change something below the directory of the build or make it durable. Other
+//! processes of the run are not traced: a task notices that its run is gone, and a run that its task is.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,7 +19,7 @@ use crate::scenario::is_root;
 const CALLS: &str = "fallocate,fchmod,fchmodat,fchown,fchownat,fdatasync,fsync,ftruncate,ioctl,linkat,mkdirat,openat,pwrite64,\
                      renameat,renameat2,symlinkat,syncfs,unlinkat,utimensat,write";
 
-/// A call: its name, and which one of this name it is.
+/// A call: its name, and its number among the calls with this name.
 type Point = (String, usize);
 
 /// The calls of a trace that change something below a directory, in order.
@@ -41,14 +42,14 @@ fn points(trace: &str, below: &Path) -> Vec<Point> {
     points
 }
 
-/// The points to play, all or some that lie apart.
+/// The points to play: all, or a sample spread over them.
 fn played(points: &[Point], sample: usize) -> Vec<Point> {
     let most = sample_or_whole(sample, points.len());
     let middle = points.len() / most / 2;
     spread(points.len(), most).into_iter().map(|number| points[number + middle].clone()).collect()
 }
 
-/// Who runs the builds: root and an ordinary user where everything is played.
+/// The users who run the builds, true for an ordinary one; the whole suite has root, too.
 fn players() -> Vec<bool> {
     if is_whole() { everybody() } else { vec![!is_root()] }
 }
@@ -116,10 +117,10 @@ fn kill_run(cut: &CutOffRun, call: &str, number: usize) -> bool {
     }
 }
 
-/// The package whose task is killed: all steps of a task are those of its.
+/// The package whose task is killed. Its task goes through every step.
 const KILLED: &str = "user-1.0";
 
-/// A slot whose task of one package is started below strace once, with the options in the file `armed`.
+/// A slot that starts the task of one package once under strace, with the options in the file `armed`.
 fn traced_slot(build: &BulkBuild) -> String {
     let directory = build.scenario.beside("theirs/traced");
     fs::create_dir(&directory).unwrap();
@@ -170,7 +171,8 @@ fn killed_at_any_system_call_a_task_is_begun_again_by_its_run() {
     );
 }
 
-/// Kills the task at a call: its run begins it again. Tells whether it was killed, and whether its build was begun twice.
+/// Kills the task at a call, so that its run begins it again. The results are true if it was killed, and if its build
+/// began twice.
 fn kill_task(cut: &CutOffRun, call: &str, number: usize) -> (bool, bool) {
     let directory =
         arm(cut, &format!("-e trace={call} -e inject={call}:signal=SIGKILL:when={number} -o /dev/null"));
@@ -180,7 +182,7 @@ fn kill_task(cut: &CutOffRun, call: &str, number: usize) -> (bool, bool) {
     assert_eq!(run.code, 0, "{when}: {}{:#?}", run.said, run.states());
     let notes = run.report["notes"].to_string();
     let is_killed = notes.contains("its process is gone");
-    // Where its result was in the pool already, it is taken from there.
+    // If its result was already in the pool, the run takes it from there.
     let started = cut.build.started(2).iter().filter(|package| *package == KILLED).count();
     assert!((1..=1 + usize::from(is_killed)).contains(&started), "{when}: {started}: {notes}");
     assert_eq!(run.package(KILLED)["tries"], started, "{when}: {notes}");

@@ -1,4 +1,5 @@
-//! Trees of 100,000 locations, chains of 10,000 packages, packages that 5,000 others need: nothing is too deep or too wide.
+//! Trees of 100,000 locations, chains of 10,000 packages, and packages that 5,000 others need: nothing is too deep or
+//! too wide.
 
 use std::fs;
 use std::process::Command;
@@ -9,7 +10,7 @@ use super::BulkBuild;
 use crate::reliability::sample_or_whole;
 use crate::scenario::is_root;
 
-/// Records of a chain, of packages that all need its end, and of such as need nothing.
+/// Records of a chain, of packages that all need its end, and of packages that need nothing.
 fn records(chain: u32, users: u32, others: u32) -> String {
     let record = |name: String, needs: String| {
         format!("PKGNAME={name}-1.0\nPKG_LOCATION=all/{name}\nALL_DEPENDS={needs}\n")
@@ -84,6 +85,6 @@ fn a_package_with_2_000_directories_in_one_is_packed_installed_and_removed_with_
         "mkdir $DESTDIR/opt; cp /opt/wide/d1999/file $DESTDIR/opt/file\n",
     );
     assert_eq!(build.run("").ends(0).in_state("done"), ["user", "wide"]);
-    // Each run looks at what is installed.
+    // Every run looks through the installed packages.
     assert_eq!(build.run("--rebuild user").ends(0).in_state("done"), ["user"]);
 }

@@ -1,4 +1,4 @@
-//! Builds that go over a limit: each ends with its cause, nothing of it is left, and its neighbour is built as ever.
+//! Builds that exceed a limit: each ends with its cause, nothing of it is left, and its neighbour is built as usual.
 
 use std::process::Command;
 
@@ -11,7 +11,7 @@ for_everybody! {
     a_mapped_file_whose_path_is_too_long_to_be_read_is_the_failure_of_its_package,
 }
 
-/// What each of them does first: it leaves processes that ignore signals, in sessions of their own.
+/// First commands of each build: they leave processes that ignore signals, in sessions of their own.
 const DAEMONS: &str = "trap '' TERM HUP INT\n\
     setsid sh -c 'trap \"\" TERM HUP INT; sleep 1000; sleep 1000' &\n";
 
@@ -102,7 +102,7 @@ fn a_build_over_a_limit_ends_with_its_cause_and_nothing_of_it_is_left(is_ordinar
     is_remembered_until_a_limit_is_wider(&build, &run);
 }
 
-/// A failure by a limit is tried again where that limit is wider now, and only there.
+/// Asserts that a failure by a limit is tried again only if that limit is wider now.
 fn is_remembered_until_a_limit_is_wider(build: &BulkBuild, before: &BulkRun) {
     build.set("limit=silence time=3 silence=2\n");
     let after = build.run("").ends(5);
@@ -173,7 +173,7 @@ fn segments_that_nobody_has_attached_are_memory_of_the_build() {
     }
 }
 
-/// Makes files without a name, and sends one into a socket, by `sendmsg`.
+/// Creates unlinked files, and sends one of them into a socket with `sendmsg`.
 const SENDS: &str = r#"
     socketpair(my $in, my $out, 1, 1, 0) or die $!;
     sub filled {
@@ -192,7 +192,7 @@ const SENDS: &str = r#"
     }
 "#;
 
-/// `sendmsg` and `exit`, which ends one thread.
+/// Numbers of `sendmsg` and of `exit`, which ends one thread.
 const SENDMSG_AND_EXIT: [&str; 2] = if cfg!(target_arch = "x86_64") { ["46", "60"] } else { ["211", "93"] };
 
 fn open_files_count_that_are_in_no_table_of_a_living_first_thread(is_ordinary: bool) {
@@ -245,7 +245,7 @@ fn sockets(of_each: u32) -> String {
     )
 }
 
-/// Sets this many filters of seccomp that allow everything.
+/// Installs this many seccomp filters that allow everything.
 fn filters(number: u32) -> String {
     format!(
         "perl -e '$f = pack(\"S C C L\", 6, 0, 0, 0x7fff0000); $p = pack(\"S x6 P\", 1, $f);\n\
@@ -281,7 +281,7 @@ fn locks_and_sockets_without_number_are_the_failure_of_their_package(is_ordinary
     }
 }
 
-/// Maps a file below so many directories, each with a name of 250 bytes.
+/// Maps a file below this many directories, each with a name of 250 bytes.
 fn mapping_below(directories: u32) -> String {
     format!(
         "perl -e 'for (1..{directories}) {{ my $name = \"d\" x 250; mkdir $name or die $!; chdir $name or die $! }}\n\

@@ -1,5 +1,5 @@
-//! Slots behind command prefixes: what fits builds as this machine does, what does not is named and left out, and nothing is
-//! lost.
+//! Slots behind command prefixes: a slot that fits builds like this machine, any other is named and left out, and
+//! nothing is lost.
 
 use std::fs;
 use std::os::unix::process::CommandExt as _;
@@ -26,11 +26,11 @@ const RECIPES: [(&str, &str); 8] = [
     ("apart", ""),
 ];
 
-/// What each of them does: it takes a moment, and writes of what it is made.
+/// Script of each package: it takes a moment, and records what it is made of.
 const SCRIPT: &str = "sleep 0.2; mkdir $DESTDIR/opt\n\
     cat /opt/* > $DESTDIR/opt/$PKGNAME 2>/dev/null || :; echo $PKGNAME >> $DESTDIR/opt/$PKGNAME\n";
 
-/// This machine, as slots are compared with it.
+/// This machine, for comparison with slots.
 pub(super) const HERE: &str = "slot=local 2\n";
 
 /// A bulk build with this tree and these settings.
@@ -42,7 +42,7 @@ pub(super) fn with_tree(test: &str, settings: &str) -> Option<BulkBuild> {
     Some(build)
 }
 
-/// The same; where everything is played, with the sample tree.
+/// As `with_tree`; the whole suite uses the sample tree.
 pub(super) fn with_tree_or_sample(test: &str, settings: &str) -> Option<BulkBuild> {
     if is_whole() {
         return BulkBuild::of_sample(test, !is_root(), &format!("check=none\n{settings}"));
@@ -50,14 +50,14 @@ pub(super) fn with_tree_or_sample(test: &str, settings: &str) -> Option<BulkBuil
     with_tree(test, settings)
 }
 
-/// The names of the packages, as all runs build them.
+/// The names of all packages, sorted.
 pub(super) fn names() -> Vec<String> {
     let mut names: Vec<String> = RECIPES.iter().map(|(name, _)| (*name).to_owned()).collect();
     names.sort();
     names
 }
 
-/// Asserts that a run has built everything as this machine builds it in another bulk build.
+/// Asserts that a run built everything as this machine builds it in another bulk build.
 #[track_caller]
 pub(super) fn assert_as_here(here: &BulkBuild, build: &BulkBuild, run: &BulkRun) {
     let expected = here.run("").ends(0);
@@ -65,7 +65,7 @@ pub(super) fn assert_as_here(here: &BulkBuild, build: &BulkBuild, run: &BulkRun)
     assert_same_results(&build.results(run), &here.results(&expected));
 }
 
-/// What is told of a slot.
+/// The report about a slot.
 #[track_caller]
 pub(super) fn machine<'r>(run: &'r BulkRun, slot: &str) -> &'r Value {
     let machines = run.report["machines"].as_array().unwrap();
@@ -80,7 +80,7 @@ pub(super) fn slots_of(run: &BulkRun) -> Vec<&str> {
     slots
 }
 
-/// A prefix that lets the probe through, and does this with a task.
+/// A prefix that passes the probe through, and runs this script for a task.
 pub(super) fn after_probe(script: &str) -> String {
     format!("/bin/sh -c 'case $2 in *probe) exec \"$@\";; esac; {script}' x")
 }
@@ -122,14 +122,14 @@ fn the_slot_of_a_prefix_rests_a_moment_before_its_next_task() {
     let times = fs::read_to_string(times).unwrap();
     let times: Vec<u64> = times.lines().map(|time| time.parse().unwrap()).collect();
     assert_eq!(times.len(), 2 * RECIPES.len());
-    // What an engine has given to the one before is free again then.
+    // In this time, an engine frees the resources of the previous task.
     let rests = times[1..].chunks_exact(2).map(|pair| pair[1] - pair[0]);
     for rest in rests {
         assert!(rest >= 50_000_000, "{rest} ns");
     }
 }
 
-/// Slots that do not fit: a name, a prefix, and words of what is told of it. `@WORK@` is the directory of the build,
+/// Slots that do not fit: a name, a prefix, and a part of the reason. `@WORK@` is the directory of the build,
 /// `@COPY@` a copy of it.
 const MISFITS: [(&str, &str, &str); 10] = [
     ("code", "/bin/sh -c 'exit 3' x", "ended without a response (exit status: 3)"),
@@ -188,7 +188,7 @@ fn a_slot_that_does_not_fit_is_named_and_left_out_and_nothing_is_lost() {
         assert!(left_out.contains(&filled(words)), "{name}: {left_out}");
     }
     build.assert_nothing_left(&mark);
-    // Nothing of it is obeyed where it is read.
+    // The report neutralizes control characters.
     let told = fs::read_to_string(build.work().join("runs/1/report.txt")).unwrap();
     assert!(!told.contains('\u{1b}') && told.contains("nonsense"), "{told}");
 }
@@ -218,7 +218,7 @@ fn tasks_in_trouble_go_to_another_slot_and_the_one_in_trouble_rests() {
     assert_as_here(&with_tree("tasks_in_trouble…", HERE).unwrap(), &build, &run);
     assert_eq!(slots_of(&run), ["local"]);
     let dies = machine(&run, "dies");
-    // The second of two may be under way when the third trouble makes it rest.
+    // A second task may be in progress when the third trouble makes the slot rest.
     let trouble = dies["trouble"].as_u64().unwrap();
     assert!((3..=4).contains(&trouble) && dies["left_out"] == Value::Null, "{dies}");
     assert_eq!(run.in_state("failed"), Vec::<String>::new());
@@ -244,14 +244,14 @@ fn a_package_that_no_slot_can_build_is_deferred_and_not_failed() {
     );
     assert_eq!(run.detail("alone-1.0"), "its process is gone (exit status: 0)");
     build.assert_nothing_left(&mark);
-    // It is tried again as soon as it can be built.
+    // It is tried again as soon as a slot can build it.
     build.set("slot=local 1\n");
     assert_eq!(build.run("alone").ends(0).in_state("done"), ["alone"]);
 }
 
 #[test]
 fn a_task_that_is_silent_or_floods_is_ended_and_built_elsewhere() {
-    // The probes of these slots are answered, which takes as long as it takes: a machine that is too slow gets more time.
+    // The probes of these slots must be answered in time: a slow machine gets more time.
     for seconds in [1, 8, 64, 512] {
         let mark = mark();
         let settings = format!(
@@ -279,8 +279,8 @@ fn a_task_that_is_silent_or_floods_is_ended_and_built_elsewhere() {
     panic!("no probe was answered");
 }
 
-/// A build whose tasks say that they have begun and go on until they are ended, on three slots of which two have processes
-/// between run and task.
+/// A build whose tasks report that they have begun, and run until they are ended. Two of its three slots have
+/// processes between run and task.
 fn endless(test: &str, mark: &str) -> Option<BulkBuild> {
     let settings = "slot=local 1\nslot=env 1 /usr/bin/env\nslot=shell 1 /bin/sh -c '\"$@\"; exit $?' x\n";
     let build = BulkBuild::of_recipes(test, !is_root(), &format!("{settings}env=MARK={mark}\n"))?;
@@ -296,7 +296,7 @@ fn send(process: u32, signal: Signal) {
     kill_process(Pid::from_raw(i32::try_from(process).unwrap()).unwrap(), signal).unwrap();
 }
 
-/// Whether no signal to a process is pending.
+/// True if no signal to a process is pending.
 fn has_taken_signals(process: u32) -> bool {
     let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
     let masks = status.lines().filter_map(|line| line.split_once("Pnd:"));
@@ -353,7 +353,7 @@ fn after_one_signal_what_runs_is_built_and_nothing_more_is_started() {
 fn what_a_lost_command_has_left_at_its_engine_is_cancelled_by_its_name() {
     let test = "what_a_lost_command_has_left…";
     let Some(build) = with_tree(test, "") else { return };
-    // An engine that notes each job, and forgets it when it ends; the first two tasks are lost.
+    // An engine that records each job and forgets it when it ends. The first two tasks are lost.
     let jobs = build.scenario.beside("theirs/jobs");
     fs::create_dir(&jobs).unwrap();
     let jobs = jobs.display().to_string();

@@ -1,5 +1,5 @@
-//! The page that leads to bulk builds: its commands print what it says, and each line of the setup that it replaces stands in
-//! it. The page of the configuration has every setting with its default.
+//! The manual page that introduces bulk builds: its commands print the output that it shows, and it covers each line
+//! of the setup that it replaces. The page of the configuration has every setting with its default.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -10,7 +10,7 @@ use crate::making_patches::commands;
 use crate::readme::{run, steady};
 use crate::scenario::is_root;
 
-/// What the guide to bulk builds with pbulk sets, writes, runs and warns of.
+/// Settings, files, commands and warnings in the guide to bulk builds with pbulk.
 const LINES: [&str; 66] = [
     "mkdir -p /content/{distfiles,mk,packages/bootstrap,scripts}",
     "DISTDIR=         /content/distfiles",
@@ -198,7 +198,7 @@ fn the_page_of_the_configuration_has_every_setting_with_its_default() {
         return;
     };
     let text = fs::read_to_string(build.work().join("bulk.conf")).unwrap();
-    // Those that the file itself sets are of this test, but for what `init` has written.
+    // Settings in comments have their defaults. The others are of this test, except those that `init` has written.
     let fresh = text.lines().filter_map(|line| line.strip_prefix('#')?.split_once('='));
     let fresh: BTreeMap<&str, &str> = fresh.filter(|(name, _)| !name.contains(' ')).collect();
     let described = described();

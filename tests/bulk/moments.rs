@@ -1,5 +1,5 @@
-//! Killed at each moment of a run: the run that goes on comes to the same sets, and has the same news in its report, those of
-//! patches that were made and published before included.
+//! A run that is killed at any moment: the run that continues it makes the same sets and reports the same news,
+//! including patches that were made and published before.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -19,9 +19,10 @@ use crate::workshop::eventually;
 /// When a run is killed.
 #[derive(Clone, Copy, Debug)]
 enum Moment {
-    /// As soon as this is so.
+    /// As soon as the condition holds.
     Once(fn(&BulkBuild) -> bool),
-    /// At a call that changes something in this directory of the build: this one of all, in percent.
+    /// At a call that changes something in this directory of the build: its position among all of these calls, in
+    /// percent.
     InDirectory(&'static str, usize),
 }
 
@@ -51,7 +52,7 @@ fn is_packing(build: &BulkBuild) -> bool {
     tasks.any(|task| task.path().join("made").exists())
 }
 
-/// What a run has come to.
+/// Outcome of a run.
 #[derive(Debug, PartialEq)]
 struct CameTo {
     report: Value,
@@ -60,8 +61,8 @@ struct CameTo {
     depot: BTreeSet<String>,
 }
 
-/// A bulk build with a released set, before the second run, which builds two packages, fails in a third one, makes a patch of
-/// each that was built, and publishes them.
+/// A bulk build with a released set, before the second run. This run builds two packages, fails in a third one, makes
+/// a patch of each built package, and publishes the patches.
 struct Story {
     build: BulkBuild,
     mark: String,
@@ -103,13 +104,13 @@ impl Story {
         self.build.scenario.beside("theirs").join(name)
     }
 
-    /// Everything is as it was then.
+    /// Restores the build from a template.
     fn restore(&self, name: &str) {
         fs::remove_dir_all(self.build.work()).unwrap();
         copy(&self.template(name), &self.build.work());
     }
 
-    /// What the second run has come to. Times and places of builds are left out.
+    /// Outcome of the second run, without times and places of builds.
     fn came_to(&self) -> CameTo {
         let run = self.build.work().join("runs/2");
         let mut report: Value = serde_json::from_slice(&fs::read(run.join("report.json")).unwrap()).unwrap();
@@ -124,7 +125,7 @@ impl Story {
         });
         strip(&mut report["published"], &["duration_ms", "index_sha256", "expires", "depot"]);
         report["patches"]["sources"].as_array_mut().unwrap().iter_mut().for_each(|source| {
-            // The release that a patch is from is the same directory; its key has the date of its making.
+            // The base release of a patch is the same directory, but its key has the date when it was made.
             strip(source, &["key"]);
         });
         let text = fs::read_to_string(run.join("report.txt")).unwrap();
@@ -142,7 +143,7 @@ impl Story {
         CameTo { report, text: text.collect::<Vec<_>>().join("\n"), set: files, depot: ids.collect() }
     }
 
-    /// A command of the build below strace, with these options.
+    /// A command of the build under strace, with these options.
     fn traced(&self, options: &[String], line: &str) -> Command {
         let line = line.replace("@WORK@", &self.build.work().display().to_string());
         let run = self.build.command(&line);
@@ -159,7 +160,7 @@ impl Story {
         command
     }
 
-    /// Kills a command at a call in a directory of the build. The command is played once to its end before, to see its calls.
+    /// Kills a command at a call in a directory of the build. An undisturbed run before that lists the calls.
     fn kill_in(&self, directory: &str, percent: usize, (template, line): (&str, &str)) {
         self.restore(template);
         let trace = self.build.scenario.beside("theirs/trace");
@@ -181,7 +182,7 @@ impl Story {
         assert!(matches!(ended.code(), None | Some(137)), "{line} in {directory}: {ended:?}");
     }
 
-    /// Kills the second run as soon as something is so.
+    /// Kills the second run as soon as a condition holds.
     fn kill_once(&self, when: &str, holds: fn(&BulkBuild) -> bool) {
         self.restore("before");
         let mut running = self.build.running("");
@@ -217,7 +218,7 @@ fn files_below(top: &Path) -> BTreeMap<String, Vec<u8>> {
     files
 }
 
-/// The second run undisturbed, and what it has come to; its end is kept as `after`.
+/// Outcome of the second run without a kill; its end state is kept as `after`.
 fn undisturbed(story: &Story) -> CameTo {
     let undisturbed = story.build.run("").ends(5);
     let patches = ["base built base-01", "user built user-01"];
@@ -231,7 +232,7 @@ fn undisturbed(story: &Story) -> CameTo {
     story.came_to()
 }
 
-/// Kills the second run at each of these moments, and continues it.
+/// Kills the second run at each of these moments and continues it.
 fn kill_at(test: &str, moments: &[(&str, Moment)]) {
     if !has_strace(test) {
         return;

@@ -1,4 +1,4 @@
-//! What a build leaves that is no result, and packages that cannot be installed.
+//! Build outputs that are not a result, and packages that cannot be installed.
 
 use super::{BulkBuild, everybody, for_everybody, mark};
 use crate::packages::{Package, datastream};
@@ -7,7 +7,7 @@ for_everybody! {
     a_package_whose_scripts_fail_fails_its_check_or_else_whoever_needs_it,
 }
 
-/// Recipes: name, script, and why what it leaves is no result.
+/// Recipes: name, script, and the reason why their output is not a result.
 const WRONG: [(&str, &str, &str); 12] = [
     ("nothing", "rm -r $OUT/root", "nothing was put into /out"),
     ("pipe", "mkdir $DESTDIR/opt; mkfifo $DESTDIR/opt/pipe", "opt/pipe is a device, a pipe or a socket"),
@@ -95,7 +95,7 @@ fn finished_packages_and_other_files_are_results() {
         let ready = Package::new("ready").file("x", 0o644, "x\n").write(&build.scenario.beside("spool"));
         datastream(&[ready], &build.tree().join("copied/ready.pkg"));
         build.recipe("files", "", "rmdir $OUT/root; echo one > $OUT/one.tgz; echo two > $OUT/two.tgz\n");
-        // What is no package of ours is not installed, and lies among the packages.
+        // Foreign packages are not installed, but are available among the packages.
         build.recipe(
             "user",
             "ALL_DEPENDS=files-[0-9]*\n",
@@ -142,7 +142,7 @@ fn a_package_whose_scripts_fail_fails_its_check_or_else_whoever_needs_it(is_ordi
     let left = serde_json::json!([{ "package": "leaves-1.0", "paths": ["/opt/left"] }]);
     assert_eq!(checked.report["leftovers"], left);
 
-    // Without a check it is who needs it that fails.
+    // Without a check, the package that needs it fails.
     build.set("check=none\n");
     let unchecked = build.run("--retry").ends(5);
     let states = [

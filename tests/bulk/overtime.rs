@@ -1,4 +1,4 @@
-//! A slot that says for ever that its task goes on.
+//! A slot that reports for ever that its task goes on.
 
 use std::path::Path;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use super::{BulkBuild, mark};
 use crate::scenario::{PROGRAM, is_root};
 use patchadm_testing::programs::sibling;
 
-/// Says every half second that all goes well.
+/// Reports every half second that all is well.
 const ALIVE: &str = "while :; do echo \"{\\\"alive\\\":{\\\"memory\\\":1,\\\"log\\\":1}}\"; sleep 0.5; done";
 
 #[test]
@@ -34,7 +34,8 @@ fn a_slot_that_goes_on_for_ever_is_cut_off_long_after_the_limit_of_the_time_and_
     for name in &names {
         build.recipe(name, "", "mkdir $DESTDIR/opt\n");
     }
-    // What is known of the tree is not asked again: this process is not the program that makes sandboxes.
+    // Known locations are not scanned again, which this process could not do: it is not the program that sets up
+    // sandboxes.
     build.action("scan @WORK@").ok();
     let work = BulkWork::open(&build.work()).unwrap();
     let (driver, base) = (Driver::find(&work).unwrap(), RunBase::prepare(&work, &never).unwrap());
@@ -55,7 +56,7 @@ fn a_slot_that_goes_on_for_ever_is_cut_off_long_after_the_limit_of_the_time_and_
         cores: 2,
         program: &sibling(Path::new(PROGRAM), "patchadm-bulk"),
         sources: &base.sources,
-        // Two hours, where nobody is in a hurry.
+        // Two hours in normal use.
         overtime: Duration::from_secs(2),
         page: &|_, _, _| String::new(),
         time: &|| "2026-01-01T00:00:00Z".to_owned(),

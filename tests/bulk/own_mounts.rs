@@ -1,8 +1,8 @@
-//! Commands that see other mounts than the test does.
+//! Commands that see other mounts than the test.
 
 use std::process::Command;
 
-/// The command, run by root after this script of the shell has mounted something that nobody else sees.
+/// The command, run as root after this shell script has mounted something that nobody else sees.
 pub(super) fn with_mounts(command: &Command, script: &str) -> Command {
     let mut inside = Command::new("/usr/bin/unshare");
     inside.args(["--mount", "/bin/sh", "-c", &format!("{script} && exec \"$@\""), "sh"]);

@@ -1,4 +1,5 @@
-//! Which packages get patches and which are only named; patches that do not fit together, and trials that are cut off.
+//! Packages that get patches and packages that are only named; patches that do not fit together, and trials that are
+//! cut off.
 
 use std::fs;
 use std::process::{Command, Stdio};
@@ -12,12 +13,12 @@ use crate::scenario::is_root;
 use crate::sshd::processes_about;
 use crate::workshop::eventually;
 
-/// What makes a package with one file, installed by a class action script of its own.
+/// Script of a package with one file that is installed by its own class action script.
 const SCRIPTED: &str = "echo \"$TEXT\" > \"$DESTDIR/$PKGNAME\"\n\
     printf 'f ours %s 0644 root root\\n' \"$PKGNAME\" > \"$OUT/prototype\"\n\
     cp \"$TREE/$PKG_LOCATION/i.ours\" \"$OUT/i.ours\"\n";
 
-/// A class action script that installs, and does this before it where there is an object already.
+/// A class action script that runs these commands first if the object already exists.
 fn class_script(where_there_is_one: &str) -> String {
     format!(
         "#!/bin/sh\nwhile read source target; do\n  if [ -e \"$target\" ]; then\n    {where_there_is_one}\n  fi\n  \
@@ -65,7 +66,7 @@ fn a_package_whose_script_changes_what_another_one_has_installed_keeps_no_patch_
     let with = |text: &str, script: &str| {
         format!("{}cat > \"$OUT/postinstall\" <<'End'\n{script}\nexit 0\nEnd\n", makes(text))
     };
-    // Each does it to a package that is installed before it.
+    // Each tampers with a package that is installed before it.
     let forges = "[ -e /xvictim/a ] && echo forged > /xvictim/a";
     let turns = "[ -e /xvictim/a ] && rm -rf /xvictim && ln -s xvictim /xvictim";
     let own = "echo more >> /town/a";
@@ -114,7 +115,7 @@ fn a_package_whose_script_is_in_the_way_of_other_scripts_is_apart_and_keeps_no_p
         for name in ["avictim", "bvictim"] {
             build.recipe(name, "", &with(text, &format!("mkdir -p /common/{name}")));
         }
-        // It fails on purpose, but no other package changes anything outside its places.
+        // It fails on purpose, although no other package changes anything outside its places.
         build.recipe("yfails", "", &with(text, "[ ! -e /zother-1.0 ]"));
         build.recipe("zother", "", &with(text, ":"));
         build.recipe("zzevil", "", &with(text, ": > /common"));
@@ -248,7 +249,7 @@ fn packages_that_are_new_gone_foreign_or_restricted_get_no_patch_and_are_named()
         [json!(["fresh-1.0"]), json!(["old-1.0"]), json!(["plain-1.0"]), json!(["opened-1.0", "secret-1.0"])];
     assert_eq!(lists, expected);
 
-    // Who may hand them on says so.
+    // The operator may declare that restricted packages can be handed on.
     build.set("restricted=yes\n");
     let (code, made) = patches(&build, "");
     assert_eq!((code, &made["restricted"]), (0, &json!([])), "{made:#}");
@@ -262,7 +263,7 @@ fn packages_that_are_new_gone_foreign_or_restricted_get_no_patch_and_are_named()
     ];
     assert_eq!(told(&made), expected);
 
-    // Another set is released: its patches are others.
+    // Another released set has its own patches.
     build.action("release @WORK@ 2").fails(3);
     let said = build.action("release @WORK@ 2 --force").ok();
     assert!(said.contains("the patches of the previous set are in patches.1"), "{said}");

@@ -1,4 +1,5 @@
-//! From the released set to the newest one: a patch for each source whose bytes changed, applied and backed out before it leaves.
+//! From the released set to the newest one: a patch for each source whose bytes changed, applied and backed out
+//! before release.
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,11 +11,11 @@ use crate::records::Before;
 use crate::scenario::{ADMIN, Run, Scenario, is_root};
 use crate::tree::{Tree, assert_same};
 
-/// The parts of the sample tree that these stories do without.
+/// Parts of the sample tree that these stories do without.
 pub(super) const LEFT_OUT: [&str; 6] =
     ["chain/chain", "chain/libfive", "chain/libfour", "diamond", "static", "tools"];
 
-/// A class action script that cannot install over what is there.
+/// A class action script that cannot install over an existing file.
 pub(super) const ONCE_ONLY: &str = "#!/bin/sh\nwhile read source target; do\n\
     if [ -e \"$target\" ]; then echo \"$target is there already\"; exit 1; fi\n\
     cp \"$source\" \"$target\"\ndone\nexit 0\n";
@@ -31,14 +32,14 @@ fn released(test: &str, is_ordinary: bool, settings: &str) -> Option<BulkBuild> 
     Some(build)
 }
 
-/// Makes patches; returns how that ended, and the document.
+/// Makes patches; returns the exit code and the document.
 pub(super) fn patches(build: &BulkBuild, options: &str) -> (i32, Value) {
     let run = build.action(&format!("patches @WORK@ {options} --json"));
     let document = serde_json::from_str(&run.stdout).unwrap_or_else(|_| panic!("{run:?}"));
     (run.code, document)
 }
 
-/// The sources of a document, a line each: `chain_libone built chain_libone-01`.
+/// The sources of a document, one line each: `chain_libone built chain_libone-01`.
 pub(super) fn told(document: &Value) -> Vec<String> {
     let word = |source: &Value, name: &str| source[name].as_str().unwrap_or("-").to_owned();
     let sources = document["sources"].as_array().unwrap_or_else(|| panic!("{document:#}"));
@@ -48,7 +49,7 @@ pub(super) fn told(document: &Value) -> Vec<String> {
     sources.iter().map(line).collect()
 }
 
-/// Those of them that are not unchanged.
+/// The sources of a document that are not unchanged.
 fn changed(document: &Value) -> Vec<String> {
     told(document).into_iter().filter(|line| !line.ends_with("unchanged -")).collect()
 }
@@ -73,7 +74,7 @@ fn root_of(build: &BulkBuild, set: u64) -> Scenario {
     stage
 }
 
-/// What is installed, but for what a script of a package has written: that has the time of its installation.
+/// The installed objects, except for a file that a package script wrote: it has the time of its installation.
 fn software(stage: &Scenario) -> Tree {
     Tree::of(&stage.root(), &["var/sadm", "opt/bulk/var/marker/installed"])
 }
@@ -131,7 +132,7 @@ fn each_source_gets_a_patch(is_ordinary: bool) {
     }
 }
 
-/// On a root with the released set, the patches lead to the newest one, all at once and one by one, and back.
+/// Asserts that the patches lead from the released set to the newest one, all at once and one by one, and back.
 fn assert_patches_lead_to_the_newest_set(build: &BulkBuild, ids: &[&str]) {
     let (stage, newest) = (root_of(build, 1), software(&root_of(build, 2)));
     let before = Before::of(&stage);
@@ -192,7 +193,7 @@ fn a_patch_that_fails_its_trial_is_none_and_uses_up_no_revision() {
     let handed = fs::read_to_string(build.work().join("patches/handover/LIST")).unwrap();
     assert_eq!(handed.lines().count(), 1, "{handed}");
 
-    // Mended, it is the first revision.
+    // Once repaired, it is the first revision.
     build.write("thing/i.ours", ONCE_ONLY.replace("exit 1", ":"));
     build.run("").ends(0);
     let (code, made) = patches(&build, "");
@@ -209,7 +210,7 @@ fn a_run_ends_with_signed_patches_in_the_depot_and_a_root_takes_them_and_gives_t
     let stage = root_of(&build, 1);
     stage.run("keygen -o own --no-password").ok();
     build.change("chain/libone/src/one.c", (" libone %s", " the library libone %s"));
-    // Without a key the patches wait for whoever signs them.
+    // Without a key, the patches wait for a signature.
     let waiting = build.run("").ends(0);
     assert_eq!(changed(&waiting.report["patches"]), ["chain_libone built chain_libone-01"]);
     assert_eq!(waiting.report["published"]["result"], "refused", "{:#}", waiting.report["published"]);
@@ -258,7 +259,7 @@ fn a_library_with_a_new_name_goes_with_the_patches_of_its_users_or_is_kept() {
     add(&stage, &build, "--libs keep", &["chain_libone-01"]).ok();
     add(&stage, &build, "", &["chain_libtwo-01"]).ok();
 
-    // The users of the library change again: they require what has it, and not a later revision.
+    // The users of the library change again: they require the revision that has it, not a later one.
     build.change("chain/libtwo/src/two.c", ("libtwo", "the library libtwo"));
     build.change("chain/libone/src/one.c", ("libone", "the library libone"));
     build.run("").ends(0);

@@ -1,4 +1,4 @@
-//! The files of pbulk that a run writes, read by a reader that knows no more than bulk-records(5) says of them.
+//! The files of pbulk that a run writes, read by a reader that only knows the format in bulk-records(5).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -10,7 +10,7 @@ use crate::scenario::is_root;
 /// A record: its fields in their order.
 pub(super) type Fields = Vec<(String, String)>;
 
-/// Reads records: lines `NAME=VALUE`, of which `PKGNAME` begins one. The whole text has to be of this form.
+/// Reads records: lines `NAME=VALUE`, where `PKGNAME` begins a record. The whole text must have this form.
 fn read_records(text: &str) -> Vec<Fields> {
     let mut records: Vec<Fields> = Vec::new();
     assert!(text.is_empty() || text.ends_with('\n'), "the last line is not ended");
@@ -37,7 +37,7 @@ pub(super) fn words(text: &str) -> Vec<&str> {
     text.split_ascii_whitespace().collect()
 }
 
-/// What the files of a run tell, by package.
+/// The files of a run, by package.
 pub(super) struct RunFiles {
     presolve: Vec<Fields>,
     report: Vec<Fields>,
@@ -59,7 +59,7 @@ pub(super) fn read_run(directory: &Path) -> RunFiles {
     });
     let report = read_records(&texts["report"]);
     let pbuild = pbuild.collect();
-    // Before anything was resolved the records are the same, but for what was found.
+    // Before resolution, the records are the same, except for the resolved dependencies.
     let mut unresolved = presolve.clone();
     unresolved.iter_mut().for_each(|record| record.retain(|(name, _)| name != "DEPENDS"));
     assert_eq!(read_records(&texts["pscan"]), unresolved);
@@ -67,14 +67,14 @@ pub(super) fn read_run(directory: &Path) -> RunFiles {
 }
 
 impl RunFiles {
-    /// What the three files have of each other is the same.
+    /// Asserts that the three files agree.
     pub(super) fn assert_consistent(&self) {
         let names: Vec<&str> = self.presolve.iter().map(|record| field(record, "PKGNAME")).collect();
         assert!(names.is_sorted(), "{names:?}");
         assert_eq!(self.report.iter().map(|record| field(record, "PKGNAME")).collect::<Vec<_>>(), names);
         assert_eq!(self.pbuild.keys().map(String::as_str).collect::<Vec<_>>(), names);
         for record in &self.presolve {
-            // As pbulk-resolve and pbulk-build want them.
+            // As pbulk-resolve and pbulk-build require.
             let name = field(record, "PKGNAME");
             for always in ["ALL_DEPENDS", "PKG_SKIP_REASON", "PKG_FAIL_REASON"] {
                 assert!(record.iter().any(|(known, _)| known == always), "{name} has no {always}");
@@ -104,7 +104,7 @@ impl RunFiles {
         }
     }
 
-    /// The number of packages that need one, and itself, counted by DEPENDS.
+    /// The number of packages that need a package, including itself, according to `DEPENDS`.
     fn depth(&self, package: &str) -> usize {
         let mut with_needs = BTreeSet::from([package]);
         loop {
@@ -178,7 +178,7 @@ fn a_reader_written_from_the_manual_reads_what_a_run_tells_in_the_form_of_pbulk(
         files.texts["status"].lines().map(|line| line.split_once('=').unwrap().0).collect();
     assert_eq!(status, ["PLATFORM", "BUILD_START_ISO", "BUILD_START_DIR", "BASE_URL", "BUILD_END_ISO"]);
 
-    // What is up to date is told as done.
+    // Up-to-date packages are reported as done.
     build.run("").ends(5);
     let again = read_run(&build.work().join("runs/2"));
     again.assert_consistent();
@@ -198,7 +198,7 @@ fn of_packages_with_one_pkgname_the_files_of_pbulk_have_one() {
     build.recipe("claims", "", builds);
     build.write("claims/record", "PKGNAME=base-1.0\nALL_DEPENDS=uses-[0-9]*:uses\n");
     build.recipe("uses", "ALL_DEPENDS=base-[0-9]*:base\n", builds);
-    // The location that comes second is told, and stands in the way of nothing; what one location repeats is a note.
+    // The second location of a package is reported, and blocks nothing. A repeated record of one location is a note.
     let run = build.run("").ends(5);
     assert_eq!(run.states(), ["base-1.0 done", "base-1.0 prefailed", "uses-1.0 done"]);
     let note = "base prints PKGNAME=base-1.0 more than once: the first record counts";
@@ -215,10 +215,10 @@ fn of_packages_with_one_pkgname_the_files_of_pbulk_have_one() {
     }
 }
 
-/// The directory of pbulk's own programs, to be compared with: the variable names it, or they are found along `PATH`.
+/// Environment variable with the directory of pbulk's own programs, which are otherwise looked up in `PATH`.
 const PBULK: &str = "PATCHADM_PBULK";
 
-/// Runs a program of pbulk; `None` where it is not there.
+/// Runs a program of pbulk; `None` if it is not installed.
 fn run_pbulk(program: &str, arguments: &[&str], directory: &Path) -> Option<std::process::Output> {
     let path =
         std::env::var_os(PBULK).map_or_else(|| program.into(), |above| Path::new(&above).join(program));
@@ -248,14 +248,16 @@ fn the_programs_of_pbulk_read_what_a_run_tells() {
         return;
     };
     assert!(resolved.status.success(), "{resolved:?}");
-    // It finds what we found; only the members of a circle have no DEPENDS with us, since pbulk-build ends at one.
+    // It finds the same as we do, except for the DEPENDS of the members of a circle: we leave them out, since
+    // pbulk-build ends at one.
     let text = String::from_utf8(resolved.stdout).unwrap();
     let theirs: String = text
         .lines()
         .filter(|line| !matches!(*line, "DEPENDS=one-1.0" | "DEPENDS=two-1.0"))
         .fold(String::new(), |text, line| text + line + "\n");
     assert_eq!(theirs, files.texts["presolve"]);
-    // It takes what is built and what failed, has nothing left to build, and says the same of each package.
+    // It accepts the lists of built and failed packages, has nothing left to build, and reports the same about each
+    // package.
     for name in ["success", "error"] {
         fs::copy(run.join(name), build.scenario.beside(name)).unwrap();
     }

@@ -1,5 +1,5 @@
-//! A small tree in the form of pkgsrc: bmake prints its records, the driver of pkgsrc builds it, and its binary packages are
-//! handed on as they are.
+//! A small tree in the form of pkgsrc: bmake prints its records, the driver of pkgsrc builds it, and its binary
+//! packages are passed on unchanged.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,7 +13,7 @@ use crate::scenario::is_root;
 
 const TREE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/bulk/pkgsrc");
 
-/// Whoever builds, and as whom inside.
+/// The user who builds, and the user inside the sandbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Builder {
     /// Root of the machine, as root of the sandbox.
@@ -25,7 +25,7 @@ enum Builder {
 }
 
 impl Builder {
-    /// All that can be tried here.
+    /// All builders that this machine allows.
     fn all(test: &str) -> Vec<Self> {
         let as_root = is_root().then_some(Self::Root);
         let with_ids = can_have_subordinate_ids(test).then_some(Self::OrdinaryAsRoot);
@@ -33,7 +33,7 @@ impl Builder {
     }
 }
 
-/// Makes a test of a story for each builder.
+/// Creates a test of a story for each builder.
 macro_rules! by_each_builder {
     ($($story:ident,)+) => {
         $(
@@ -73,7 +73,7 @@ by_each_builder! {
 }
 
 impl BulkBuild {
-    /// One with this tree; its kit, the programs that install packages, is a part of it.
+    /// A bulk build of this tree. The tree includes its kit, the programs that install packages.
     fn of_pkgsrc(test: &str, builder: Builder, settings: &str) -> Option<Self> {
         if !crate::has("bmake", test) || !crate::has("tar", test) {
             return None;
@@ -94,7 +94,7 @@ impl BulkBuild {
     }
 }
 
-/// What is in the binary package of a set.
+/// Content of a binary package of a set.
 fn content(build: &BulkBuild, set: u64, package: &str) -> String {
     let archive = build.work().join(format!("sets/{set}/files/{package}/{package}.tgz"));
     let output = Command::new("tar").args(["-xzO", "--exclude=+*", "-f"]).arg(archive).output().unwrap();
@@ -135,13 +135,13 @@ fn a_tree_of_pkgsrc_is_scanned_by_bmake_built_and_told_in_the_form_of_pbulk(buil
     assert_eq!(field(files.record("word2-2.4"), "PKG_LOCATION"), "lang/word");
     assert_eq!(files.pbuild["user-0.5nb1"], ["done", "restricted", "1"]);
 
-    // The makefile of one package changes: it is scanned, and built with what needs it.
+    // The makefile of one package changes: it is scanned, and built with its dependents.
     build.change("lang/word/Makefile", ("NEEDS=\t\tbase\n", "NEEDS=\t\tbase base\n"));
     let run = build.run("").ends(5);
     assert_eq!(run.in_state("done"), ["user-0.5nb1", "word1-1.4", "word2-2.4"]);
     assert_eq!(content(&build, 2, "word2-2.4"), "base-1.2 of base\nbase-1.2 of base\nword2-2.4 of word\n");
 
-    // Another tool keeps the records of what was handed on: there are no patches of it.
+    // Another tool keeps the records of packages that were passed on, so there are no patches for them.
     build.action("release @WORK@ 1").ok();
     let patches = build.action("patches @WORK@ --json").ok();
     let patches: serde_json::Value = serde_json::from_str(&patches).unwrap();
@@ -152,14 +152,14 @@ fn a_tree_of_pkgsrc_is_scanned_by_bmake_built_and_told_in_the_form_of_pbulk(buil
 
 #[test]
 fn the_driver_tells_what_pkgsrc_demands_where_a_build_does_not_meet_it() {
-    // The stand-in refuses what pkgsrc refuses: a PKG_PATH of the environment, and root where somebody else could build.
+    // Like pkgsrc, the stand-in refuses a PKG_PATH in the environment, and root where somebody else could build.
     let test = "the_driver_tells…";
     if !is_root() {
         crate::skipped(&format!("{test}: it needs root"));
         return;
     }
     let Some(build) = BulkBuild::of_pkgsrc(test, Builder::Root, "") else { return };
-    // It asks for the name of who builds, also where the base knows none.
+    // It asks for the name of the builder, even if the base has none.
     build.set("env=UNPRIVILEGED_USER=1234\n");
     build.run("base").ends(0);
     let driver = build.work().join("driver/build");
@@ -200,7 +200,7 @@ fn files_below(directory: &Path) -> Vec<String> {
     names.into_iter().collect()
 }
 
-/// What a program prints about a file.
+/// Output of a program for a file.
 fn printed(program: &[&str], file: &Path) -> String {
     let output = Command::new(program[0]).args(&program[1..]).arg(file).output().unwrap();
     assert!(output.status.success(), "{output:?}");
@@ -210,7 +210,7 @@ fn printed(program: &[&str], file: &Path) -> String {
 fn the_packages_of_a_set_are_provided_as_pkgsrc_has_them_and_uploaded_once(builder: Builder) {
     let test = "the_packages_of_a_set…";
     let Some(build) = BulkBuild::of_pkgsrc(test, builder, "") else { return };
-    // A store that refuses until somebody repairs it, and notes each call.
+    // A store that refuses uploads until it is repaired, and records each call.
     let (theirs, store) = (build.scenario.beside("theirs"), build.scenario.beside("theirs/store"));
     let calls = || fs::read_to_string(theirs.join("calls")).unwrap_or_default().lines().count();
     let script = format!(
@@ -261,7 +261,7 @@ fn the_packages_of_a_set_are_provided_as_pkgsrc_has_them_and_uploaded_once(build
     checked.args(["-c", "--strict"]).arg(theirs.join("sums")).current_dir(&store);
     assert!(checked.stdout(Stdio::null()).status().unwrap().success(), "{sums}");
 
-    // The next set is uploaded by its run; a continued run does not upload twice.
+    // The next run uploads its set; a continued run does not upload twice.
     fs::remove_dir_all(&store).unwrap();
     let before = calls();
     let run = build.run("").ends(5);
@@ -279,14 +279,14 @@ fn what_was_uploaded_is_installed_by_pkg_add_on_a_fresh_base() {
     let run = build.run("").ends(5);
     assert_eq!(run.report["upload"]["uploaded"], true, "{:#}", run.report["upload"]);
     build.set(&format!("mount={}:/mirror\n", build.work().join("uploads/1").display()));
-    // A base without any package; what is asked for brings what it needs from the same directory.
+    // In a base without packages, a requested package brings its dependencies from the same directory.
     let script = "ls /var/db/pkg 2>/dev/null; PKG_PATH=/mirror/All /tree/kit/bin/pkg_add word2-2.4; ls /var/db/pkg; \
                   cat /opt/pkg/share/word2; PKG_PATH=/mirror/All /tree/kit/bin/pkg_add user-0.5nb1";
     let mut entering = build.command(&format!("enter {} base", build.work().display()));
     let entered = entering.args(["--", "/bin/sh", "-c", script]).stdin(Stdio::null()).output().unwrap();
     let expected = "base-1.2\nword2-2.4\nbase-1.2 of base\nword2-2.4 of word\n";
     assert_eq!(String::from_utf8_lossy(&entered.stdout), expected, "{entered:?}");
-    // It is restricted.
+    // It is a restricted package.
     let said = String::from_utf8_lossy(&entered.stderr).into_owned();
     assert!(said.contains("pkg_add: no package user-0.5nb1"), "{said}");
 }
@@ -347,7 +347,7 @@ fn a_failed_build_is_entered_as_it_was_left_and_has_a_log_for_each_phase(builder
     let said = build.action("log @WORK@ base --phase sleep").fails(4);
     assert!(said.contains("has no phase sleep"), "{said}");
 
-    // What the build left is there, and its phase is made again by hand; what is changed stays.
+    // The remains of the build are there, and its phase can be repeated by hand. Changes stay.
     let script = "echo $FAILED_PHASE; ls /work /work/obj; cat /opt/pkg/share/base; ./make-target user all; echo $?; \
                   touch /work/repaired";
     let mut entering = build.command(&format!("enter {} broken --failed", build.work().display()));
@@ -362,7 +362,7 @@ fn a_failed_build_is_entered_as_it_was_left_and_has_a_log_for_each_phase(builder
     let said = String::from_utf8_lossy(&entered.stdout).into_owned();
     assert_eq!(said, "This build fails.\nbroken-1.0 of broken\n", "{entered:?}");
 
-    // One is kept: of two the newer one. One that was built is not.
+    // Only the newer of two failed builds is kept. A successful build is not kept.
     build.write(
         "devel/worse/Makefile",
         "PKGNAME=\tworse-1.0\nBUILD=\tfalse\n\n.include \"../../mk/package.mk\"\n",
@@ -389,7 +389,7 @@ fn what_a_program_of_the_base_cannot_read_keeps_no_upload_back_and_it_has_the_li
     let leaves = |text: &str| format!("rmdir \"$DESTDIR\"; echo {text} >\"$OUT/$PKGNAME.tgz\"\n");
     build.recipe("bad", "", &leaves("bad"));
     build.recipe("good", "", &leaves("good"));
-    // As pkg_info(1) does, it ends at the first file that is no package.
+    // Like pkg_info(1), it ends at the first file that is not a package.
     let reads = "#!/bin/sh\nshift\nfor file; do\n  grep -q good \"$file\" || exit 1\n  \
                  echo \"PKGNAME=$file of $(ulimit -f)\"\ndone\n";
     build.write("pkg_info", reads);

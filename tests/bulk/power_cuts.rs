@@ -1,9 +1,10 @@
-//! Power cuts while a run works: what was synced is there, the rest is not, and the next run goes on as if nothing had been.
+//! Power cuts during a run: synced data is there, the rest is not, and the next run goes on as if nothing had
+//! happened.
 //!
-//! The directory of the build, its pool and the places of its tasks are a file system of their own, ext4 or xfs, in an image.
-//! It is shut down at a moment that is drawn, mounted again, which replays its log, looked at, and the run is continued; of
-//! four such runs one is cut off once more. How this is done, and why nothing else is ever cut, says
-//! `reliability::power_cuts`.
+//! The directory of the build, its pool and the places of its tasks are a file system of their own, ext4 or xfs, in
+//! an image. At a random moment it is shut down, mounted again, which replays its log, and checked. Then the run is
+//! continued; one of four such runs is cut off once more. `reliability::power_cuts` explains how this is done, and
+//! why nothing else is ever cut.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -23,7 +24,7 @@ use crate::workshop::eventually;
 
 const FILE_SYSTEMS: [&str; 2] = ["ext4", "xfs"];
 
-/// What a cut may wait for: something that comes into being in the course of a run.
+/// An event that a cut may wait for.
 type Event = fn(&BulkBuild) -> bool;
 
 const EVENTS: [Event; 8] = [
@@ -37,12 +38,12 @@ const EVENTS: [Event; 8] = [
     |build| build.work().join("runs/2/report.json").exists(),
 ];
 
-/// Whether the journal has these bytes, durable or not.
+/// True if the journal has this text, durable or not.
 fn is_noted(build: &BulkBuild, text: &str) -> bool {
     fs::read_to_string(build.work().join("runs/2/journal")).is_ok_and(|journal| journal.contains(text))
 }
 
-/// Whether something is being made in this directory.
+/// True if something is being made in this directory.
 fn has_private(build: &BulkBuild, directory: &str) -> bool {
     let mut names = fs::read_dir(build.work().join(directory)).into_iter().flatten().flatten();
     names.any(|entry| entry.file_name().to_string_lossy().starts_with(".bulk-"))
@@ -86,7 +87,7 @@ impl Trials {
         self.cut.continue_run(&when);
     }
 
-    /// Starts a run, cuts the power, and looks at what is there afterwards. Tells whether the run was over.
+    /// Starts a run, cuts the power, and checks what is left. Returns true if the run was over.
     fn cut_power(&mut self, when: &str) -> bool {
         let said = self.cut.build.scenario.beside("said");
         let mut running = self.cut.running(&[], "");
@@ -127,7 +128,8 @@ impl Trials {
         }
     }
 
-    /// Everything that has a name is whole, and what the run has said is true. Tells whether the run is over.
+    /// Asserts that everything with a name is complete, and that the run reported the truth. Returns true if the run
+    /// is over.
     fn look(&mut self, when: &str, said: &str, has_ended: bool) -> bool {
         let whole = self.cut.assert_whole_pool(when);
         self.cut.assert_whole_sets(when);
@@ -167,7 +169,7 @@ fn journal(build: &BulkBuild, when: &str) -> Vec<Value> {
     lines.map(|line| serde_json::from_slice(line).unwrap_or_else(|error| panic!("{when}: {error}"))).collect()
 }
 
-/// Waits for the end of a run whose disk is gone; one that stays is killed.
+/// Waits for the end of a run whose disk is gone; kills it if it stays.
 fn end(running: &mut Child) -> Option<i32> {
     let until = Instant::now() + Duration::from_secs(40);
     loop {
@@ -231,7 +233,8 @@ fn a_power_cut_takes_no_result_that_has_reached_the_disk_while_the_run_goes_on()
     }
 }
 
-/// One package is built, and written to the disk while another one is being built; the power is cut when that is built, too.
+/// One package is built and written to the disk while another one is being built. The power is cut once that one is
+/// built, too.
 fn play_two_ages(test: &str, file_system: &str) {
     let Some(build) = BulkBuild::of_recipes(test, false, "slot=local 2\ncheck=none\n") else { return };
     let mounted = build.scenario.beside("theirs/mounted");
@@ -243,7 +246,7 @@ fn play_two_ages(test: &str, file_system: &str) {
                   mkdir $DESTDIR/opt; echo $PKGNAME > $DESTDIR/opt/$PKGNAME\n";
     build.recipe("early", "", script);
     build.recipe("late", "", script);
-    // The run goes on for as long as this one waits.
+    // It waits, and so keeps the run going.
     build.recipe("unfinished", "", script);
     let kept = build.scenario.beside("theirs/kept");
     fs::rename(build.work(), &kept).unwrap();
@@ -324,7 +327,7 @@ fn a_directory_that_was_made_is_there_after_a_power_cut() {
             drop(switch);
             disk.unmount_everywhere();
             disk.mount();
-            // Its configuration and its driver are there: the empty tree is scanned.
+            // Its configuration and its driver are there, so the empty tree is scanned.
             let conf = fs::read_to_string(at.join("work/bulk.conf")).unwrap();
             fs::write(at.join("work/bulk.conf"), conf + "build_user=nobody\nbase_id=echo base\n").unwrap();
             let said = scenario.run(&format!("bulk scan {work}")).ok();

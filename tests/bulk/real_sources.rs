@@ -1,8 +1,9 @@
-//! Real sources: 42 packages of upstream are built from nothing, installed together into an empty root, and started there.
+//! Real sources: 42 upstream packages are built from nothing, installed together into an empty root, and started
+//! there.
 //!
-//! The archives are not in the repository. `PATCHADM_REAL_DISTFILES` names a directory with them, as
-//! `apt-get source --download-only` leaves it; `PATCHADM_REAL_SET` names the `packages` of a set that was built already, which is
-//! installed and started only.
+//! The archives are not in the repository. `PATCHADM_REAL_DISTFILES` names a directory that
+//! `apt-get source --download-only` has filled. `PATCHADM_REAL_SET` names the `packages` of a set that was already
+//! built, and is only installed and started.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,8 +15,8 @@ use crate::scenario::{ADMIN, Scenario, is_root};
 
 const TREE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/bulk/real");
 
-/// A program of each package that has one which runs by itself, with arguments, and what it prints. Others are libraries of these,
-/// or scripts that need more than a root with packages has.
+/// Packages with a program that runs by itself: the command, and a part of its output. The other packages are
+/// libraries of these, or scripts that need more than a root with packages.
 const PROGRAMS: [(&str, &str); 26] = [
     ("bzip2 --help", "1.0.8"),
     ("xz --version", "xz (XZ Utils) 5.4.1"),
@@ -92,7 +93,7 @@ fn real_sources_are_built_from_nothing_installed_together_and_start() {
         let run = build.run("").ends(0);
         assert_eq!(run.in_state("done").len(), recipes().len());
         assert_eq!(run.report["set"]["packages"].as_u64(), Some(recipes().len() as u64));
-        // Packages that need the same ones share what was installed once.
+        // Packages with the same dependencies share one installed set.
         let lists = fs::read_dir(build.work().join("build/installed")).unwrap().count();
         assert!(lists < recipes().len(), "{lists} lists of installed packages");
         assert_set_works(&build.work().join("sets/current/packages"), &build.scenario);
@@ -111,7 +112,8 @@ fn recipes() -> Vec<PathBuf> {
     recipes
 }
 
-/// Installs all packages of a set into an empty root with the C library, where each finds its libraries and starts.
+/// Installs all packages of a set into an empty root with the C library, and asserts that each finds its libraries
+/// and starts.
 fn assert_set_works(set: &Path, stage: &Scenario) {
     let mut packages: Vec<PathBuf> = fs::read_dir(set).unwrap().map(|entry| entry.unwrap().path()).collect();
     packages.sort();
@@ -150,7 +152,7 @@ fn add_base(stage: &Scenario) {
     let paths: Vec<&Path> =
         text.split_ascii_whitespace().filter(|word| word.starts_with('/')).map(Path::new).collect();
     let path_of = |name: &str| paths.iter().find(|path| path.ends_with(name)).copied();
-    // The loader is where programs name it; the libraries are beside that of C.
+    // The loader is at the path that programs name; the libraries are next to the C library.
     let beside = path_of("libc.so.6").unwrap().parent().unwrap();
     let libraries = BASE.iter().map(|name| beside.join(name)).filter(|path| path.is_file());
     let loader = paths.iter().find(|path| path.to_str().is_some_and(|path| path.contains("/ld-linux")));
@@ -177,7 +179,7 @@ fn objects_below(top: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Whether a file is a program or library: relocatable objects and archives are none.
+/// True if a file is a program or a shared library. Relocatable objects and archives are neither.
 fn is_elf(path: &Path) -> bool {
     let mut head = [0; 18];
     let file = fs::File::open(path).unwrap();
@@ -185,7 +187,7 @@ fn is_elf(path: &Path) -> bool {
     read == head.len() && head.starts_with(b"\x7fELF") && [2, 3].contains(&head[16])
 }
 
-/// Runs a command with the root as its `/`; whether it succeeded, and all that it said.
+/// Runs a command with the root as its `/`; returns whether it succeeded, and its output.
 fn in_root(stage: &Scenario, words: &[&str]) -> (bool, String) {
     let mut inside = Command::new("unshare");
     inside.args(["--map-root-user", "--root"]).arg(stage.root()).args(words);
@@ -196,7 +198,7 @@ fn in_root(stage: &Scenario, words: &[&str]) -> (bool, String) {
 }
 
 impl BulkBuild {
-    /// One with the tree of real sources.
+    /// A bulk build of the tree of real sources.
     fn of_real(test: &str, settings: &str) -> Option<Self> {
         let build = Self::empty(test, !is_root())?;
         let copied = Command::new("cp").args(["-RP", TREE]).arg(build.tree()).status().unwrap();

@@ -1,16 +1,16 @@
-//! What is built again is decided by content, package by package, and the wave stops where the bytes are the same.
+//! Content decides which packages are built again. The wave stops at a package whose bytes are the same.
 
 use super::{BulkBuild, BulkRun, different};
 use crate::scenario::is_root;
 
-/// The wanted packages of this story, which need eight others.
+/// The requested packages, which need eight others.
 const NAMES: &str = "chain linked user";
 
 #[test]
 fn a_change_builds_what_comes_out_different_and_what_uses_that_and_nothing_else() {
     let settings = "slot=local 2\ncheck=none\n";
     let Some(build) = BulkBuild::of_sample("a_change_builds…", !is_root(), settings) else { return };
-    // It needs a program that comes out the same whatever the generator of its text is like.
+    // It needs a program whose output does not depend on the generator of its text.
     build.write(
         "tools/user/recipe",
         "PKGNAME=user-1.0\nINCLUDE=../../mk/common\nALL_DEPENDS=generated>=1.0:../../tools/generated\n",
@@ -32,34 +32,34 @@ fn a_change_builds_what_comes_out_different_and_what_uses_that_and_nothing_else(
     ];
     assert_eq!(first.in_state("done"), all);
 
-    // A comment, compiled without debug lines.
+    // A changed comment, compiled without debug lines.
     build.change("chain/libone/src/one.c", ("#include", "/* The first one. */ #include"));
     let commented = build.run(NAMES).ends(0);
     assert_changed(&build, (&first, &commented), &["libone"], &[]);
 
-    // A function: all that are linked with it are built, and come out as they were, but itself.
+    // A changed function: everything linked with it is built, and comes out the same, except the library itself.
     build.change("chain/libone/src/one.c", (" libone %s", " the library libone %s"));
     let function = build.run(NAMES).ends(0);
     let chain = ["chain", "libfive", "libfour", "libone", "libthree", "libtwo"];
     assert_changed(&build, (&commented, &function), &chain, &["libone"]);
 
-    // A program that is called by the build of another one: that comes out the same, and the wave stops there.
+    // A changed program that another build calls: that one comes out the same, and the wave stops there.
     build.change("tools/generator/src/generator.c", ("return 0;", "return putchar('\\n') != '\\n';"));
     let generator = build.run(NAMES).ends(0);
     assert_changed(&build, (&function, &generator), &["generated", "generator"], &["generator"]);
 
-    // A library that becomes a part of what is linked with it.
+    // A changed library that becomes a part of the programs linked with it.
     build.change("static/libstatic/src/name.c", ("\"libstatic\"", "\"the static library\""));
     let library = build.run(NAMES).ends(0);
     assert_changed(&build, (&generator, &library), &["libstatic", "linked"], &["libstatic", "linked"]);
 
-    // A file that the record of some names, and whose bytes mean the same.
+    // A changed file that some records name, without effect on the bytes.
     build.change("mk/library.mk", ("# Builds", "# Makes"));
     let common = build.run(NAMES).ends(0);
     let libraries = ["libfive", "libfour", "libone", "libthree", "libtwo"];
     assert_changed(&build, (&library, &common), &libraries, &[]);
 
-    // A file comes, and goes again: what it was then is still in the pool.
+    // A file is added and removed again: the earlier result is still in the pool.
     build.write("chain/libone/src/two.c", "");
     assert_eq!(build.run(NAMES).ends(0).in_state("done"), ["libone"]);
     std::fs::remove_file(build.tree().join("chain/libone/src/two.c")).unwrap();
@@ -83,12 +83,12 @@ fn packages_of_recipes_that_are_alike_have_results_of_their_own() {
         assert_eq!(files.keys().collect::<Vec<_>>(), [&format!("{name}.pkg")]);
     }
     assert_eq!(run.report["not_reproducible"].as_array().unwrap().len(), 0);
-    // A recipe that moves makes another package: that says where it is from.
+    // A recipe that moves makes another package, since the package says where it is from.
     std::fs::rename(build.tree().join("two"), build.tree().join("second")).unwrap();
     assert_eq!(build.run("").ends(0).in_state("done"), ["two"]);
 }
 
-/// These were built in the later run, and of them these came out different.
+/// Asserts which packages the later run built, and which of these came out different.
 #[track_caller]
 fn assert_changed(
     build: &BulkBuild,
@@ -101,7 +101,7 @@ fn assert_changed(
     assert_eq!(different(&build.results(after), &build.results(before)), came_out);
 }
 
-/// What makes a package with the time in it.
+/// Script of a package that contains the time.
 const STAMPED: &str =
     "mkdir $DESTDIR/opt; { echo text; echo \"# built $(date +%s%N)\"; } > $DESTDIR/opt/$PKGNAME\n";
 
@@ -124,7 +124,7 @@ fn what_differs_each_time_is_told_byte_by_byte_and_stops_the_wave_where_its_reci
     let begin = "bytes: stamped-1.0: stamped.pkg: opt/stamped-1.0: line 2, byte ";
     assert!(line.starts_with(begin) && line.contains(": `# built ") && told.lines().count() == 1, "{told}");
     assert_eq!(build.action("diff @WORK@ 1 2").ok(), "");
-    // Built again with the same inputs, too, it is told with its bytes.
+    // Built again from the same inputs, it is reported with the bytes that differ.
     let again = build.run("--rebuild stamped").ends(0);
     let differs = again.report["not_reproducible"][0].as_str().unwrap();
     assert!(differs.starts_with("stamped-1.0: stamped.pkg: opt/stamped-1.0: line 2, byte "), "{differs}");
@@ -139,7 +139,7 @@ fn what_differs_each_time_is_told_byte_by_byte_and_stops_the_wave_where_its_reci
     assert_eq!(different(&build.results(&first), &build.results(&second)), Vec::<&str>::new());
     let rebuilt = build.run("--rebuild stamped").ends(0);
     assert_eq!(rebuilt.report["not_reproducible"], serde_json::json!([]));
-    // A change that does not vary counts.
+    // A change outside of the varying part counts.
     build.write("stamped/build", STAMPED.replace("text", "other text"));
     assert_eq!(build.run("").ends(0).in_state("done"), ["stamped", "user"]);
 }

@@ -1,4 +1,4 @@
-//! What is told of a run, as text, mail and page: readable without scripts, and nothing that a stranger wrote is obeyed.
+//! The report of a run as text, mail and page: it is readable without scripts, and foreign text in it has no effect.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -14,11 +14,11 @@ use crate::scenario::is_root;
 
 const INSTALL: &str = "mkdir -p $DESTDIR/opt; echo $PKGNAME > $DESTDIR/opt/${PKGNAME%-*}\n";
 
-/// A text that would end the script, an attribute, turn the direction and clear the screen.
+/// A text that tries to end the script and an attribute, to turn the direction, and to clear the screen.
 const HOSTILE: &str =
     "</script><script>document.title='taken'</script>\"'><img src=x onerror=alert(1)>\u{202e}\u{1b}[2J";
 
-/// A run with a package in every state that a tree alone leads to.
+/// A run with a package in every state that a tree alone can cause.
 fn told(test: &str) -> Option<BulkBuild> {
     let settings = "slot=local 1\ncheck=none\nreport_to=team@example.org\nreport_subject=nightly\n";
     let build = BulkBuild::of_recipes(test, !is_root(), settings)?;
@@ -59,7 +59,7 @@ fn the_page_has_each_package_with_state_reason_and_log_and_hostile_words_are_tex
         assert!(build.work().join("runs/2").join(path).is_file(), "{link} leads nowhere");
     }
 
-    // A table with a row for each package, whatever runs in the browser.
+    // A table with a row for each package, without any script.
     let row = Regex::new(r#"<tr data-kinds="([a-z-]+)"><th scope="row">([^<]*)</th>"#).unwrap();
     let rows: Vec<String> =
         row.captures_iter(&page).map(|found| format!("{} {}", &found[2], &found[1])).collect();
@@ -102,7 +102,7 @@ fn the_page_has_each_package_with_state_reason_and_log_and_hostile_words_are_tex
     );
 }
 
-/// Takes mail as sendmail(8) does: headers in ASCII up to an empty line, at least these, and no line that is too long.
+/// Accepts mail like sendmail(8): headers in ASCII up to an empty line, at least these, and no line that is too long.
 const SENDMAIL: &str = r#"#!/bin/sh
 [ "$*" = -t ] || exit 64
 exec awk '
@@ -140,7 +140,7 @@ fn the_mail_is_taken_by_sendmail_and_read_by_a_parser_of_mail() {
     let header = |name: &str| mail.headers.get_first_value(name).unwrap();
     assert_eq!(header("Subject"), "n\u{e4}chtlich: 1 ok, 1 failed, 0 waiting");
     assert_eq!(mail.ctype.mimetype, "text/plain");
-    // Lines end as mail has them on its way.
+    // Mail has other line ends.
     assert_eq!(mail.get_body().unwrap().replace("\r\n", "\n"), of_run("report.txt"));
     let receivers = mailparse::addrparse_header(mail.headers.get_first_header("To").unwrap()).unwrap();
     let addresses: Vec<&str> = receivers.iter().flat_map(addresses_of).collect();
@@ -155,7 +155,7 @@ fn a_run_that_is_cut_off_while_its_report_is_handed_on_hands_it_on_when_it_is_co
     };
     let got = build.work().join("got");
     let once = build.work().join("once");
-    // The first time it ends whoever has called it.
+    // The first call kills its caller.
     let script = format!(
         "if mkdir {} 2>/dev/null; then kill -KILL $PPID; exit 1; fi; cat > {}",
         once.display(),
@@ -199,7 +199,7 @@ fn a_report_is_written_anew_beside_its_run_or_elsewhere() {
     build.action(&line).ok();
     let copied = |name: &str| fs::read_to_string(elsewhere.join(name)).unwrap();
     assert_eq!(copied("report.txt"), before[0]);
-    // The logs are not beside it, and nobody says where they can be had.
+    // The logs are not beside it, and no URL for them is configured.
     assert!(!copied("report.html").contains("./logs/") && !copied("report.html").contains("href=\"./"));
     build.set("report_url=https://example.org/bulk/2/\n");
     build.action(&line).ok();
@@ -214,17 +214,17 @@ fn a_report_is_written_anew_beside_its_run_or_elsewhere() {
 fn a_browser_shows_the_page_without_a_word_of_complaint() {
     let Some(browser) = browser("the page of a bulk build") else { return };
     let Some(build) = told("a_browser_shows…") else { return };
-    // What the browser needs is in the directory of the test.
+    // The browser keeps its files in the directory of the test.
     let page = build.work().join("runs/2/report.html");
     let (document, console) = shown(browser, &build.scenario, &page, &[]);
     assert_eq!(console, "", "no error, and nothing that the policy refused");
     assert!(document.contains("<title>nightly: run 2</title>") && document.contains("7 of 7 shown"));
 }
 
-/// Where the words of a run with every state are.
+/// Directory with the expected reports of a run with every state.
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/bulk/report");
 
-/// A page without its style and script, which have tests of their own, and the digests of these.
+/// A page without its style, its script, and their digests, which have tests of their own.
 fn without_style(page: &str) -> String {
     let parts = ["(?s)<style>.*?</style>", "(?s)<script>.*?</script>", "sha256-[A-Za-z0-9+/=]+"];
     parts

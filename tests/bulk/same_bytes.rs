@@ -1,4 +1,4 @@
-//! Whoever builds a package, and with whatever habits, gets the same bytes.
+//! A package has the same bytes, regardless of who builds it and with which habits.
 
 use std::fs;
 use std::process::Command;
@@ -8,7 +8,7 @@ use super::{BulkBuild, assert_same_results};
 use crate::reliability::is_whole;
 use crate::scenario::is_root;
 
-/// The command behind a umask and with variables of a user.
+/// The command with an unusual umask and variables of a user.
 fn with_habits(command: &Command) -> Command {
     let mut shell = Command::new("/bin/sh");
     shell.args(["-c", "umask 077 && exec \"$@\"", "sh"]).arg(command.get_program()).args(command.get_args());
@@ -43,7 +43,7 @@ fn root_and_an_ordinary_user_get_the_same_bytes_with_other_slots_umask_and_local
             fs::remove_dir_all(build.tree().join(part)).unwrap();
         }
     }
-    // The files of the other tree lie in another order.
+    // The files of the other tree are in another order in their directories.
     let moved = Command::new("sh")
         .args(["-c", "for top in *; do mv $top .new && cp -RP .new $top && rm -r .new; done"])
         .current_dir(other.tree())

@@ -1,4 +1,4 @@
-//! The tree is scanned without anything being built: what is known is asked no more, and records can come from elsewhere.
+//! Scanning the tree without a build: known records are not asked for again, and records can be imported.
 
 use std::fs;
 
@@ -27,7 +27,7 @@ fn a_scan_asks_only_what_has_changed_and_writes_the_files_of_pbulk() {
     let prefailed = json!([{ "package": "broken-0", "reason": "scan: exit 2: no record" }]);
     assert_eq!(first["prefailed"], prefailed);
     let read = |name: &str| fs::read_to_string(build.work().join("scan").join(name)).unwrap();
-    // In the form that the programs of pbulk want.
+    // In the form that the programs of pbulk expect.
     let none = "PKG_SKIP_REASON=\nPKG_FAIL_REASON=\n";
     let pscan = format!(
         "PKGNAME=broken-0\nPKG_LOCATION=broken\nPKG_FAIL_REASON=scan: exit 2: no record\nALL_DEPENDS=\n\
@@ -39,7 +39,7 @@ fn a_scan_asks_only_what_has_changed_and_writes_the_files_of_pbulk() {
     let presolve = pscan.replace(&of_curl, &format!("{of_curl}DEPENDS=zlib-1.0\n"));
     assert_eq!(read("presolve"), presolve);
 
-    // What failed is asked again, all else is known.
+    // Failed locations are scanned again; all others are known.
     assert_eq!(counts(&scan(&build, "")), [3, 1, 2, 3]);
     assert_eq!(counts(&scan(&build, "--full")), [3, 3, 0, 3]);
     build.change("zlib/record", ("1.0", "2.0"));
@@ -61,7 +61,7 @@ fn records_from_elsewhere_are_looked_at_and_the_next_run_scans_by_itself() {
         return;
     };
     build.recipe("own", "", "mkdir $DESTDIR/opt\n");
-    // Whoever runs the program must be able to read it.
+    // The user of the program must be able to read it.
     let elsewhere = build.tree().join("elsewhere");
     let records = "PKGNAME=curl-8.1\nPKG_LOCATION=net/curl\nALL_DEPENDS=zlib>=1:../../devel/zlib\nDEPENDS=evil-1\n\
                    PKGNAME=zlib-1.3\nPKG_LOCATION=devel/zlib\n";
@@ -86,7 +86,7 @@ fn records_from_elsewhere_are_looked_at_and_the_next_run_scans_by_itself() {
         assert!(said.contains(why) && said.contains("elsewhere"), "{said}");
     }
     build.action("scan @WORK@ --import @WORK@/nowhere").fails(1);
-    // A pipe that nobody writes to is not waited for.
+    // A pipe without a writer does not block the import.
     fs::remove_file(&elsewhere).unwrap();
     rustix::fs::mknodat(rustix::fs::CWD, &elsewhere, rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0)
         .unwrap();

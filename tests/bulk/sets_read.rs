@@ -1,4 +1,4 @@
-//! Sets are read while they are made: whoever opens the newest one has a whole set.
+//! Sets are read while they are made: the newest one is always complete.
 
 use std::fs;
 
@@ -16,7 +16,7 @@ fn a_set_that_is_made_again_for_a_changed_tree_takes_the_place_of_the_first_one_
             cut.restore();
             build.run("").ends(0);
             let first = fs::read(build.work().join("sets/2/MANIFEST")).unwrap();
-            // It was cut off when the set was made, and nothing was written down of it.
+            // As if the run was cut off when the set was made, before the journal had a record of it.
             let journal = build.work().join("runs/2/journal");
             let text = fs::read_to_string(&journal).unwrap();
             let (before, _) = text.split_once("{\"set\"").unwrap();

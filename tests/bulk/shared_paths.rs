@@ -1,4 +1,5 @@
-//! Two packages with a common path: a finding of the run, no set with both, and no build that needs both; all else goes on.
+//! Two packages with a common path: the run reports it, no set has both, and a build that needs both fails. All else
+//! goes on.
 
 use serde_json::{Value, json};
 
@@ -6,7 +7,7 @@ use super::patches::{patch_file, patches, told};
 use super::{BulkBuild, BulkRun, everybody};
 use crate::scenario::is_root;
 
-/// A package with a file of its own, and one that it may have in common with another one.
+/// A file of the package's own, and one that it may share with another package.
 const OWN: &str = "mkdir $DESTDIR/opt; echo $PKGNAME > $DESTDIR/opt/$PKGNAME\n";
 const BOTH: &str = "echo $PKGNAME > $DESTDIR/opt/both\n";
 
@@ -27,7 +28,7 @@ fn a_shared_path_is_told_the_second_one_is_not_in_the_set_and_a_build_with_both_
         build.recipe("rival", "", &format!("{OWN}{BOTH}echo 2 > $DESTDIR/opt/other-1.0\n"));
         build.recipe("needs", "ALL_DEPENDS=zone-[0-9]* rival-[0-9]*\n", OWN);
         let run = build.run("").ends(5);
-        // The one that was in the set before has the path, although its location is behind that of the other one.
+        // The package of the previous set keeps the path, although its location sorts after the other one.
         let holder = json!([{
             "package": "rival-1.0", "location": "rival", "reason": "conflict", "name": "/opt/both",
             "holder": "zone-1.0", "breaks": 1
@@ -97,7 +98,7 @@ fn what_would_take_a_path_of_a_released_package_is_no_patch_and_the_others_are_p
     build.recipe("holder", "", &format!("{OWN}{BOTH}"));
     build.run("").ends(0);
     build.action("release @WORK@ 1").ok();
-    // The holder goes, and another one gets its path: users have both.
+    // The holder is gone and another package gets its path, but users have both.
     std::fs::remove_dir_all(build.tree().join("holder")).unwrap();
     build.recipe("taker", "", &format!("{OWN}{BOTH}"));
     build.recipe("alone", "", &format!("{OWN}echo more > $DESTDIR/opt/more\n"));

@@ -10,7 +10,7 @@ use super::{BulkBuild, BulkRun, assert_same_results, mark};
 use crate::scenario::is_root;
 use crate::workshop::eventually;
 
-/// What is set: one slot, whose limits are those of its tasks.
+/// One slot, with the limits of its tasks.
 const SETTINGS: &str = "slot=slurm 2 cores=2 srun -Q -n1 -c{cpus} --mem={mem}M -t{minutes} -J{package}\n\
                         memory=300M\ntime=10m\n";
 
@@ -26,14 +26,14 @@ fn has_slurm(test: &str) -> bool {
         return false;
     }
     if let Some(missing) = PROGRAMS.iter().find(|program| !is_there(program)) {
-        // Debian has them by another name, beside one that an alternative gives them.
+        // Debian has them under another name, besides the one of an alternative.
         crate::missing(missing.trim_end_matches("-wlm"), test);
         return false;
     }
     true
 }
 
-/// The command, run where Slurm runs, and the directory with what Slurm writes.
+/// The command, run where Slurm runs, and the directory with the files of Slurm.
 fn with_slurm(build: &BulkBuild, command: &Command) -> (Command, PathBuf) {
     let directory = build.scenario.beside("slurm");
     fs::create_dir_all(&directory).unwrap();
@@ -48,7 +48,7 @@ fn with_slurm(build: &BulkBuild, command: &Command) -> (Command, PathBuf) {
     (inside, directory)
 }
 
-/// The fields of each job that Slurm has noted, in order of their names; the probe is none.
+/// The fields of each job that Slurm recorded, ordered by job name, without the probe.
 fn jobs(directory: &Path) -> Vec<BTreeMap<String, String>> {
     let text = fs::read_to_string(directory.join("jobs")).unwrap();
     let fields = |line: &str| -> BTreeMap<String, String> {
@@ -97,7 +97,7 @@ fn where_slurmd_dies_in_the_middle_tasks_are_tried_again_and_nothing_fails() {
     if !has_slurm(test) {
         return;
     }
-    // A task whose node is lost says nothing more; a machine on which a job needs longer to begin gets more time.
+    // A task whose node is lost is silent. A machine where a job takes longer to begin gets more time.
     for seconds in [4, 30, 300] {
         let mark = mark();
         let options = format!("answer={seconds}s cancel='scancel -Q --name={{job}}' srun -J{{job}} ");
@@ -135,7 +135,7 @@ fn where_slurmd_dies_in_the_middle_tasks_are_tried_again_and_nothing_fails() {
     panic!("no probe was answered");
 }
 
-/// Lets two packages take so long that they are being built when `slurmd` dies.
+/// Makes two packages take long enough to be in progress when `slurmd` dies.
 fn make_longer(build: &BulkBuild) {
     for name in ["alone", "apart"] {
         build.write(

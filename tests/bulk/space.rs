@@ -1,5 +1,5 @@
-//! Disks that are full: what cannot be kept ends the run, what cannot be built is no package's failure, and nothing is half
-//! there.
+//! Full disks: the run ends if a result cannot be kept, a build without space is not a failure of its package, and
+//! nothing is left half-written.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -84,7 +84,7 @@ fn a_distfile_that_would_take_the_reserve_is_not_fetched_and_its_package_is_defe
     assert_eq!(run.in_state("done"), ["fetches"], "it was not remembered as a failure");
 }
 
-/// The results of all fit, but the last one would take the reserve.
+/// All results fit, but the last one would take the reserve.
 #[test]
 fn a_result_that_would_take_the_reserve_of_the_pool_ends_the_run_with_the_numbers() {
     let Some(build) = with_large("a_result_that_would_take…", 1) else { return };
@@ -97,8 +97,8 @@ fn a_result_that_would_take_the_reserve_of_the_pool_ends_the_run_with_the_number
     assert_eq!(build.run("tight").ends(0).in_state("done"), ["tight"]);
 }
 
-/// What is built, packed and copied for the check fits, and its installation does not. When the check has failed, what
-/// `pkgadd` wrote is removed, and there is space again.
+/// The result can be built, packed and copied for the check, but not installed. After the failed check, the files
+/// that `pkgadd` wrote are removed, and there is space again.
 #[test]
 fn a_check_that_finds_no_space_is_no_failure_of_its_package() {
     let test = "a_check_that_finds_no_space…";
@@ -151,7 +151,8 @@ fn the_neighbour_of_a_build_that_finds_no_space_is_not_failed_either() {
     fs::create_dir(&notes).unwrap();
     fs::set_permissions(&notes, fs::Permissions::from_mode(0o777)).unwrap();
     build.set(&format!("mount=rw:{}:/notes\n", notes.display()));
-    // Each waits for the other. The neighbour writes small files until there is no space for one, and the second time none.
+    // They wait for each other. The first time, the neighbour writes until there is no space; the second time, it
+    // writes nothing.
     build.recipe(
         "large",
         "",
@@ -173,7 +174,7 @@ fn the_neighbour_of_a_build_that_finds_no_space_is_not_failed_either() {
         "{}",
         run.said
     );
-    // It finds no space, or gives way before, if it has grown most since the last look.
+    // It finds no space, or gives way before if it has grown most since the last check.
     let notes = run.report["notes"].to_string();
     let words = ["no space is left in `build_dir`", "space: little is left in `build_dir`"];
     let is_told =
@@ -191,7 +192,7 @@ fn a_disk_that_stays_full_is_given_up_and_nothing_has_failed() {
          {{ ( until grep -q running '{work}/runs/1/journal' 2> /dev/null; do sleep 0.02; done; \
          cat /dev/zero > '{work}/build/filler' 2> /dev/null ) & }}"
     );
-    // Where the ten minutes of machines that may come back are waited for, and not the second for room, this takes as long.
+    // If this waited the ten minutes for machines that may come back, not the second for room, it would take as long.
     let mut run = with_mounts(&build.running(""), &filler);
     let run = BulkRun::of(&run.output().unwrap());
     let notes = run.report["notes"].to_string();

@@ -1,12 +1,12 @@
-//! A tree with faults of its own: the run says so, what stays of the set before stays with what it needs, and nobody releases such a
-//! set without knowing.
+//! A tree with faults of its own: the run reports them, packages kept from the previous set keep their dependencies,
+//! and such a set is released only on purpose.
 
 use std::fs;
 
 use super::BulkBuild;
 use crate::scenario::is_root;
 
-/// Makes a file that is named like the location.
+/// Makes a file with the name of the location.
 const MAKES: &str = "mkdir -p $DESTDIR/opt/$PKG_LOCATION\necho 1 >$DESTDIR/opt/$PKG_LOCATION/f\n";
 
 #[test]
@@ -18,7 +18,7 @@ fn a_need_that_is_gone_ends_the_run_with_5_and_what_is_kept_keeps_it_and_only_fo
     build.recipe("beta", "ALL_DEPENDS=dep>=1:../dep\n", MAKES);
     build.recipe("masked", "PKG_SKIP_REASON=not here\n", MAKES);
     build.recipe("needs-masked", "ALL_DEPENDS=masked-[0-9]*\n", MAKES);
-    // What recipes say of themselves is no fault.
+    // Declarations of a recipe about itself are no fault.
     let first = build.run("").ends(0);
     assert_eq!(first.package("masked-1.0")["fault"], serde_json::Value::Null);
     build.action("release @WORK@ 1").ok();
@@ -42,7 +42,7 @@ fn a_need_that_is_gone_ends_the_run_with_5_and_what_is_kept_keeps_it_and_only_fo
     build.action("release @WORK@ 2 --force").ok();
     assert_eq!(released().to_str(), Some("2"));
 
-    // A report that is gone says nothing against the set; one that cannot be read does.
+    // A missing report does not block the set; an unreadable one does.
     build.action("release @WORK@ 1").ok();
     let report = build.work().join("runs/2/report.json");
     fs::write(&report, "{").unwrap();

@@ -1,4 +1,4 @@
-//! Results whose bytes are not those that were noted are not believed; what was read once is not read again.
+//! Results with other bytes than recorded are rejected; a file that was read once is not read again.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -14,7 +14,7 @@ fn file_of(build: &BulkBuild, key: &str) -> (std::path::PathBuf, String) {
     (path, below)
 }
 
-/// The inode and time of last change of a file, as they are noted.
+/// The inode and change time of a file, as recorded.
 fn state(path: &std::path::Path) -> (u64, i64) {
     let seen = fs::metadata(path).unwrap();
     (seen.ino(), seen.ctime() * 1_000_000_000 + seen.ctime_nsec())
@@ -27,11 +27,11 @@ fn a_result_with_other_bytes_is_built_again_and_one_that_is_as_it_was_is_not_rea
     let (path, below) = file_of(&build, first.package("alone-1.0")["key"].as_str().unwrap());
     let whole = fs::read(&path).unwrap();
     let (inode, changed) = state(&path);
-    // Other bytes, and not more of them.
+    // Other bytes of the same length.
     let mut other = whole.clone();
     *other.last_mut().unwrap() ^= 1;
     fs::write(&path, &other).unwrap();
-    // Whoever noted that it is as it is now is believed: the file is not read.
+    // A record that matches the current state is believed: the file is not read.
     let noted = fs::read_to_string(build.work().join("verified")).unwrap();
     let (old, new) = (
         format!("{{\"file\":\"{below}\",\"inode\":{inode},\"size\":{},\"ctime\":{changed},", whole.len()),
@@ -44,7 +44,7 @@ fn a_result_with_other_bytes_is_built_again_and_one_that_is_as_it_was_is_not_rea
     assert!(noted.contains(&old), "{noted}");
     fs::write(build.work().join("verified"), noted.replace(&old, &new)).unwrap();
     assert_eq!(build.run("alone").ends(0).in_state("up-to-date"), ["alone"]);
-    // Without the note it is read, set aside, and built again.
+    // Without the record, the file is read, the result set aside, and built again.
     fs::remove_file(build.work().join("verified")).unwrap();
     let again = build.run("alone").ends(0);
     assert_eq!(again.in_state("done"), ["alone"]);

@@ -1,4 +1,4 @@
-//! The whole sample tree is built, and what it delivers is installed and runs.
+//! The whole sample tree is built; its packages are installed, and their programs run.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -33,7 +33,7 @@ const ALL: [&str; 21] = [
     "settings",
 ];
 
-/// What the programs of the sample tree say.
+/// Output of the programs of the sample tree.
 const PROGRAMS: [(&str, &str); 9] = [
     ("chain", "chain 1.0: libfive 1.0 libfour 1.0 libthree 1.0 libtwo 1.0 libone 1.0\n"),
     ("configured", "configured for /opt/bulk\n"),
@@ -63,19 +63,19 @@ fn the_whole_tree_is_built_once_and_what_it_delivers_runs() {
     assert_eq!(second.in_state("up-to-date"), ALL);
     assert_eq!((second.report["run"].as_u64(), build.started(2)), (Some(2), Vec::new()));
 
-    // One is built although its result is there.
+    // One is built although its result exists.
     let third = build.run("--rebuild libone").ends(0);
     assert_eq!(third.in_state("done"), ["libone"]);
     assert_eq!(third.report["not_reproducible"], serde_json::json!([]));
 
-    // The result of one is gone: it is built again, and it comes out as it was, so that nothing else is built.
+    // A missing result is built again. It comes out as it was, so nothing else is built.
     let key = first.package("libone-1.0")["key"].as_str().unwrap();
     fs::remove_dir_all(build.result(key)).unwrap();
     let fourth = build.run("").ends(0);
     assert_eq!(build.started(4), ["libone-1.0"]);
     assert_same_results(&build.results(&fourth), &results);
 
-    // A result is cut, another one has lost what says what it is: neither is believed.
+    // One result is truncated, and another one has a damaged description: neither is used.
     let key = |package: &str| fourth.package(package)["key"].as_str().unwrap();
     fs::write(build.result(key("hello-1.0")).join("hello.pkg"), "cut").unwrap();
     fs::write(build.result(key("marker-1.0")).join("result.json"), "{\"result\":1").unwrap();
@@ -88,12 +88,13 @@ fn the_whole_tree_is_built_once_and_what_it_delivers_runs() {
     build.assert_nothing_left(&mark);
 }
 
-/// Installs all packages of the pool into an empty root, with the libraries of the C compiler, and starts each program there.
+/// Installs all packages of the pool into an empty root, with the libraries of the C compiler, and starts each
+/// program there.
 fn assert_programs_run(build: &BulkBuild) {
     let stage = &build.scenario;
     fs::write(stage.beside("admin"), ADMIN).unwrap();
     let mut packages = Vec::new();
-    // Beside results the pool has a lock and a list of who uses it.
+    // Besides results, the pool has a lock and a list of its users.
     for shelf in fs::read_dir(build.work().join("pool")).unwrap().flatten() {
         for result in fs::read_dir(shelf.path()).into_iter().flatten().flatten() {
             let files = fs::read_dir(result.path()).into_iter().flatten();

@@ -1,11 +1,11 @@
-//! Why a package is in its state: the input that made the difference is named, and so is who waits for whom.
+//! The reason for the state of a package: the input that made the difference, and the packages that it waits for.
 
 use serde_json::{Value, json};
 
 use super::BulkBuild;
 use crate::scenario::is_root;
 
-/// What `why` says of a package.
+/// Output of `why` for a package.
 #[track_caller]
 fn why(build: &BulkBuild, name: &str) -> Value {
     serde_json::from_str(&build.action(&format!("why @WORK@ {name} --json")).ok()).unwrap()
@@ -18,7 +18,7 @@ fn differing(reasons: &Value) -> Vec<&str> {
 
 const INSTALL: &str = "mkdir -p $DESTDIR/opt; cat $TREE/$PKG_LOCATION/text > $DESTDIR/opt/${PKGNAME%-*}\n";
 
-/// `base` is needed by `user`, and that by `program`; `alone` stands alone.
+/// `program` needs `user`, which needs `base`; `alone` stands alone.
 fn three_and_one(test: &str) -> Option<BulkBuild> {
     let build = BulkBuild::of_recipes(test, !is_root(), "slot=local 2\ncheck=none\n")?;
     let recipes = [
@@ -45,7 +45,7 @@ fn the_input_that_made_the_difference_is_named() {
     let needs = json!([{ "pattern": "base>=1", "package": "base-1.0", "state": "done" }]);
     assert_eq!(first["needs"], needs);
 
-    // A file of the recipe has changed: the next run builds it, and what needs it may follow.
+    // A file of the recipe has changed: the next run builds it, and its dependents may follow.
     build.write("base/text", "another base");
     let changed = why(&build, "base");
     assert_eq!(differing(&changed), ["file:text"]);
@@ -56,14 +56,14 @@ fn the_input_that_made_the_difference_is_named() {
     let reason = "the next run may build it: base-1.0 is built first, and the bytes of its result decide";
     assert_eq!((differing(&waits), &waits["reason"]), (vec![], &json!(reason)));
 
-    // It was built, and each says what had changed for it.
+    // It was built, and each package names the change that affected it.
     let second = build.run("").ends(0);
     assert_eq!(second.in_state("done"), ["base", "program", "user"]);
     let built = why(&build, "base");
     assert_eq!((differing(&built), &built["state"]), (vec!["file:text"], &json!("done")));
     assert_eq!(built["reason"], "it was built in run 2, since this had changed: file:text");
     assert_eq!(differing(&why(&build, "user")), ["package:base-1.0"]);
-    // It is built with both, and only one of them came out otherwise.
+    // It is built with both, but only one of them came out different.
     assert_eq!(differing(&why(&build, "program")), ["package:base-1.0"]);
     let alone = why(&build, "alone");
     assert_eq!((differing(&alone), &alone["state"]), (vec![], &json!("up-to-date")));
@@ -104,7 +104,7 @@ fn a_failure_says_when_it_was_and_who_waits_for_whom() {
     ]);
     assert_eq!(hopeful["needs"], needs);
 
-    // Mended: the next run builds it, whatever it was.
+    // Once repaired, the next run builds it, whatever its last state was.
     build.write("user/build", INSTALL);
     assert_eq!(why(&build, "user")["state"], "failed");
     assert_eq!(differing(&why(&build, "user")), Vec::<&str>::new());

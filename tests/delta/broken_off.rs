@@ -10,18 +10,18 @@ use std::process::{Command, Stdio};
 use super::sets::{DELTA, delta, libcurl, replace, stage, told, work};
 use crate::scenario::Scenario;
 
-/// The calls at which a run is broken off.
+/// The calls at which a run is interrupted.
 const CALLS: [&str; 9] =
     ["fchmod", "fsync", "mkdirat", "openat", "renameat", "renameat2", "unlinkat", "write", "pwrite64"];
 
 /// The places at which runs are killed.
 const PLACES: usize = 50;
 
-/// A run, and what is there before it.
+/// A run, and the state before it.
 struct RunStory {
     prepare: fn() -> Scenario,
     options: &'static str,
-    /// How it ends, source by source.
+    /// The outcome of each source.
     ends: [&'static str; 3],
 }
 
@@ -43,7 +43,7 @@ const STORIES: [RunStory; 3] = [
     },
 ];
 
-/// A stage that has patches, of which one is no longer of what lies there.
+/// A stage with patches, one of which no longer matches its package.
 fn prepared() -> Scenario {
     let stage = stage();
     delta(&stage, "");
@@ -52,7 +52,7 @@ fn prepared() -> Scenario {
 }
 
 impl RunStory {
-    /// Runs the command below strace with these options; its exit code, or none after SIGKILL.
+    /// Runs the command under strace with these options; returns its exit code, or `None` after SIGKILL.
     fn traced(&self, stage: &Scenario, options: &[String]) -> Option<i32> {
         let program = stage.command(&format!("{DELTA} {}", self.options));
         let mut strace = Command::new("strace");
@@ -67,17 +67,17 @@ impl RunStory {
         }
         strace.current_dir(program.get_current_dir().unwrap()).stdin(Stdio::null());
         let status = strace.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
-        // strace ends as its child has ended.
+        // strace ends in the same way as its child.
         if status.signal() == Some(9) || status.code() == Some(137) { None } else { status.code() }
     }
 
-    /// Runs it and sends a signal at a call.
+    /// Runs the command and sends a signal at a call.
     fn broken_off(&self, stage: &Scenario, call: &str, number: usize, signal: &str) -> Option<i32> {
         let inject = format!("inject={call}:signal={signal}:when={number}");
         self.traced(stage, &["-e".to_owned(), format!("trace={call}"), "-e".to_owned(), inject])
     }
 
-    /// Every call of a whole run, as its name and its number among those of its thread.
+    /// Every call of a whole run: its name, and its number among the calls of its thread.
     fn calls(&self) -> Vec<(String, usize)> {
         let (stage, mut found) = ((self.prepare)(), Vec::new());
         let (trace, calls) = (stage.beside("trace"), format!("trace={}", CALLS.join(",")));
@@ -102,7 +102,8 @@ impl RunStory {
         work(&stage)
     }
 
-    /// Kills a run at so many places, and lets it finish by another one; how many were killed.
+    /// Kills a run at this number of places, and finishes it with another one each time; returns how many were
+    /// killed.
     fn kill(&self, places: usize) -> usize {
         let (expected, calls) = (self.expected(), self.calls());
         let mut killed = 0;

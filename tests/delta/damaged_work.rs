@@ -1,4 +1,4 @@
-//! Working directories that somebody damaged: each has its own words and exit code, and nothing outside is touched.
+//! Damaged working directories: each damage has its own message and exit code, and nothing outside is touched.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -8,7 +8,6 @@ use super::sets::{DELTA, delta, names, stage, told, work};
 use super::sign;
 use crate::scenario::Scenario;
 
-/// What is done to a text.
 type Change = Box<dyn FnOnce(String) -> String>;
 
 /// Changes a text of the working directory.
@@ -82,7 +81,7 @@ fn bases_that_are_damaged_or_forged_are_refused_by_name() {
         let run = stage.run(DELTA).fails(1);
         assert!(run.contains(said), "{run}");
     }
-    // Bases that are lost are those of the patches.
+    // If the bases are lost, those of the patches apply.
     fs::remove_file(stage.beside("work/bases")).unwrap();
     assert_eq!(told(&delta(&stage, ""))[0], "curl kept curl-01");
 }

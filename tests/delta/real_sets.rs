@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 use super::sets::{delta, document, field, members, told, work};
 use crate::scenario::{Scenario, shared};
 
-/// The sets, as directories of links that a test may change; none where they are not there.
+/// The sets, as directories of links that a test may change; `None` if the data is missing.
 fn stage(test: &str) -> Option<Scenario> {
     let cases = shared(test, "cases")?;
     let stage = Scenario::new();
@@ -53,7 +53,7 @@ fn of_real_sets_exactly_the_sources_that_were_updated_are_built() {
     let run = delta(&stage, "");
     assert_eq!((document(&run)["built"].as_u64(), document(&run)["kept"].as_u64()), (Some(0), Some(4)));
     assert!(work(&stage) == first);
-    // One of them goes back, another one is cut.
+    // One package goes back to its old version, and another one is truncated.
     let swap = |name: &str, from: &str| {
         fs::remove_file(stage.beside(&format!("stable/{name}"))).unwrap();
         fs::copy(stage.beside(from), stage.beside(&format!("stable/{name}"))).unwrap();

@@ -19,7 +19,7 @@ pub(crate) struct Deb {
 }
 
 impl Deb {
-    /// A package with one file that has this text.
+    /// A package with one file with this text.
     pub(crate) fn new(name: &str, version: &str, text: &str) -> Self {
         let files = BTreeMap::from([(format!("usr/share/{name}"), text.as_bytes().to_vec())]);
         Self {
@@ -31,25 +31,23 @@ impl Deb {
         }
     }
 
-    /// Says what it was built from.
+    /// Sets the source that it was built from.
     pub(super) fn of(mut self, source: &str) -> Self {
         self.fields = format!("Source: {source}\n");
         self
     }
 
-    /// Adds a maintainer script.
     pub(crate) fn script(mut self, name: &str) -> Self {
         self.scripts.push(name.to_owned());
         self
     }
 
-    /// Adds a file.
     pub(super) fn file(mut self, path: &str, text: &str) -> Self {
         self.files.insert(path.to_owned(), text.as_bytes().to_vec());
         self
     }
 
-    /// Writes it into a directory, under the name that it has in an archive; returns where.
+    /// Writes it into a directory, under the name that it has in an archive; returns the path.
     pub(crate) fn write(&self, directory: &Path) -> PathBuf {
         fs::create_dir_all(directory).unwrap();
         let path = directory.join(format!("{}_{}_all.deb", self.name, self.version));
@@ -79,7 +77,7 @@ impl Deb {
     }
 }
 
-/// A tar archive of files of root, with a time of the last millennium.
+/// A tar archive of files owned by root, with a fixed time in 1998.
 fn archive(files: &BTreeMap<String, Vec<u8>>) -> Vec<u8> {
     let mut builder = tar::Builder::new(Vec::new());
     for (name, content) in files {
@@ -94,7 +92,7 @@ fn archive(files: &BTreeMap<String, Vec<u8>>) -> Vec<u8> {
     builder.into_inner().unwrap()
 }
 
-/// Two directories: `curl` has a library beside it that changed alone, `openssl` changed, `less` did not.
+/// Two directories: only a library package of `curl` changed, `openssl` changed, `less` did not.
 pub(super) fn stage() -> Scenario {
     let stage = Scenario::new();
     let (release, stable) = (stage.beside("release"), stage.beside("stable"));
@@ -120,7 +118,7 @@ pub(super) fn libcurl(version: &str, text: &str) -> Deb {
     Deb::new("libcurl4", version, text).of("curl (7.88.1-10)")
 }
 
-/// Puts a package in the place of another version of it.
+/// Replaces a package with another version of it.
 pub(super) fn replace(directory: &Path, deb: &Deb) {
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
@@ -131,10 +129,9 @@ pub(super) fn replace(directory: &Path, deb: &Deb) {
     deb.write(directory);
 }
 
-/// The command over these directories.
+/// The command with these directories.
 pub(super) const DELTA: &str = "delta --release release --stable stable --work work";
 
-/// Runs it with these options.
 pub(super) fn delta(stage: &Scenario, options: &str) -> Run {
     stage.run(&format!("{DELTA} --json {options}"))
 }
@@ -165,8 +162,8 @@ pub(super) fn field(run: &Run, source: &str, field: &str) -> String {
     }
 }
 
-/// Everything in the working directory that a run leaves for ever: all but logs and lock, and the news of the run that built a
-/// patch, which says why. The names of private files would be here, too.
+/// Everything in the working directory that a run leaves for good: no logs, no lock, and without the news of the run
+/// that built a patch, which says why. Names of private files would be included.
 pub(super) fn work(stage: &Scenario) -> BTreeMap<String, Vec<u8>> {
     let (mut found, mut open) = (BTreeMap::new(), vec![stage.beside("work")]);
     while let Some(directory) = open.pop() {
@@ -196,7 +193,7 @@ fn is_log(name: &str) -> bool {
     name.strip_prefix("logs/").is_some_and(|log| !log.starts_with('.'))
 }
 
-/// The names of the files there.
+/// The names of these files.
 pub(super) fn names(stage: &Scenario) -> Vec<String> {
     work(stage).into_keys().collect()
 }

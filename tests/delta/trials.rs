@@ -1,4 +1,4 @@
-//! Patches are tried before they count: each when it is made, all together before they are handed over.
+//! Patches are tried before they count: each one when it is made, all together before they are handed over.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,12 +17,12 @@ use patchadm_svr4::patch::PatchId;
 use super::sets::{names, stage};
 use crate::scenario::Scenario;
 
-/// A trial that fails some patches, and perhaps all together.
+/// A trial that fails some patches, and optionally all of them together.
 #[derive(Default)]
 struct Trials {
     failing: Vec<&'static str>,
     fails_together: bool,
-    /// A source whose patch fits no other one.
+    /// A source whose patch does not fit with any other.
     guilty: Option<&'static str>,
     asked: Mutex<Vec<String>>,
 }
@@ -80,7 +80,7 @@ fn request_of(id: PatchId) -> BuildRequest {
     }
 }
 
-/// Makes the patches with a trial; returns the report, and what was tried.
+/// Makes the patches with a trial; returns the report and the trials that ran.
 fn run(stage: &Scenario, trials: &Trials) -> (DeltaReport, Vec<String>) {
     let report = make(stage, trials).unwrap();
     (report, trials.asked())
@@ -108,7 +108,7 @@ fn make(stage: &Scenario, trials: &Trials) -> Result<DeltaReport, DeltaError> {
     delta(&request, &mut |_| false)
 }
 
-/// How each source ended.
+/// The outcome of each source.
 fn ends(report: &DeltaReport) -> Vec<String> {
     let end = |one: &patchadm_making::delta::SourceOutcome| format!("{} {}", one.source, one.end.word());
     report.sources.iter().map(end).collect()
@@ -131,7 +131,7 @@ fn what_fails_its_trial_is_no_patch_and_what_does_not_fit_together_is_not_handed
     let log = fs::read_to_string(stage.beside("work/logs/openssl-01.log")).unwrap();
     assert!(log.contains("tried openssl-01\nfailed openssl-01: its trial failed: "), "{log}");
 
-    // The one that failed used up no revision. Together they do not fit: nobody is asked to sign for that.
+    // The failed one used up no revision. Together they do not fit, so nobody is asked for a signature.
     let apart = Trials { fails_together: true, ..Trials::default() };
     let (report, asked) = run(&stage, &apart);
     assert_eq!(ends(&report), ["curl kept", "less unchanged", "openssl built"]);
@@ -141,7 +141,7 @@ fn what_fails_its_trial_is_no_patch_and_what_does_not_fit_together_is_not_handed
     assert_eq!(fs::read_to_string(together.log).unwrap(), "tried together curl-01 openssl-01\n");
     assert_eq!((report.to_sign, handed_over(&stage)), (0, 1));
 
-    // Though none of them is new, they are tried together until they have passed, and not once more.
+    // Although none of them is new, they are tried together until they pass, and then not again.
     let (report, asked) = run(&stage, &Trials::default());
     assert_eq!(asked, ["together curl-01 openssl-01"]);
     assert!(report.together.is_some_and(|together| together.failure.is_none()));
@@ -166,12 +166,12 @@ fn a_patch_that_keeps_others_from_passing_is_one_no_more_and_the_others_are_hand
     let patches: Vec<String> = names(&stage).into_iter().filter(|name| name.ends_with(".tar.gz")).collect();
     assert_eq!((patches, handed_over(&stage)), (vec!["patches/curl-01.tar.gz".to_owned()], 1));
 
-    // It used up no revision, and comes behind the one that has passed.
+    // It used up no revision, and comes after the one that passed.
     let (report, asked) = run(&stage, &Trials::default());
     assert_eq!(ends(&report), ["curl kept", "less unchanged", "openssl built"]);
     assert_eq!(asked, ["openssl-01", "together curl-01 openssl-01"]);
 
-    // What somebody has signed is known elsewhere, so it stays, and nothing else is handed over.
+    // A signed patch is known elsewhere, so it stays, and nothing else is handed over.
     fs::write(stage.beside("work/patches/openssl-01.tar.gz.manifest.minisig"), "").unwrap();
     fs::remove_file(stage.beside("work/tried")).unwrap();
     let (report, _) = run(&stage, &guilty);

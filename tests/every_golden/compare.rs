@@ -1,4 +1,4 @@
-//! A step of ours beside the one that was recorded: what of them is looked at, and where they differ.
+//! A step of ours next to the recorded one: the items that are compared, and their differences.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,19 +11,19 @@ use super::envdump::{self, Order};
 use super::play::Play;
 use super::seen::{self, LISTING, Seen, Snapshot};
 
-/// Something that is not as it was.
+/// A difference from the recorded step.
 #[derive(Debug)]
 pub(super) struct Difference {
     pub(super) scenario: &'static str,
     pub(super) step: String,
-    /// What of the step, as [`seen`] calls it.
+    /// The item that differs, as [`seen`] calls it.
     pub(super) what: String,
     pub(super) classic: String,
     pub(super) ours: String,
 }
 
 impl Play {
-    /// Compares what a command did with what was recorded of a step.
+    /// Compares the effects of a command with the record of a step.
     pub(super) fn compare(&mut self, step: &str, output: &Output) {
         let text = |bytes: &[u8]| self.there(&String::from_utf8_lossy(bytes));
         let mut ours = Seen::new();
@@ -50,7 +50,8 @@ impl Play {
         }
     }
 
-    /// Where the state after a step is recorded: with the step, or, where all is undone, with one that changed nothing.
+    /// The directory with the recorded state after a step: that of the step, or, if all is undone, that of one that
+    /// changed nothing.
     fn state_of(&mut self, step: &str) -> PathBuf {
         for (scenario, undone, other) in UNDONE {
             if let Some(rest) = step.strip_prefix(undone).filter(|_| *scenario == self.scenario) {
@@ -62,7 +63,7 @@ impl Play {
         self.results().join(step)
     }
 
-    /// Compares two sides of a step.
+    /// Compares both sides of a step.
     pub(super) fn enter_differences(&mut self, step: &str, classic: &Seen, ours: &Seen) {
         self.driven.insert(step.to_owned());
         for (what, classic, ours) in seen::differences(classic, ours) {
@@ -99,7 +100,7 @@ impl Play {
         seen::snapshot(seen, &snapshot);
     }
 
-    /// Compares what scripts saw in the whole scenario.
+    /// Compares the dumps of scripts in the whole scenario.
     pub(super) fn dumps(&mut self) {
         let [mut classic, mut ours] = [Seen::new(), Seen::new()];
         envdump::dumps(&mut classic, &self.results().join("envdump"), Order::Process, &str::to_owned);
@@ -121,7 +122,7 @@ impl Play {
         self.texts(file, &fs::read_to_string(self.results().join(file)).unwrap(), text);
     }
 
-    /// The same of lines whose order is that of a file system.
+    /// As `text_as_in`, for lines in the order of a file system.
     pub(super) fn listing_as_in(&mut self, file: &str, text: &str) {
         let sorted = |text: &str| {
             let mut lines: Vec<&str> = text.lines().collect();
@@ -139,7 +140,7 @@ impl Play {
     }
 }
 
-/// What a snapshot of the classic tools has.
+/// Reads a snapshot of the classic tools.
 fn look_back(seen: &mut Seen, snapshot: &Path) {
     let read = |name: &str| fs::read_to_string(snapshot.join(name)).unwrap_or_default();
     let sums = read("sums");

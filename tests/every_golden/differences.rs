@@ -1,28 +1,28 @@
-//! What is not as it was, and why: each difference from the classic steps stands here, or the test fails.
+//! Differences from the classic steps, each with its reason. A difference that is missing here fails the test.
 
 use super::compare::Difference;
 use crate::differences::is_like;
 
-/// Why something is as it is.
+/// The reason for a difference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Reason {
     /// A decision of the specification, by its number.
     Decision(u32),
-    /// What another page of the specification says of us: page and section.
+    /// Another page of the specification: page and section.
     Page(&'static str),
-    /// A defect of the classic tools and scripts that is not to be repeated, by its number among those observed.
+    /// A defect of the classic tools and scripts that is not reproduced, by its number among those observed.
     Defect(&'static str),
-    /// What the tools that made the goldens did on the machine where they ran, and those of Solaris do not.
+    /// Behavior of the tools that made the goldens on their machine. The tools of Solaris do not have it.
     Artefact(&'static str),
-    /// What cannot be driven or reproduced here, or only on some machines: these need not be found.
+    /// Behavior that cannot be driven or reproduced here, or only on some machines: these need not be found.
     Impossible(&'static str),
-    /// Sentences for people, which no program looks for, in our own words.
+    /// Sentences for people, which no program parses, in our own words.
     Words,
 }
 
 use Reason::{Artefact, Decision, Defect, Impossible, Page, Words};
 
-/// A line of the table: scenario, step, what, and the reason. A `*` stands for any text.
+/// A line of the table: scenario, step, item, and reason. A `*` stands for any text.
 pub(super) type Entry = (&'static str, &'static str, &'static str, Reason);
 
 const UNCHANGED: Reason = Page("design §8: a refusal changes nothing, not even times");
@@ -46,9 +46,9 @@ const WHOLE_STREAM: Reason =
     Page("commands: 99 before anything is done, and the whole stream is looked at first");
 const PARTS: Reason = Artefact("blocks of parts depend on the file system where they were made");
 
-/// Every difference that is wanted, or cannot be helped.
+/// Every difference that is intended or unavoidable.
 pub(super) const DIFFERENCES: &[Entry] = &[
-    // What every run leaves.
+    // Files that every run leaves.
     ("*", "*", "/var/sadm/install/.pkg.lock", OWN_FILES),
     ("*", "*", "/var/sadm/install/admin", OWN_FILES),
     ("*", "*", "/var/sadm/install/gz-only-packages", OWN_FILES),
@@ -104,7 +104,7 @@ pub(super) const DIFFERENCES: &[Entry] = &[
     ("*", "*pkgchk*", "stderr: *stuf-hard", Decision(10)),
     ("*", "*pkgchk*", "stderr:     pathname not properly linked to <./stuf>", Decision(10)),
     ("26-messages", "backout", "stderr: *stuf-hard <linked pathname>", Decision(10)),
-    // Variables that are of no use behind the run.
+    // Variables that are useless after the run.
     ("*", "*", "pkginfo SUNWstu? SCRIPTS_DIR", Decision(4)),
     ("*", "*", "pkginfo SUNWstuf OLDLIST", Decision(4)),
     ("*", "*", "pkginfo SUNWstu? PATCH_NO_UNDO", Decision(4)),
@@ -119,9 +119,9 @@ pub(super) const DIFFERENCES: &[Entry] = &[
     ("*", "*", "undo * pkginfo PATCH_PROGRESSIVE", Decision(38)),
     ("*", "*", "undo * pkginfo PATCH_UNCONDITIONAL", Decision(38)),
     ("*", "*", "undo * pkginfo PATCH_UNDO_ARCHIVE", Decision(38)),
-    // Undo packages deliver the records of patches as they were, which are not taken.
+    // Undo packages deliver the records of patches in their old state, which is not used.
     ("*", "backout*", "order of pkginfo SUNWstuf", Decision(32)),
-    // What is spooled of undo packages, which have just been made.
+    // Spooled parts of undo packages, which have just been made.
     ("*", "*", "/var/sadm/pkg/*/save/pspool/*/pkginfo: mode", Artefact("pkgmk made it with mode 0600")),
     ("*", "*", "/var/sadm/pkg/*/save/pspool/*/pkginfo: *", STAMP),
     ("*", "*", "/var/sadm/pkg/*/save/pspool/*/pkgmap: *", STAMP),
@@ -134,7 +134,7 @@ pub(super) const DIFFERENCES: &[Entry] = &[
     ("16-script-fails", "*0/apply", "stderr: \tReboot this machine now. *", Words),
     ("16-script-fails", "*0/apply", "stderr: \tare not fully in effect.", Words),
     ("16-script-fails", "*0/apply", "stderr:         *", Words),
-    // What scripts see.
+    // The environment of scripts.
     ("*", "envdump", "env * PWD", Impossible("the shell of this machine sets it")),
     ("*", "envdump", "env * PATCHADM_RUN", Page("transaction §9: commands of a run know it by this")),
     (
@@ -168,7 +168,7 @@ pub(super) const DIFFERENCES: &[Entry] = &[
         Impossible("the order in which the awk of a machine goes through an array"),
     ),
     ("01-base-install", "pkgparam", "stdout: PATH=*", Artefact("the search path of the port")),
-    // The scenarios, each with its own.
+    // Single scenarios.
     ("01-base-install", "pkgchk-m", "stderr: ## Software contents file initialized", Decision(28)),
     ("26-messages", "base", "stderr: ## Software contents file initialized", Decision(28)),
     ("12-version-not-installed", "nothing-installed", "/var/sadm/install/contents", Decision(28)),
@@ -261,8 +261,8 @@ pub(super) const DIFFERENCES: &[Entry] = &[
     ("28-stream-variants", "extra-absolute", "not driven", Impossible("the stream is not among the results")),
 ];
 
-/// Steps after which all must be as after another one, because a script has failed: the decision that says so is in the
-/// table. Its own record counts for the exit code and what is printed of an installation.
+/// Steps that must have the same result as another step, because a script failed. The table has the decision that
+/// says so. Exit code and output of an installation are still compared with its own record.
 pub(super) const UNDONE: &[(&str, &str, &str)] = &[
     ("16-script-fails", "fail-i.none-1/", "fail-checkinstall-1/"),
     ("16-script-fails", "fail-i.none-3/", "fail-checkinstall-1/"),
@@ -274,7 +274,7 @@ pub(super) const UNDONE: &[(&str, &str, &str)] = &[
     ("16-script-fails", "fail-postinstall-4/", "fail-checkinstall-1/"),
 ];
 
-/// Whether a line of the table is about a difference.
+/// True if a line of the table explains a difference.
 pub(super) fn explains(entry: &Entry, difference: &Difference) -> bool {
     is_like(entry.0, difference.scenario)
         && is_like(entry.1, &difference.step)

@@ -1,4 +1,4 @@
-//! What scripts saw: the dumps that they left in `/envdump` of the root.
+//! The environment of scripts: the dumps that they left in `/envdump` of the root.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,19 +8,20 @@ use std::path::{Path, PathBuf};
 use super::seen::Seen;
 use super::words::stable;
 
-/// What of a dump is not compared: descriptors, ids, and directories and names that each installer has for itself.
+/// Parts of a dump that are not compared: descriptors, ids, and directories and names that each installer has for
+/// itself.
 const APART: [&str; 6] = ["argv0=", "fd ", "total ", "id=", "PATH=", "TMPDIR="];
 
-/// How the dumps of a directory are ordered.
+/// The order of the dumps in a directory.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Order {
-    /// By process id, which is the end of their name: the classic ones have lost their times.
+    /// By process id, which ends their names: the classic dumps have lost their times.
     Process,
-    /// By time: ours may be made while ids begin anew.
+    /// By time: process ids may wrap around while ours are made.
     Time,
 }
 
-/// The dumps of a directory, each script's in their order. `places` replaces the paths of this machine.
+/// Adds the dumps of a directory, in order for each script. `places` replaces the paths of this machine.
 pub(super) fn dumps(seen: &mut Seen, directory: &Path, order: Order, places: &dyn Fn(&str) -> String) {
     let entries = fs::read_dir(directory).into_iter().flatten();
     let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
@@ -31,7 +32,7 @@ pub(super) fn dumps(seen: &mut Seen, directory: &Path, order: Order, places: &dy
     let mut counts = BTreeMap::new();
     for file in files {
         let name = file.file_stem().unwrap().to_str().unwrap();
-        // A new package's checkinstall is run under a name of its own.
+        // The checkinstall of a new package runs under a name of its own.
         let script = if name.starts_with("checkinstall") { "checkinstall" } else { name };
         let count: &mut u32 = counts.entry(script.to_owned()).or_default();
         *count += 1;

@@ -1,7 +1,7 @@
-//! What the classic steps were made with, for our own commands: a root, packages, admin and response files, and each
+//! The setting of the classic steps, for our own commands: a root, packages, admin and response files, and each
 //! command as it was recorded.
 //!
-//! Scripts run as root, so all of it happens where the machine can only be read.
+//! Scripts run as root, so everything happens in a sandbox that can only read the machine.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -20,14 +20,14 @@ use crate::scenario::{Scenario, shared};
 /// A scenario, step by step.
 pub(super) struct Play {
     pub(super) scenario: &'static str,
-    /// Directories below the results of the scenario that have the steps: several, where one of our runs stands for
-    /// several classic ones, which must all have done the same.
+    /// Directories with the steps, below the results of the scenario. There are several if one of our runs stands for
+    /// several classic ones, which must all have had the same result.
     pub(super) parts: Vec<String>,
     /// The classic results of all scenarios.
     goldens: PathBuf,
     stage: Scenario,
     sandbox: Sandbox,
-    /// Where commands start.
+    /// The working directory of commands.
     directory: PathBuf,
     pub(super) driven: BTreeSet<String>,
     pub(super) differences: Vec<Difference>,
@@ -39,10 +39,10 @@ const PASSWD: &str =
 const GROUP: &str = "root:x:0:\nbin:x:2:\nsys:x:3:\nadm:x:4:\nnogroup:x:65534:\n";
 
 impl Play {
-    /// The root of a scenario as it was in the beginning, with all packages beside it.
+    /// The initial root of a scenario, with all packages beside it.
     pub(super) fn begin(scenario: &'static str, parts: &[&str]) -> Self {
         let goldens = shared(scenario, "goldens").unwrap();
-        // They show the order of a listing.
+        // These scenarios show the order of a directory listing.
         let is_on_disk = ["14-datastream", "27-order-names"].contains(&scenario);
         let stage = if is_on_disk { Scenario::bare() } else { Scenario::bare_in_memory() };
         for (path, mode) in [("/var/tmp", 0o1777), ("/tmp", 0o1777), ("/var/sadm/install", 0o755)] {
@@ -55,7 +55,7 @@ impl Play {
             stage.file(path, text);
             fs::File::open(stage.at(path)).unwrap().set_modified(std::time::SystemTime::now()).unwrap();
         }
-        // Whoever checkinstall runs as must get through to the packages.
+        // The user of checkinstall must be able to reach the packages.
         fs::set_permissions(stage.beside(""), fs::Permissions::from_mode(0o755)).unwrap();
         copy_packages(&goldens.join("pkgs"), &stage.beside("pkgs"));
         let sandbox = Sandbox::new(&stage.beside("")).unwrap();
@@ -94,7 +94,7 @@ impl Play {
         self.goldens.join(self.scenario).join("out")
     }
 
-    /// What stands for the directory of the results here: files that commands read and write.
+    /// Stands for the directory of the results here: it has the files that commands read and write.
     pub(super) fn out(&self) -> PathBuf {
         self.beside("goldens").join(self.scenario).join("out")
     }
@@ -107,7 +107,7 @@ impl Play {
         self.stage().beside(name)
     }
 
-    /// The placeholders of the goldens, and what stands for each here.
+    /// The placeholders of the goldens and their values here.
     fn places(&self) -> [(&'static str, PathBuf); 5] {
         [
             ("@CLASSIC@/orun", PathBuf::from(env!("CARGO_BIN_EXE_patchadm"))),
@@ -132,7 +132,7 @@ impl Play {
             .fold(text.to_owned(), |text, (name, place)| text.replace(place.to_str().unwrap(), name))
     }
 
-    /// Sets where later commands start, a directory beside the root.
+    /// Sets the working directory of later commands, which is beside the root.
     pub(super) fn enter(&mut self, directory: &str) {
         self.directory = self.beside(directory);
         fs::create_dir_all(&self.directory).unwrap();
@@ -154,12 +154,12 @@ impl Play {
         command
     }
 
-    /// Runs what is no step of its own and must do what it is asked for.
+    /// Runs a command that is not a step of its own and must succeed.
     pub(super) fn run(&self, line: &str) -> String {
         self.output_of(&line.split(' ').collect::<Vec<_>>())
     }
 
-    /// What a command prints that must end well; `@SCENE@` is the directory of the scenario.
+    /// Output of a command that must succeed; `@SCENE@` is the directory of the scenario.
     pub(super) fn output_of(&self, words: &[&str]) -> String {
         let scene = self.beside("");
         let scene = scene.to_str().unwrap().trim_end_matches('/');
@@ -171,7 +171,7 @@ impl Play {
         self.there(&String::from_utf8(output.stdout).unwrap())
     }
 
-    /// What a shell prints, which may fail; `@ROOT@` and the like stand for directories.
+    /// Output of a shell script that may fail; `@ROOT@` and similar words stand for directories.
     pub(super) fn shell(&self, script: &str) -> String {
         let words = ["sh", "-c", &self.here(script)].map(str::to_owned);
         String::from_utf8(self.command(&words).output().unwrap().stdout).unwrap()
@@ -183,13 +183,13 @@ impl Play {
         file.write_all(text.as_bytes()).unwrap();
     }
 
-    /// The command of a step as it was recorded.
+    /// The recorded command of a step.
     fn recorded(&self, step: &str) -> Vec<String> {
         let file = self.results().join(&self.parts[0]).join(step).join("cmd");
         words(&self.here(&fs::read_to_string(file).unwrap()))
     }
 
-    /// A step: runs its command and compares all that was recorded of it.
+    /// Plays a step: runs its command and compares everything that was recorded.
     pub(super) fn step(&mut self, step: &str) {
         let output = self.command(&self.recorded(step)).output().unwrap();
         self.compare(step, &output);
@@ -201,7 +201,7 @@ impl Play {
         }
     }
 
-    /// A step whose questions are all answered by `y`.
+    /// Plays a step and answers all of its questions with `y`.
     pub(super) fn answered(&mut self, step: &str) {
         let answers = self.beside("answers");
         fs::write(&answers, "y\n".repeat(1000)).unwrap();
@@ -210,8 +210,8 @@ impl Play {
         self.compare(step, &output);
     }
 
-    /// A step whose scripts tell every command, each shell in its own words: what the installer itself says is compared,
-    /// and how many scripts told that they ended.
+    /// Plays a step whose scripts trace every command, which each shell prints in its own way. Compares the output of
+    /// the installer itself, and the number of scripts that traced their end.
     pub(super) fn traced(&mut self, step: &str) {
         let mut output = self.command(&self.recorded(step)).output().unwrap();
         let ends = |text: &str| text.lines().filter(|line| line.trim_end() == "+ exit 0").count();
@@ -227,7 +227,7 @@ impl Play {
         self.compare(step, &output);
     }
 
-    /// What patchrm did in those days: installs the undo data of a patch, told of the lists as they are.
+    /// Does what patchrm did at the time: installs the undo data of a patch, with the current lists.
     pub(super) fn back_out(&mut self, id: &str, step: &str) {
         let package = self.stage().at("/var/sadm/pkg/SUNWstuf");
         let pkginfo = fs::read_to_string(package.join("pkginfo")).unwrap_or_default();
@@ -248,14 +248,14 @@ impl Play {
         self.step(step);
     }
 
-    /// Puts the undo data of a patch, decompressed, among the results.
+    /// Writes the decompressed undo data of a patch to the results.
     pub(super) fn save_undo(&self, id: &str, file: &str) {
         let save = self.stage().at("/var/sadm/pkg/SUNWstuf/save").join(id);
         fs::write(self.out().join(file), undo_of(&save).unwrap_or_default()).unwrap();
     }
 
-    /// A step without a record of its own: what pkgadd makes of one of the streams. Its exit code and the number of
-    /// files that it installed are in the summary.
+    /// Plays a step without a record of its own: pkgadd with one of the streams. The summary has its exit code and
+    /// the number of files that it installed.
     pub(super) fn variant(&mut self, stream: &str) {
         fs::copy(self.results().join(format!("{stream}.ds")), self.out().join(format!("{stream}.ds")))
             .unwrap();
@@ -281,7 +281,7 @@ impl Play {
     }
 }
 
-/// The stream that takes a patch back, where the save directory has it or says where it is.
+/// The stream that backs a patch out, if the save directory has it or points to it.
 fn undo_of(save: &Path) -> Option<Vec<u8>> {
     if let Some(stream) = undo::decompressed(save) {
         return Some(stream);
@@ -291,7 +291,7 @@ fn undo_of(save: &Path) -> Option<Vec<u8>> {
     Some(undo::unpacked(Path::new(file)))
 }
 
-/// Copies packages to where every user can read them, with the times that they had.
+/// Copies packages to a place where every user can read them, and keeps their times.
 fn copy_packages(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     fs::set_permissions(to, fs::Permissions::from_mode(0o755)).unwrap();

@@ -1,9 +1,9 @@
 //! The scenario without `-R`: the packages go to `/` itself.
 //!
-//! It is that of a copy: in the sandbox, what tools need of the machine under an overlay in memory, made the root by
-//! chroot(8). Whoever runs scripts looks at all of the root, so the rest of the machine is hidden, which may be large. The
-//! commands are installed there, as scripts of a running system need them (patchadm-links). What is done then is the
-//! classic script, word by word.
+//! It is the `/` of a copy: the sandbox has the parts of the machine that tools need, under an overlay in memory, and
+//! chroot(8) makes them the root. A program that runs scripts looks at the whole root, so the rest of the machine,
+//! which may be large, is hidden. The commands are installed there, as scripts of a running system need them
+//! (patchadm-links). The rest is the classic script, word for word.
 
 use std::fs;
 

@@ -1,6 +1,6 @@
-//! What is compared after a step, in one place, and how.
+//! The items that are compared after a step, all in one place.
 //!
-//! Whatever is seen of a step becomes a pair: what it is, and its value. Both sides are made of the same pairs:
+//! Every observation of a step becomes a pair: a name and a value. Both sides consist of the same pairs:
 //!
 //! | what | value |
 //! | --- | --- |
@@ -14,9 +14,10 @@
 //! | `remote PKG/ID` | the pointer to undo data elsewhere |
 //! | `env SCRIPT.N NAME` | each variable, the arguments, the directory and the mask that a script saw |
 //!
-//! Left out: times that are not those of a delivered object, the values of PATH and TMPDIR, ids, descriptors and names
-//! of scripts, links, sizes and times of directories, times of what is no file; size and bytes of what is compared by
-//! its meaning (`contents`, `pkginfo`, undo data, pointers to it) or names processes (the lock file).
+//! Left out: times other than those of delivered objects; the values of PATH and TMPDIR, ids, descriptors and names
+//! of scripts; links, sizes and times of directories; times of objects that are not files; size and bytes of files
+//! that are compared by meaning (`contents`, `pkginfo`, undo data, pointers to it) or that name processes (the lock
+//! file).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -27,16 +28,16 @@ use patchadm_svr4::format::params::ParamFile;
 use super::undo;
 use super::words::stable;
 
-/// What is seen, by what it is.
+/// The observed values, by name.
 pub(super) type Seen = BTreeMap<String, String>;
 
-/// Where classic snapshots and ours agree on what a listing is: a format of find(1).
+/// The listing format that classic snapshots and ours share: a format of find(1).
 pub(super) const LISTING: &str = "%y %m %U:%G %n %s %TY-%Tm-%Td_%TH:%TM:%.2TS %p %l\\n";
 
-/// How an error about a device begins.
+/// The beginning of an error about a device.
 const DEVICE: &str = "could not process datastream from <";
 
-/// What a command printed on a stream.
+/// Adds the output of a command on a stream.
 pub(super) fn printed(seen: &mut Seen, stream: &str, text: &str) {
     let text = stable(text);
     let lines = text.lines().map(|line| match line.split_once(">: ") {
@@ -52,7 +53,7 @@ pub(super) fn printed(seen: &mut Seen, stream: &str, text: &str) {
     seen.insert(format!("order of {stream}"), lines.join("\n"));
 }
 
-/// The lines of `contents`.
+/// Adds the lines of `contents`.
 pub(super) fn contents(seen: &mut Seen, text: &str) {
     for line in text.lines() {
         let what = match line.strip_prefix('#') {
@@ -64,7 +65,7 @@ pub(super) fn contents(seen: &mut Seen, text: &str) {
     }
 }
 
-/// The parameters of an installed package.
+/// Adds the parameters of an installed package.
 pub(super) fn pkginfo(seen: &mut Seen, package: &str, text: &str) {
     let params = ParamFile::parse(text.as_bytes()).unwrap().params();
     let mut names = Vec::new();
@@ -86,7 +87,7 @@ pub(super) struct Snapshot<'a> {
     pub(super) contents: &'a str,
     /// The directories of the packages.
     pub(super) packages: &'a Path,
-    /// Puts placeholders for paths of this machine.
+    /// Replaces paths of this machine with placeholders.
     pub(super) places: &'a dyn Fn(&str) -> String,
 }
 
@@ -110,12 +111,12 @@ pub(super) fn snapshot(seen: &mut Seen, root: &Snapshot<'_>) {
     }
 }
 
-/// The object of one line of a listing.
+/// Adds the object of one line of a listing.
 pub(super) fn object(seen: &mut Seen, line: &str, digest: &dyn Fn(&str) -> Option<String>) {
     let columns: Vec<&str> = line.splitn(7, ' ').collect();
     let (place, target) = columns[6].split_once(' ').unwrap();
     let path = place.strip_prefix('.').unwrap_or(place);
-    // Dumps of environments are compared by what is in them, and have the process id in their name.
+    // Dumps of environments are compared by content, and have the process id in their names.
     if path.is_empty() || path.starts_with("/envdump/") {
         return;
     }
@@ -146,10 +147,10 @@ fn is_compared_by_meaning(path: &str) -> bool {
     is_read || is_pkginfo || name == "remote" || undo::NAMES.contains(&name)
 }
 
-/// A value of one side where the other has none.
+/// The value of a side that has none.
 const NOTHING: &str = "nothing";
 
-/// What is different: what, the classic value, our value.
+/// The differences: name, classic value, our value.
 pub(super) fn differences(classic: &Seen, ours: &Seen) -> Vec<(String, String, String)> {
     let mut found = Vec::new();
     for what in classic.keys().chain(ours.keys()).collect::<BTreeSet<_>>() {
@@ -159,7 +160,7 @@ pub(super) fn differences(classic: &Seen, ours: &Seen) -> Vec<(String, String, S
         } else {
             values.map(str::to_owned)
         };
-        // An object that only one side has is one difference, whatever its columns are.
+        // An object that only one side has is one difference, regardless of its columns.
         let object = what.starts_with('/').then(|| what.split_once(": ")).flatten();
         let is_said = object.is_some_and(|(path, _)| !classic.contains_key(path) || !ours.contains_key(path));
         if theirs != own && !is_said {
@@ -169,7 +170,7 @@ pub(super) fn differences(classic: &Seen, ours: &Seen) -> Vec<(String, String, S
     found
 }
 
-/// The lines of one text that another has, too.
+/// The lines of a text that another text has, too.
 fn common(text: &str, other: &str) -> String {
     let others: BTreeSet<&str> = other.lines().collect();
     text.lines().filter(|line| others.contains(line)).collect::<Vec<_>>().join("\n")

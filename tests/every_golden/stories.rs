@@ -1,4 +1,4 @@
-//! The scenarios, each the story that was played with the classic tools: its steps, and what happens between them.
+//! The scenarios as they were played with the classic tools: their steps, and the events between them.
 
 use std::fs;
 use std::sync::Mutex;
@@ -7,11 +7,10 @@ use super::play::Play;
 use super::real_root::real_root;
 use crate::reliability::crash::in_parallel;
 
-/// A scenario, or those of its steps whose names start so: its name, the start, and how they are played, in one root or
-/// several.
+/// A scenario, or the steps whose names have a certain start: its name, the start, and a function that plays them in
+/// one or more roots.
 pub(super) type Story = (&'static str, &'static str, fn(&'static str, &'static str) -> Vec<Play>);
 
-/// All scenarios.
 pub(super) const STORIES: &[Story] = &[
     ("01-base-install", "", |name, _| one(name, base_install)),
     ("02-apply-01", "", |name, _| one(name, apply_01)),
@@ -56,7 +55,7 @@ fn one(name: &'static str, story: fn(&mut Play)) -> Vec<Play> {
     vec![play]
 }
 
-/// Scripts leave what they see in `/envdump`, when it is there.
+/// Makes scripts leave their environment in `/envdump`, which they do if it exists.
 fn wants_dumps(play: &Play) {
     play.stage().directory("/envdump");
     play.stage().mode("/envdump", 0o1777);
@@ -165,7 +164,7 @@ fn datastream(play: &mut Play) {
     play.listing_as_in("spool2.ls", &unpacked);
 }
 
-/// A root of its own for each patch whose script fails; the patches are those whose names start so.
+/// Plays each patch whose script fails in a root of its own; the patches are those whose names begin with `start`.
 fn script_fails(name: &'static str, start: &'static str) -> Vec<Play> {
     each(&parts_of(name, start), |patch| {
         let mut play = Play::begin(name, &[patch]);
@@ -178,7 +177,7 @@ fn script_fails(name: &'static str, start: &'static str) -> Vec<Play> {
     })
 }
 
-/// One run stands for all: which awk and which shell there is, the machine decides.
+/// One run stands for all variants, since the machine decides which awk and which shell there is.
 fn awk_compat(name: &'static str) -> Vec<Play> {
     let variants = ["sun", "gawk", "mawk", "bwk", "sun-dash", "sun-bash", "sun-ksh"];
     let mut play = Play::begin(name, &variants);
@@ -314,7 +313,7 @@ fn stream_variants(name: &'static str) -> Vec<Play> {
     })
 }
 
-/// Plays a part in each root, as many at a time as there are processors.
+/// Plays each part in a root of its own, as many at a time as there are processors.
 fn each(parts: &[String], story: impl Fn(&str) -> Play + Sync) -> Vec<Play> {
     let plays = Mutex::new(Vec::new());
     in_parallel(parts, |part| {
@@ -337,7 +336,7 @@ fn out(play: &Play) -> String {
     play.out().display().to_string()
 }
 
-/// A deterministic text of so many bytes, as the packages were filled.
+/// A deterministic text of this size, as in the packages.
 fn generated(size: usize, seed: &str) -> String {
     let lines = (1..).map(|line| format!("{seed} line {line} abcdefghijklmnopqrstuvwxyz\n"));
     let text: String = lines.take(size / 30 + 1).collect();

@@ -1,4 +1,4 @@
-//! Streams with undo data: what is in them, whatever their compression and the machine that made them.
+//! Streams with undo data: their content, regardless of their compression and of the machine that made them.
 
 use std::fs;
 use std::io::Read as _;
@@ -14,7 +14,7 @@ use super::words::stable;
 /// Files that hold undo data.
 pub(super) const NAMES: [&str; 6] = ["undo", "undo.Z", "undo.gz", "obsolete", "obsolete.Z", "obsolete.gz"];
 
-/// The stream of the undo data in a directory of a patch: decompressed by whoever took the snapshot, or here.
+/// The stream of the undo data in a directory of a patch, decompressed in the snapshot or here.
 pub(super) fn decompressed(directory: &Path) -> Option<Vec<u8>> {
     for name in ["undo.decompressed", "obsolete.decompressed"] {
         if let Ok(bytes) = fs::read(directory.join(name)) {
@@ -35,7 +35,7 @@ pub(super) fn unpacked(file: &Path) -> Vec<u8> {
     output.stdout
 }
 
-/// What is in the stream of a directory, if there is one.
+/// Adds the content of the stream in a directory, if there is one.
 pub(super) fn stream(seen: &mut Seen, name: &str, directory: &Path, places: &dyn Fn(&str) -> String) {
     let Some(bytes) = decompressed(directory) else { return };
     let mut reader = DatastreamReader::new(&*bytes).unwrap();

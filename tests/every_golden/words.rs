@@ -1,4 +1,4 @@
-//! Texts of the goldens: command lines as they are recorded, and what changes from run to run in what is printed.
+//! Texts of the goldens: recorded command lines, and output that changes from run to run.
 
 use std::sync::LazyLock;
 
@@ -18,17 +18,17 @@ pub(super) fn words(line: &str) -> Vec<String> {
     words
 }
 
-/// What is replaced, and by what.
+/// Unstable texts and their replacements.
 static UNSTABLE: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
     [
         (r"Installed: .*? From: \S+", "Installed: @DATE@ From: @HOST@"),
         (r"[A-Z][a-z]{2} \d\d [\d:]{8} 20[2-9]\d|[A-Z][a-z]{2} \d\d 20[2-9]\d \d\d:\d\d", "@DATE@"),
-        // Months first: a moment that is not that of a delivered object.
+        // Month first: a time that is not that of a delivered object.
         (r"<\d\d/\d\d/[2-9]\d [\d:]+ [AP]M>", "<@DATE@>"),
-        // The name of the host and the moment, where pkgmk(1) ran after the packages had been made.
+        // Host name and time, if pkgmk(1) ran after the packages had been made.
         (r"\b[a-z][a-z0-9-]*20\d{6}07(0[2-9]|[1-5]\d)\d\d\b|\b[a-z][a-z0-9-]*20\d{12}\b", "@STAMP@"),
         (r"\b[12]\d{9}\b", "@EPOCH@"),
-        // Private directories of a run, and what is in them.
+        // Private directories of a run, and their content.
         (
             r"/var/tmp//?(install|dstream)[A-Za-z0-9]{6}(/(resp|checkinstall|list)[A-Za-z0-9]{6})?",
             "@PRIVATE@",
@@ -40,7 +40,7 @@ static UNSTABLE: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
     .collect()
 });
 
-/// A text without what is another in every run.
+/// Replaces the parts of a text that differ in every run.
 pub(super) fn stable(text: &str) -> String {
     let mut text = text.to_owned();
     for (pattern, stand_in) in UNSTABLE.iter() {

@@ -17,7 +17,7 @@ use crate::delivery::{bzip2, compressed, gzip, xz, zstd};
 pub(super) const FORMS: [&str; 9] =
     ["directory", "datastream", "tar", "tar.gz", "tar.Z", "tar.bz2", "tar.xz", "tar.zst", "zip"];
 
-/// Writes the packages of `id` in a form into `directory`; the path to be given to patchadd(1M).
+/// Writes the packages of `id` in a form into `directory`; returns the path for patchadd(1M).
 pub(super) fn deliver(directory: &Path, id: &str, packages: &[Package], form: &str) -> PathBuf {
     let at = directory.join(format!("{id}.{form}"));
     let members = |prefix: &str| {
@@ -65,7 +65,7 @@ fn tar(members: &[Member]) -> Vec<u8> {
     builder.into_inner().unwrap()
 }
 
-/// The zip crate writes names that are text; others get a stand-in of the same length, which is then replaced.
+/// The zip crate only writes names that are text; others get a stand-in of the same length, which is then replaced.
 fn zip(members: &[Member]) -> Vec<u8> {
     let mut writer = zip::ZipWriter::new(Cursor::new(Vec::new()));
     let plain = |name: &[u8]| name.iter().all(|byte| byte.is_ascii_alphanumeric() || b"/._-".contains(byte));

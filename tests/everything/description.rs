@@ -1,4 +1,4 @@
-//! Reads the package descriptions of `testdata/everything`, whose README says how they are written.
+//! Reads the package descriptions of `testdata/everything`, whose README describes their format.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -10,19 +10,18 @@ use patchadm_svr4::package::{escape, unescape};
 /// A package, whole or sparse.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Package {
-    /// PKG.
     pub(super) name: String,
-    /// Its parameters.
     pub(super) params: BTreeMap<String, String>,
-    /// What it delivers, by the path as the package writes it.
+    /// Its objects, by path as the package writes it.
     pub(super) entries: BTreeMap<Vec<u8>, Entry>,
-    /// What its patch takes away.
+    /// Paths that its patch deletes.
     pub(super) deletes: BTreeSet<Vec<u8>>,
-    /// Where its relative paths really are, below the root. Patches say nothing of BASEDIR: the installed one counts.
+    /// The directory of its relative paths, below the root. Patches have no BASEDIR: that of the installed package
+    /// counts.
     home: &'static str,
 }
 
-/// An object of a package; what its type does not have is empty.
+/// An object of a package; fields that its type does not have are empty.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Entry {
     pub(super) ftype: char,
@@ -84,7 +83,7 @@ impl Package {
         }
     }
 
-    /// Where a path of the package is below the root, without a leading `/`.
+    /// The path of an object below the root, without a leading `/`.
     pub(super) fn place(&self, path: &[u8]) -> Vec<u8> {
         match path.strip_prefix(b"/") {
             Some(absolute) => absolute.to_vec(),
@@ -92,14 +91,14 @@ impl Package {
         }
     }
 
-    /// The objects with their places below the root, those that later ones build on first.
+    /// The objects with their paths below the root, each after those that it builds on.
     pub(super) fn placed(&self) -> Vec<(Vec<u8>, &Entry)> {
         let mut placed: Vec<_> = self.entries.iter().map(|(path, entry)| (self.place(path), entry)).collect();
         placed.sort_by_key(|(path, entry)| (entry.ftype == 'l', path.clone()));
         placed
     }
 
-    /// Everything in its directory.
+    /// All files in its directory.
     pub(super) fn members(&self) -> Vec<Member> {
         let pkginfo = self.params.iter().flat_map(|(name, value)| format!("{name}={value}\n").into_bytes());
         let mut members = vec![(b"pkginfo".to_vec(), pkginfo.collect::<Vec<u8>>())];
@@ -186,7 +185,7 @@ fn content(word: &str) -> Vec<u8> {
         state ^= state << 17;
         state.to_le_bytes()[3]
     };
-    // lines of text and of noise by turns, so that there is something to compress
+    // Alternates lines of text and of noise, so that there is something to compress.
     let byte = |place: usize| if (place / 64).is_multiple_of(2) { seed.as_bytes()[0] } else { next() };
     (0..size.parse().unwrap()).map(byte).collect()
 }

@@ -1,23 +1,23 @@
-//! What a tree must be like after a patch, worked out from the descriptions alone.
+//! The expected tree after a patch, derived from the descriptions alone.
 //!
-//! The rules are those of pkgmap(4), and for what that cannot say: an object that is there already to the last
-//! attribute stays; one that is replaced hands `user.*` and its ACL on; the recorded other names of a replaced file
-//! follow it.
+//! The rules are those of pkgmap(4), with three additions for cases outside of its scope: an object that is already
+//! there, down to the last attribute, stays; a replaced object passes on `user.*` and its ACL; the other recorded
+//! names of a replaced file follow it.
 
 use std::collections::BTreeMap;
 
 use super::description::{Entry, Package};
 use super::picture::{Kind, Node, Picture, Xattrs};
 
-/// Who applies, and to what.
+/// The user who applies patches, and the installed state.
 #[derive(Clone, Debug)]
 pub(super) struct World {
-    /// Whether owners are set; else everything belongs to `caller`.
+    /// True if owners are set; otherwise everything belongs to `caller`.
     pub(super) privileged: bool,
     pub(super) caller: (u32, u32),
     pub(super) users: BTreeMap<&'static str, u32>,
     pub(super) groups: BTreeMap<&'static str, u32>,
-    /// Which packages are installed.
+    /// The installed packages.
     pub(super) installed: Vec<String>,
     /// Recorded hard links: path to the path that it names.
     pub(super) links: BTreeMap<Vec<u8>, Vec<u8>>,
@@ -26,7 +26,7 @@ pub(super) struct World {
 }
 
 impl World {
-    /// What a release records of its hard links and files.
+    /// Records the hard links and files of a release.
     pub(super) fn record(&mut self, packages: &[Package]) {
         for package in self.of_installed(packages) {
             for (path, entry) in package.placed() {
@@ -81,13 +81,13 @@ impl World {
         after
     }
 
-    /// Whether an administrator wrote what is there, and may: it is kept under another name.
+    /// True if an administrator edited the object and may do so: it is kept under another name.
     fn is_edited(&self, path: &[u8], old: &Node, entry: &Entry) -> bool {
         let recorded = self.recorded.get(path).map(|content| Kind::File(content.clone()));
         matches!(entry.ftype, 'e' | 'v') && recorded.is_some_and(|recorded| recorded != old.kind)
     }
 
-    /// Recorded names that the patch does not deliver follow the file that they name.
+    /// Makes recorded names that the patch does not deliver follow the file that they name.
     fn relink(&self, before: &Picture, after: &mut Picture, packages: &[&Package]) {
         let delivered = |path: &[u8]| {
             packages.iter().any(|package| package.placed().iter().any(|(other, _)| other == path))
@@ -104,7 +104,7 @@ impl World {
         }
     }
 
-    /// Directories above an object that nobody has made.
+    /// Adds directories above an object that nothing else has made.
     fn imply(&self, after: &mut Picture, path: &[u8]) {
         let slashes = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(place, _)| place);
         for above in slashes.map(|place| path[..place].to_vec()) {
@@ -160,7 +160,7 @@ fn kind_is_link(kind: &Kind) -> bool {
     matches!(kind, Kind::Symlink(_))
 }
 
-/// Whether nothing has to be done: everything that a package speaks of is as it says.
+/// True if there is nothing to do: everything that the package specifies is already so.
 fn stays(old: &Node, new: &Node) -> bool {
     if kind_is_link(&new.kind) {
         return old.kind == new.kind;

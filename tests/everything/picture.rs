@@ -1,4 +1,4 @@
-//! A picture of a tree: every object with every attribute, to be compared.
+//! A picture of a tree: every object with every attribute, for comparison.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -20,10 +20,10 @@ pub(super) struct Node {
     pub(super) mode: u32,
     pub(super) uid: u32,
     pub(super) gid: u32,
-    /// Seconds and nanoseconds. None for a directory, and in an expected picture where any time will do.
+    /// Seconds and nanoseconds. `None` for a directory, and in an expected picture if any time is allowed.
     pub(super) mtime: Option<(i64, i64)>,
     pub(super) xattrs: Xattrs,
-    /// Names of one file have the same number; the numbers of two pictures need not be the same.
+    /// Names of one file have the same number; two pictures may use different numbers.
     pub(super) file: u64,
 }
 
@@ -36,7 +36,7 @@ pub(super) enum Kind {
     Device { block: bool, numbers: (u32, u32) },
 }
 
-/// Looks at everything below `root`, `var/sadm` and what is in it excepted, and old files on other file systems.
+/// Reads everything below `root`, except `var/sadm` and its content, and old files on other file systems.
 pub(super) fn picture(root: &Path) -> Picture {
     let mut picture = Picture::new();
     let is_ours = |path: &[u8]| path == b"var/sadm" || path.ends_with(b"/.patchadm");
@@ -44,7 +44,7 @@ pub(super) fn picture(root: &Path) -> Picture {
     picture
 }
 
-/// Looks at the database alone.
+/// Reads the database alone.
 pub(super) fn database(root: &Path) -> Picture {
     let mut picture = Picture::new();
     let top = root.join("var/sadm");
@@ -67,7 +67,7 @@ fn walk(top: &Path, at: &Path, leave_out: &dyn Fn(&[u8]) -> bool, picture: &mut 
     }
 }
 
-/// An object itself, never what a symbolic link leads to.
+/// Reads an object itself, never the target of a symbolic link.
 pub(super) fn node(path: &Path) -> Node {
     let seen = fs::symlink_metadata(path).unwrap();
     let kind = match seen.mode() & 0o170_000 {
@@ -92,7 +92,7 @@ pub(super) fn node(path: &Path) -> Node {
     }
 }
 
-/// The extended attributes of an object; empty where the file system has none.
+/// The extended attributes of an object; empty if the file system has none.
 fn xattrs(path: &Path) -> Xattrs {
     let mut names = vec![0u8; 1 << 16];
     let length = rustix::fs::llistxattr(path, names.as_mut_slice()).unwrap_or(0);
@@ -106,7 +106,7 @@ fn xattrs(path: &Path) -> Xattrs {
         .collect()
 }
 
-/// What is different, a line for each object; empty where nothing is.
+/// The differences, a line for each object; empty if there are none.
 pub(super) fn differences(expected: &Picture, found: &Picture) -> String {
     let (same_file, same_file_found) = (groups(expected), groups(found));
     let mut lines = Vec::new();
@@ -126,7 +126,7 @@ pub(super) fn differences(expected: &Picture, found: &Picture) -> String {
     lines.join("\n")
 }
 
-/// For each name of a file with several, the first of them.
+/// Maps each name of a file with several names to the first one.
 fn groups(picture: &Picture) -> BTreeMap<&[u8], String> {
     let mut names: BTreeMap<u64, Vec<&[u8]>> = BTreeMap::new();
     for (path, node) in picture.iter().filter(|(_, node)| matches!(node.kind, Kind::File(_))) {

@@ -1,4 +1,4 @@
-//! The stage of the scenario: base packages, what an administrator adds to them, and moments of the root to compare.
+//! The stage of the scenario: base packages, additions of an administrator, and moments of the root to compare.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -18,7 +18,7 @@ use crate::everyman::{as_ordinary_user, ordinary_ids};
 use crate::scenario::{Run, Scenario};
 use crate::undo_forms::{UndoForms, with_undo};
 
-/// What may be different in `var/sadm` after a backout, and why: file (`*` is any text), difference, reason.
+/// Differences that are allowed in `var/sadm` after a backout: file (`*` is any text), difference, reason.
 const ALLOWED: &[(&str, May, &str)] = &[
     ("pkg/*/pkginfo", May::Say("PATCHLIST="), "an empty list instead of none, as the classic tools leave it"),
     (
@@ -45,15 +45,15 @@ const ALLOWED: &[(&str, May, &str)] = &[
 /// A difference that is allowed.
 #[derive(Clone, Copy)]
 enum May {
-    /// Another content, or being there at all.
+    /// Other content, or a file that only one side has.
     Differ,
-    /// A line like this (`*` is any text), and so another time.
+    /// A line like this (`*` is any text), and therefore another time.
     Say(&'static str),
     /// Another time.
     HaveAnotherTime,
 }
 
-/// Where `ACMEall` is.
+/// The place of `ACMEall`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Home {
     /// In a directory of the root.
@@ -64,25 +64,25 @@ pub(super) enum Home {
     Mounted,
 }
 
-/// The stage of a run: a root with the base packages and everything that packages cannot say.
+/// The stage of a run: a root with the base packages and everything that packages cannot describe.
 pub(super) struct Play {
-    /// Dropped before the directory in which it is.
+    /// Dropped before the directory that it is in.
     _mount: Option<Mount>,
     pub(super) stage: Scenario,
     pub(super) world: World,
-    /// The forms of undo data, where they are drawn.
+    /// The forms of undo data, if they are random.
     pub(super) forms: Option<UndoForms>,
-    /// Whether the program runs as somebody who is not root.
+    /// True if the program runs as an ordinary user.
     ordinary: bool,
     /// The directory of `ACMEall`, below the root.
     home: &'static str,
 }
 
-/// A file system that is mounted as long as the value lives.
+/// A file system that is mounted as long as this value lives.
 struct Mount(PathBuf);
 
 impl Mount {
-    /// A small one in memory; none where this process may not mount.
+    /// Mounts a small file system in memory; `None` if this process may not mount.
     fn tmpfs(at: PathBuf) -> Option<Self> {
         let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=64m", "none"]).arg(&at).output();
         mount.is_ok_and(|output| output.status.success()).then(|| Self(at))
@@ -91,18 +91,18 @@ impl Mount {
 
 impl Drop for Mount {
     fn drop(&mut self) {
-        // Lazily: whatever a failed test left open must not keep it.
+        // Lazily: files that a failed test left open must not block it.
         let _ = Command::new("umount").arg("-l").arg(&self.0).status();
     }
 }
 
 impl Play {
-    /// The base packages, installed; `ordinary`: by and for a user who is not root.
+    /// Installs the base packages; with `ordinary`, by and for a user who is not root.
     pub(super) fn begin(ordinary: bool) -> Self {
         Self::begin_in(Home::Plain, ordinary).unwrap()
     }
 
-    /// The same with `ACMEall` elsewhere; none where that cannot be made.
+    /// As `begin`, with `ACMEall` elsewhere; `None` if that place cannot be made.
     pub(super) fn begin_in(home: Home, ordinary: bool) -> Option<Self> {
         let stage = Scenario::new();
         let ordinary = ordinary || !rustix::process::geteuid().is_root();
@@ -161,7 +161,8 @@ impl Play {
         Run { code, stdout: text(output.stdout), stderr: text(output.stderr) }
     }
 
-    /// Adds what no package can say: times to the nanosecond, extended attributes, what an administrator wrote.
+    /// Adds properties that no package can describe: times to the nanosecond, extended attributes, edits of an
+    /// administrator.
     #[allow(clippy::print_stdout)] // what is skipped is said
     fn decorate(&self) {
         let at = |path: &str| self.stage.at(&path.replacen("opt/all", self.home, 1));
@@ -199,7 +200,7 @@ impl Play {
         }
     }
 
-    /// Each object gets a time of its own to the nanosecond; `attr/old` is of another year than is recorded.
+    /// Gives each object a time of its own, to the nanosecond; `attr/old` gets another year than recorded.
     fn set_times(&self) {
         for (number, (path, node)) in (1..).zip(picture(&self.stage.root())) {
             let Some((seconds, _)) = node.mtime else { continue };
@@ -211,7 +212,7 @@ impl Play {
         }
     }
 
-    /// Applies a patch in a form and compares the tree with what its descriptions say.
+    /// Applies a patch in a form and compares the tree with the descriptions.
     pub(super) fn apply(&mut self, id: &str, form: &str) -> Moment {
         let packages = self.packages(id);
         let expected = self.world.after(&picture(&self.stage.root()), &packages, id);
@@ -229,7 +230,7 @@ impl Play {
         found
     }
 
-    /// Writes undo data again in another form, now and then; returns what was done.
+    /// Converts undo data to another form, now and then; returns a description of that.
     pub(super) fn repack(&mut self) -> String {
         let list = self.patch_list("ACMEall");
         let ids: Vec<String> = list.split_whitespace().map(str::to_owned).collect();
@@ -264,7 +265,7 @@ impl Moment {
         Self { tree: picture(&stage.root()), database: tidy(database(&stage.root())) }
     }
 
-    /// The same, whatever forms the undo data of patches has.
+    /// The same moment, without the forms of the undo data of patches.
     pub(super) fn in_any_form(self) -> Self {
         let is_of_form =
             |path: &[u8]| path.starts_with(b"patchadm/undo") || path.starts_with(b"patchadm/ledger/");
@@ -283,13 +284,13 @@ impl Moment {
         Self { tree: self.tree, database: database.map(plain).collect() }
     }
 
-    /// Everything is as it was at this moment.
+    /// Asserts that everything is as it was at this moment.
     #[track_caller]
     pub(super) fn is_now(&self, stage: &Scenario, when: &str) {
         self.is(&Self::now(stage), when);
     }
 
-    /// Everything is the same at two moments.
+    /// Asserts that both moments are the same.
     #[track_caller]
     pub(super) fn is(&self, now: &Self, when: &str) {
         assert_eq!(differences(&self.tree, &now.tree), "", "tree {when}");
@@ -297,8 +298,8 @@ impl Moment {
     }
 }
 
-/// Takes out of the database what [`ALLOWED`] lists. A file of which lines are passed over may have another time; that
-/// of the others comes back in whole seconds, which is what a cpio archive can keep.
+/// Removes the differences that [`ALLOWED`] lists from the database. A file with ignored lines may have another time.
+/// The time of the others comes back in whole seconds, since a cpio archive cannot keep more.
 fn tidy(mut database: Picture) -> Picture {
     for node in database.values_mut() {
         node.mtime = node.mtime.map(|(seconds, _)| (seconds, 0));
@@ -322,7 +323,7 @@ fn tidy(mut database: Picture) -> Picture {
     database
 }
 
-/// Whether a text fits a pattern with at most one `*`.
+/// True if a text matches a pattern with at most one `*`.
 fn fits(pattern: &str, text: &[u8]) -> bool {
     match pattern.split_once('*') {
         None => pattern.as_bytes() == text,

@@ -1,4 +1,4 @@
-//! The same story on each file system on which a root can be: the table of `docs/book/src/file-systems.md`.
+//! The same story on each file system that can hold a root: the table of `docs/book/src/file-systems.md`.
 //!
 //! A package is patched, and the patch revised and backed out; attributes come back; runs are killed and recovered; undo data
 //! is kept as files; a directory is exchanged; a stage is made and promoted; a program that still runs is named; immutable
@@ -19,18 +19,18 @@ use crate::running::copied;
 use crate::scenario::{PROGRAM, Scenario};
 use crate::tree::{Tree, assert_same};
 
-/// A file system for a root, which is copied there.
+/// A file system that a root is copied to.
 struct Ground {
     mounts: String,
-    /// Makes or mounts it.
+    /// The tool that makes or mounts it.
     tool: Option<&'static str>,
-    /// It shows what the directory of the root has: a lower layer.
+    /// True if it shows the directory of the root as a lower layer.
     has_layers: bool,
     shares_blocks: bool,
 }
 
 impl Ground {
-    /// In an image; `make` is the command without the file.
+    /// A file system in an image; `make` is the command without the file.
     fn image(make: &'static str, shares_blocks: bool) -> Self {
         let mounts = format!(
             "truncate -s 400M $BESIDE/image
@@ -55,7 +55,7 @@ fn web(version: &str) -> Package {
     })
 }
 
-/// A root on its file system, with the package, and what a program needs to run in it.
+/// A root on its file system, with the package, and the files that a program needs to run in it.
 fn mounted(test: &str, ground: &Ground) -> Option<Mounted> {
     let stage = Scenario::new();
     for directory in ["/proc", "/dev", "/usr/bin", "/var/tmp", "/tmp"] {
@@ -84,7 +84,7 @@ fn mounted(test: &str, ground: &Ground) -> Option<Mounted> {
     Some(root)
 }
 
-/// What a shell prints that sees the root at `$ROOT`.
+/// Output of a shell that sees the root at `$ROOT`.
 fn shell(root: &Mounted, text: &str) -> String {
     let inside = root.command("list");
     let output = Command::new("nsenter")
@@ -128,7 +128,7 @@ fn set_attributes(root: &Mounted) {
     };
     set("/opt/ACMEweb/bin/httpd", "security.capability", &CAPABILITY);
     set(CONF, "system.posix_acl_access", &ACL);
-    // Before Linux 6.6, tmpfs has none.
+    // tmpfs has no user attributes before Linux 6.6.
     let _ = lsetxattr(root.at(CONF), "user.note", b"mine", XattrFlags::empty());
 }
 
@@ -315,7 +315,7 @@ fn a_root_on_fuse_is_read_and_every_change_is_refused_by_plan_and_run() {
     .map(|(line, code)| (line, code, root.run(line)));
     let (list, check) = (root.run("pkginfo -R @ROOT@"), root.run("check -R @ROOT@"));
     let after = root.everything();
-    // The process of the file system is in the namespace, and keeps it.
+    // The process of the file system is in the namespace and keeps it alive.
     shell(&root, "umount -l $ROOT");
     for (line, code, run) in runs {
         assert_eq!(run.code, code, "{line}: {}", run.stderr);

@@ -1,4 +1,4 @@
-//! What ends the keeping, and what brings it back.
+//! Events that end the keeping of libraries, and events that bring it back.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -12,13 +12,13 @@ use crate::records::Before;
 use crate::scenario::Scenario;
 
 impl Scenario {
-    /// Takes away what a package of kept libraries has, and its records, as somebody does who needs the space.
+    /// Removes the files and records of a package of kept libraries, as somebody would who needs the space.
     fn prune_by_hand(&self, package: &str) {
         let mut lines = Vec::new();
         for line in self.lines() {
             match line.strip_suffix(&format!(" {package}")) {
                 None => lines.push(line),
-                // A directory that it shares with others.
+                // A directory that it shares with other packages.
                 Some(rest) if line.split_whitespace().nth(1) == Some("d") => lines.push(rest.to_owned()),
                 Some(rest) => fs::remove_file(self.at(rest.split([' ', '=']).next().unwrap())).unwrap(),
             }
@@ -42,7 +42,7 @@ fn a_library_that_was_pruned_comes_out_of_the_archive_of_the_patch_whose_backout
         stage.apply_tells("--libs keep", &pair.patch);
         let between = Before::of(stage);
         stage.file("/opt/own/q", &other);
-        // The renewed program needs the kept library no more, another one does.
+        // The renewed program no longer needs the kept library, but another one does.
         assert_eq!(stage.apply_tells(&options, &pair.renewal()), Vec::<String>::new());
         assert_eq!(stage.packages(), "ACMEp ACMEx ACMEx-SO");
         fs::remove_dir_all(stage.at("/opt")).unwrap();
@@ -101,7 +101,7 @@ fn a_backout_keeps_what_a_program_needs_that_came_since_and_nothing_for_one_that
     assert_eq!(plan(stage), Vec::<String>::new(), "it lacked the library before");
     stage.file("/opt/own/late", &program);
     assert_eq!(plan(stage), ["ACMEx-SO keeps libx.so.2 (/usr/lib/libx.so.2) for needed /opt/own/late"]);
-    // The same path, but another file: it came since.
+    // Another file is at the same path: it came later.
     fs::remove_file(stage.at("/opt/own/late")).unwrap();
     let other = pair.compiler.program_with(&["libx.so.2"], &["-Wl,-rpath,/nowhere"]);
     fs::remove_file(stage.at("/opt/own/early")).unwrap();

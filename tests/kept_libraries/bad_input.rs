@@ -1,4 +1,4 @@
-//! What is read that cannot be trusted: it is named, and stops nothing.
+//! Input that cannot be trusted: it is named, and stops nothing.
 
 use std::fs;
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
@@ -32,7 +32,7 @@ fn files_that_are_not_understood_are_named_and_stop_nothing() {
     let whole = fs::read(stage.at(OLD)).unwrap();
     stage.file("/opt/cut", &whole[..100]);
     let mut outside = whole.clone();
-    // The program headers lie behind the end.
+    // The program headers are beyond the end of the file.
     outside[32..40].copy_from_slice(&u64::MAX.to_le_bytes());
     stage.file("/opt/outside", &outside);
     stage.file("/opt/short", b"\x7fELF");
@@ -90,7 +90,7 @@ fn a_file_of_ten_gigabytes_costs_nothing() {
     assert!(known, "{document}");
 }
 
-/// Makes the string table of a program one of four gigabytes.
+/// Makes the string table of a program four gigabytes long.
 fn lengthen_strings(program: &[u8], file: &fs::File) {
     let word = |at: usize| u64::from_le_bytes(program[at..at + 8].try_into().unwrap());
     let half = |at: usize| usize::from(u16::from_le_bytes(program[at..at + 2].try_into().unwrap()));
@@ -111,9 +111,9 @@ fn a_library_that_is_a_link_out_of_the_root_is_looked_for_inside() {
     let stage = &Scenario::with(&[library, package("ACMEp", &[(super::USER, &program)])]);
     fs::write(stage.beside("libx.so.1"), &old).unwrap();
     let patch = Patch::of("100-01", package("ACMEx", &[("usr/lib/new", b"new")]).deletes(&[OLD]));
-    // Inside the root the link leads to nothing, so nobody has found anything by it.
+    // Inside the root, the link leads to nothing, so no program has found anything through it.
     assert_eq!(super::told(&plan(stage, &patch)).unwrap(), Vec::<String>::new());
-    // There it leads to what stands there.
+    // Inside the root, the link leads to this file.
     stage.file("/libx.so.1", &old);
     let told = super::told(&plan(stage, &patch)).unwrap();
     assert_eq!(told.len(), 1, "{told:?}");
@@ -141,7 +141,7 @@ fn settings_that_include_themselves_are_read_once() {
     stage.install(&package("ACMEy", &[("opt/y/lib/libx.so.1", &library)]));
     stage.file("/etc/ld.so.conf", "include ld.so.conf\ninclude /etc/ld.so.conf.d/*.conf\n");
     stage.file("/etc/ld.so.conf.d/a.conf", "include ../ld.so.conf\ninclude *.conf\n/opt/y/lib\n");
-    // The program finds the other one, before and after.
+    // The program finds the other library, before and after.
     assert_eq!(super::told(&plan(stage, &pair.patch)).unwrap(), Vec::<String>::new());
     let patch =
         Patch::of("300-01", package("ACMEy", &[("opt/y/new", b"new")]).deletes(&["opt/y/lib/libx.so.1"]));

@@ -1,4 +1,4 @@
-//! The cache of what is known of files: it saves time, and nothing depends on it.
+//! The cache of facts about files: it saves time, and nothing depends on it.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -11,7 +11,7 @@ use crate::scenario::Scenario;
 
 const CACHE: &str = "/var/sadm/patchadm/elf.cache";
 
-/// A pair whose files are an hour old for the program, so that a cache takes them.
+/// A pair whose files appear to be an hour old, so that a cache accepts them.
 fn aged(test: &str) -> Option<Pair> {
     let mut pair = Pair::new(test)?;
     let later = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() + 3600;
@@ -19,7 +19,7 @@ fn aged(test: &str) -> Option<Pair> {
     Some(pair)
 }
 
-/// What is kept by the plan of the patch.
+/// The libraries that the plan of the patch keeps.
 fn kept(stage: &Scenario, patch: &Patch) -> Vec<String> {
     stage.plan_tells("--libs keep", patch).unwrap()
 }
@@ -49,7 +49,7 @@ fn the_cache_is_written_by_runs_and_by_nothing_else() {
     assert_eq!(back(), told);
 }
 
-/// A pair whose cache is written, and the patch that is to be planned.
+/// A pair with a cache, and the path of the cache.
 fn cached(test: &str) -> Option<(Pair, PathBuf)> {
     let pair = aged(test)?;
     pair.stage.apply_tells("--libs keep", &pair.patch);
@@ -85,7 +85,7 @@ fn crc32c(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(!0, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), |crc, _| bit(crc)))
 }
 
-/// The same cache with another name in the place of one, which is as long.
+/// The cache with a name replaced by another one of the same length.
 fn forged(cache: &[u8], from: &str, to: &str) -> Vec<u8> {
     assert_eq!(from.len(), to.len());
     let mut forged = cache.to_vec();
@@ -105,7 +105,7 @@ fn a_cache_is_believed_only_where_nobody_else_can_have_written_it() {
     let Some((pair, at)) = cached("a planted cache") else { return };
     let lies = forged(&fs::read(&at).unwrap(), "\"needed\":[\"libx.so.1\"]", "\"needed\":[\"libz.so.9\"]");
     fs::write(&at, &lies).unwrap();
-    // The lie is well made: of its owner it is believed.
+    // The forgery is valid, and believed if it belongs to the owner.
     assert_eq!(kept(&pair.stage, &pair.patch), Vec::<String>::new());
     for mode in [0o660, 0o602] {
         fs::set_permissions(&at, fs::Permissions::from_mode(mode)).unwrap();
@@ -131,7 +131,7 @@ fn a_file_that_changes_is_read_again() {
     let stage = &pair.stage;
     let path = stage.at(super::USER);
     let before = fs::metadata(&path).unwrap();
-    // The same size, the same time: only ctime says that it is another.
+    // The size and the time are the same: only the ctime differs.
     let mut other = fs::read(&path).unwrap();
     let name = b"libx.so.1";
     let at = other.windows(name.len()).position(|part| part == name).unwrap();

@@ -1,4 +1,4 @@
-//! The other commands that take libraries away: pkgadd --update, pkgrm, promotions; and scripts, which may not.
+//! The other commands that remove libraries: pkgadd --update, pkgrm, promotions; and scripts, which may not.
 
 use std::fs;
 
@@ -9,21 +9,21 @@ use crate::records::Before;
 use crate::scenario::{ADMIN, Scenario};
 
 impl Scenario {
-    /// What `patchadm libs list` says, each line without what stands before it.
+    /// Output of `patchadm libs list`, without leading and trailing space.
     #[track_caller]
     fn kept(&self) -> String {
         let said = self.run("libs list -R @ROOT@").ok();
         said.lines().map(str::trim).collect::<Vec<_>>().join("|")
     }
 
-    /// Runs a command about packages, which tells what it does.
+    /// Runs a command on packages, which must succeed.
     #[track_caller]
     fn done(&self, line: &str) {
         let run = self.run(line);
         assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
     }
 
-    /// Writes a package beside the root; the option that names it.
+    /// Writes a package beside the root; returns the option that names it.
     fn delivered(&self, package: &Package) -> String {
         let spool = self.beside("delivered");
         fs::create_dir_all(&spool).unwrap();
@@ -32,7 +32,7 @@ impl Scenario {
     }
 }
 
-/// The next version of a package.
+/// Sets the version of a package.
 fn version(package: Package, version: &str) -> Package {
     package.param("VERSION", version)
 }

@@ -1,4 +1,4 @@
-//! What stays, and for whom.
+//! Libraries that stay, and the files that need them.
 
 use super::{NEW, OLD, Pair, USER, package};
 use crate::compiled::{Compiler, Source};
@@ -30,7 +30,7 @@ fn inode(stage: &Scenario, path: &str) -> u64 {
     stage.at(path).symlink_metadata().unwrap().ino()
 }
 
-/// Two libraries that need each other, a program that needs one of them, and a patch that takes both away.
+/// Two libraries that need each other, a program that needs one of them, and a patch that deletes both.
 fn cycle(test: &str) -> Option<(Scenario, Compiler, Patch)> {
     let compiler = Compiler::found(test)?;
     compiler.library_with("libb.so.1", &[], &[]);
@@ -161,7 +161,7 @@ fn who_inherits_an_rpath_keeps_what_it_finds_by_it_and_a_runpath_is_not_inherite
     assert_eq!(stage.plan_tells("--libs keep", &takes("opt/acme/lib/libb.so.1")).unwrap(), [kept]);
     let kept = "ACMEab-SO keeps liba.so.1 (/opt/acme/lib/liba.so.1) for needed /usr/bin/inherited, needed /usr/bin/own";
     assert_eq!(stage.plan_tells("--libs keep", &takes("opt/acme/lib/liba.so.1")).unwrap(), [kept]);
-    // Without the program that hands it down nobody has ever found it.
+    // Without the program that passes its path on, nothing has ever found it.
     std::fs::remove_file(stage.at("/usr/bin/inherited")).unwrap();
     assert_eq!(
         stage.plan_tells("--libs keep", &takes("opt/acme/lib/libb.so.1")).unwrap(),
@@ -224,7 +224,7 @@ fn a_library_of_another_class_serves_nobody_and_its_programs_need_nothing_of_our
     let library = compiler.library_with("libx.so.1", &[], &["-m32"]);
     let program = compiler.program_with(&["libx.so.1"], &["-m32"]);
     let stage = &pair.stage;
-    // It is found first, and passed over.
+    // The loader finds it first, and passes it over.
     stage.install(&package("ACMEold", &[("lib/libx.so.1", &library), ("usr/bin/old", &program)]));
     let kept = "ACMEx-SO keeps libx.so.1 (/usr/lib/libx.so.1) for needed /usr/bin/p";
     assert_eq!(stage.apply_tells("--libs keep", &pair.patch), [kept]);
@@ -249,7 +249,7 @@ fn a_root_inside_the_root_is_not_entered_and_named() {
     let document: serde_json::Value = serde_json::from_str(&document).unwrap();
     let skipped = &document["patches"][0]["shlibs"]["skipped"];
     assert!(skipped.as_array().unwrap().iter().any(|path| path == "/srv/chroot"), "{skipped}");
-    // What the policy says to be looked at is looked at.
+    // Directories that the policy names are scanned.
     stage.file("/etc/patchadm/policy", "shlib_scan=/srv/chroot\n");
     let told = stage.plan_tells("--libs keep", &pair.patch).unwrap();
     assert!(told[0].contains("/srv/chroot/usr/bin/inner"), "{told:?}");

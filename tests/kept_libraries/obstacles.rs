@@ -1,4 +1,4 @@
-//! What cannot stay, and who is told.
+//! Libraries that cannot stay, and the programs that lose them.
 
 use super::{NEW, OLD, Pair, USER, package};
 use crate::compiled::{Compiler, Source};
@@ -81,7 +81,7 @@ fn a_library_that_others_would_find_in_the_place_of_the_new_one_does_not_stay() 
     assert!(!stage.at("/lib/libx.so.1").exists());
     stage.remove_tells("", "100-01");
     before.assert_again(&stage, "backed out");
-    // Who needs it alone may have it.
+    // If no other program would find it, it can stay.
     std::fs::remove_file(stage.at("/usr/bin/f")).unwrap();
     let kept = "ACMEx-SO keeps libx.so.1 (/lib/libx.so.1) for needed /usr/bin/g";
     assert_eq!(stage.plan_tells("--libs keep", &patch).unwrap(), [kept]);
@@ -120,7 +120,7 @@ fn losses_stop_a_patch_where_that_is_asked_for_and_nothing_is_changed() {
         "{}",
         document.stdout
     );
-    // What can be kept is no loss.
+    // A library that can be kept is no loss.
     let kept = "ACMEx-SO keeps libx.so.1 (/usr/lib/libx.so.1) for needed /usr/bin/p";
     assert_eq!(stage.apply_tells("--libs keep-or-stop", &pair.patch), [kept]);
 }
@@ -143,7 +143,7 @@ fn losses_stop_a_backout_where_that_is_asked_for_and_nothing_is_changed() {
         assert_same(&stage.everything(), &before);
     }
     let told = stage.remove_tells("--libs keep-or-stop", "100-01");
-    // ACMEx-SO is there still when the name is chosen.
+    // ACMEx-SO still exists when the name is chosen.
     let kept = "ACMEx-SO.2 keeps libx.so.2 (/usr/lib/libx.so.2) for needed /opt/own/q";
     assert_eq!(told, [kept, "returned ACMEx-SO (/usr/lib/libx.so.1)"]);
 }
@@ -190,7 +190,7 @@ fn a_library_replaced_by_one_that_can_do_as_much_costs_no_look_at_the_root() {
     assert_eq!(stage.plan_tells("--libs keep", &patch), None);
     let patch = Patch::of("400-01", package("ACMEx", &[("usr/bin/script", b"#!/bin/sh\n")]));
     assert_eq!(stage.plan_tells("--libs keep", &patch), None);
-    // A program that changes is of no interest while nothing is kept.
+    // A changed program is not looked at while nothing is kept.
     assert_eq!(stage.plan_tells("--libs keep", &pair.renewal()), None);
     stage.apply_tells("--libs keep", &pair.patch);
     assert!(stage.plan_tells("--libs keep", &pair.renewal()).is_some());

@@ -1,4 +1,5 @@
-//! What a command is to say and to leave behind: the decision about libraries as the contract puts it, over maps of paths.
+//! The expected output and result of a command: the decision about libraries according to the contract, over maps of
+//! paths.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -17,9 +18,9 @@ pub(super) type Need = (String, bool);
 pub(super) struct Object {
     pub(super) soname: Option<String>,
     pub(super) needs: Vec<Need>,
-    /// Whether it has the second version.
+    /// True if it has the second version.
     pub(super) is_full: bool,
-    /// No two that are made are the same file.
+    /// Makes each built file unique.
     pub(super) build: usize,
 }
 
@@ -59,7 +60,7 @@ impl fmt::Display for Object {
 /// Objects by path.
 type Objects = BTreeMap<String, Object>;
 
-/// What a path has for a need: the first file that the loader finds.
+/// The path that a need finds: the first file in the order of the loader.
 fn find(need: &Need, has: impl Fn(&str) -> bool) -> Option<String> {
     DIRECTORIES.iter().map(|at| format!("{at}/{}", need.0)).find(|path| has(path))
 }
@@ -73,13 +74,13 @@ fn is_met(need: &Need, tree: &Objects) -> bool {
 pub(super) struct Kept {
     /// The package that has it.
     pub(super) package: String,
-    /// Whose it was, and which command kept it first: what makes a kept package the same one.
+    /// The package that it came from, and the command that kept it first: they identify a kept package.
     from: String,
     by: String,
     pub(super) object: Object,
 }
 
-/// What a command tells: paths with packages, paths with reasons.
+/// Output of a command: paths with packages, paths with reasons.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Outcome {
     pub(super) kept: BTreeSet<(String, String)>,
@@ -88,7 +89,7 @@ pub(super) struct Outcome {
     pub(super) lost: BTreeSet<(String, String)>,
 }
 
-/// A patch in force, and what its undo archive knows of libraries.
+/// A patch in force, and the libraries that its undo archive knows.
 pub(super) struct Applied {
     pub(super) id: String,
     package: String,
@@ -97,22 +98,21 @@ pub(super) struct Applied {
     unserved: BTreeSet<(String, Object, Need)>,
 }
 
-/// How a command decides about what it takes away itself.
+/// The decision of a command about libraries that it removes itself.
 struct Decision<'a> {
     by: &'a str,
-    /// Why it keeps none of that, if it keeps none.
+    /// The reason why it keeps none of them, if so.
     refuses: Option<&'a str>,
     saved: &'a BTreeMap<String, Kept>,
     passed_over: &'a BTreeSet<(String, Object, Need)>,
 }
 
-/// A root.
 #[derive(Default)]
 pub(super) struct World {
     pub(super) packages: BTreeSet<String>,
     pub(super) base: BTreeMap<String, (String, Object)>,
     pub(super) applied: Vec<Applied>,
-    /// Programs of nobody.
+    /// Programs that belong to no package.
     pub(super) own: Objects,
     pub(super) kept: BTreeMap<String, Kept>,
     pub(super) story: Vec<String>,
@@ -123,7 +123,7 @@ impl World {
         self.story.push(line);
     }
 
-    /// What the packages have, without kept libraries: of each path what the last patch says.
+    /// The objects of the packages, without kept libraries: for each path, that of the last patch.
     pub(super) fn delivered(&self) -> BTreeMap<String, (String, Object)> {
         let mut tree = self.base.clone();
         for patch in &self.applied {
@@ -147,7 +147,7 @@ impl World {
         self.live().into_iter().chain(kept).collect()
     }
 
-    /// The kept libraries that these objects need, where a tree without kept ones does not have it.
+    /// The kept libraries that these objects need, if a tree without kept ones does not meet the need.
     fn needed_of_kept(&self, objects: Vec<Object>, tree: &Objects) -> BTreeSet<String> {
         let mut found = BTreeSet::new();
         let mut open: Vec<Need> = objects.into_iter().flat_map(|object| object.needs).collect();
@@ -202,8 +202,8 @@ impl World {
         outcome
     }
 
-    /// Tells whether a patch is one for which the root is looked at: while something is kept, any; else one that takes a
-    /// library away, makes one less, or brings one of a new name.
+    /// True if the root is looked at because of a patch: while something is kept, for any patch; otherwise for one
+    /// that removes a library, reduces its versions, or adds one with a new name.
     fn is_looked_at(&self, change: &Change, live: &Objects) -> bool {
         let is_less_or_new = |(path, new): (&String, &Option<Object>)| match (live.get(path), new) {
             (Some(old), None) => old.soname.is_some(),
@@ -223,7 +223,7 @@ impl World {
         self.settle(&was, &before, &decision)
     }
 
-    /// Decides which libraries stay, now that the packages have what they are to have.
+    /// Decides which libraries stay, after the packages have changed.
     fn settle(
         &mut self,
         was: &BTreeMap<String, (String, Object)>,
@@ -232,17 +232,17 @@ impl World {
     ) -> Outcome {
         let mut outcome = Outcome::default();
         if *was == self.delivered() && decision.saved.is_empty() {
-            // Nothing changes: nobody looks.
+            // Nothing changes, so nothing is looked at.
             return outcome;
         }
         let live = self.live();
-        // What was kept and needed until now.
+        // Libraries that were kept and needed until now.
         let mut old_live: Objects =
             was.iter().map(|(path, (_, object))| (path.clone(), object.clone())).collect();
         old_live.extend(self.own.clone());
         let needed_before = self.needed_of_kept(old_live.values().cloned().collect(), &old_live);
 
-        // What could stay: what was there and is not, and what the archive has.
+        // Libraries that could stay: those that were there and are gone, and those of the archive.
         let mut could: Objects = before.clone();
         could.retain(|path, object| object.soname.is_some() && live.get(path) != Some(object));
         for (path, kept) in decision.saved {
@@ -277,13 +277,13 @@ impl World {
             let Some(found) = find(&need, |path| live.contains_key(path) || could.contains_key(path)) else {
                 continue;
             };
-            // What the tree has is found first and does not serve: what did serve may be behind it.
+            // The file in the tree is found first and does not serve. One that did may be behind it.
             let is_in_the_way = live.contains_key(&found);
             let serves = |path: &str| could.get(path).is_some_and(|object| object.serves(&need));
             let behind = if is_in_the_way { find(&need, serves) } else { None };
             let path = behind.unwrap_or(found);
             let Some(object) = could.get(&path).filter(|object| object.serves(&need)) else {
-                // What served is still there, behind something else.
+                // The file that served is still there, behind something else.
                 outcome.lost.extend(served.map(|served| (served, "path-taken".to_owned())));
                 continue;
             };
@@ -293,7 +293,7 @@ impl World {
                 refused => refused,
             };
             if why_not(&path).is_some() {
-                // What served is named; of somebody new it is what could.
+                // The loss names the file that served, or, for a new user, the one that could.
                 let path = served.unwrap_or(path);
                 let reason = why_not(&path).unwrap_or("path-taken");
                 outcome.lost.insert((path, reason.to_owned()));
@@ -310,7 +310,7 @@ impl World {
         outcome
     }
 
-    /// Gives what stays to its packages.
+    /// Assigns the libraries that stay to their packages.
     #[allow(clippy::too_many_arguments)] // all of one decision
     fn rename(
         &mut self,
@@ -336,7 +336,7 @@ impl World {
                 self.kept.insert(path, kept);
             }
         }
-        // Those of the archive have the first choice.
+        // Libraries of the archive choose first.
         let new: Vec<String> = needed.iter().filter(|path| !self.kept.contains_key(*path)).cloned().collect();
         let (saved, own): (Vec<_>, Vec<_>) =
             new.into_iter().partition(|path| decision.saved.contains_key(path));

@@ -11,13 +11,13 @@ use crate::random::Random;
 /// The letters of the libraries, each of a package of its own.
 const LIBRARIES: [&str; 3] = ["a", "b", "c"];
 
-/// A patch to be.
+/// A patch to be made.
 pub(super) struct Change {
     pub(super) id: String,
     pub(super) package: String,
-    /// What its paths become.
+    /// The new objects of its paths.
     pub(super) objects: BTreeMap<String, Option<Object>>,
-    /// Whether it forbids keeping.
+    /// True if it forbids keeping.
     pub(super) forbids: bool,
 }
 
@@ -71,13 +71,13 @@ pub(super) fn base_packages(world: &World) -> Vec<Package> {
     world.packages.iter().map(with).collect()
 }
 
-/// The libraries that there are: each path with its name, and whether it has the second version.
+/// The existing libraries: each path with its name, and whether it has the second version.
 fn libraries(world: &World) -> Vec<(String, String, bool)> {
     let all = world.delivered().into_iter();
     all.filter_map(|(path, (_, object))| Some((path, object.soname?, object.is_full))).collect()
 }
 
-/// One or two libraries of those that there are, but for those whose names begin like this.
+/// One or two of the existing libraries, except those whose names begin with `without`.
 fn draw_needs(world: &World, random: &mut Random, without: &str) -> Vec<Need> {
     let all: Vec<_> =
         libraries(world).into_iter().filter(|(_, name, _)| !name.starts_with(without)).collect();
@@ -103,14 +103,14 @@ pub(super) fn draw_own(world: &World, random: &mut Random) -> (String, Object) {
 }
 
 impl World {
-    /// Two or three libraries, two or three programs that need them, some of these of nobody.
+    /// Two or three libraries, and two or three programs that need them; some programs belong to no package.
     pub(super) fn draw(random: &mut Random) -> Self {
         let mut world = Self::default();
         let count = 2 + random.below(2);
         for letter in &LIBRARIES[..count] {
             let soname = format!("lib{letter}.so.1");
             let at = *random.one(&["/lib", "/usr/lib"]);
-            // A library may need one that comes later in the alphabet, by which a circle can close.
+            // A library may need one that comes later in the alphabet, which can close a circle.
             let needs = match random.below(3) {
                 0 => vec![(format!("lib{}.so.1", random.one(&LIBRARIES[..count])), false)],
                 _ => Vec::new(),
@@ -164,9 +164,9 @@ pub(super) fn draw_change(world: &World, number: usize, random: &mut Random) -> 
             let new = if random.once_in(2) { Object { is_full: false, ..new } } else { new };
             BTreeMap::from([(path, None), (format!("{other}/{soname}"), Some(new))])
         }
-        // No library any more.
+        // The library is deleted.
         4 => BTreeMap::from([(path, None)]),
-        // A library that is kept, again.
+        // A kept library is delivered again.
         5 if world.kept.keys().any(|at| at.contains(letter)) => {
             let (at, kept) = world.kept.iter().find(|(at, _)| at.contains(letter)).unwrap();
             BTreeMap::from([(at.clone(), Some(kept.object.clone())), (path, None)])

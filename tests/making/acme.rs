@@ -1,4 +1,4 @@
-//! acme-tools 1.0 and 1.1, which differ in one of everything, in every form that they come in.
+//! acme-tools 1.0 and 1.1, which differ in one object of every kind, in every form in which they come.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,13 +15,13 @@ use crate::tree::{Tree, assert_same};
 const DEBS: [&str; 3] = ["gzip", "xz", "zstd"];
 const RPMS: [&str; 3] = ["gzdio", "xzdio", "zstdio"];
 
-/// What makes trees of the unpacked Debian packages the same as these.
+/// Options with which trees of the unpacked Debian packages make the same patch as the packages.
 const AS_DEB: &str = "--pkg DEBacme-tools --arch amd64 --base-version 1:1.0-1 --editable opt/acme/etc/acme.conf --owner root:root";
 
 /// `cap_net_raw=ep`, as Linux stores it.
 const NET_RAW: [u8; 20] = [1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
-/// Where both versions are, in all forms.
+/// Both versions, in all forms.
 struct AcmeTools {
     stage: Scenario,
     packages: PathBuf,
@@ -69,7 +69,7 @@ impl AcmeTools {
     }
 }
 
-/// The texts of a patch without what follows from names and versions, and without what only an rpm says.
+/// The texts of a patch, without consequences of names and versions, and without facts that only an rpm has.
 fn texts(patch: &Path) -> BTreeMap<String, Vec<String>> {
     let alike = |text: &str| text.replace("RPMacme", "DEBacme").replace("noarch", "amd64");
     let is_compared = |name: &String| name != "MANIFEST" && !name.ends_with("/patchadm.objects");

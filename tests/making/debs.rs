@@ -30,7 +30,7 @@ pub(super) fn field(deb: &Path, name: &str) -> String {
     String::from_utf8(told.stdout).unwrap().trim().to_owned()
 }
 
-/// Adds what is in a directory to another one, with all attributes.
+/// Adds the content of a directory to another one, with all attributes.
 pub(super) fn add_copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     let copied = Command::new("cp").arg("-a").arg(from.join(".")).arg(to).status().unwrap();

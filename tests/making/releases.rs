@@ -1,4 +1,4 @@
-//! Real releases: each package that changed is patched, and comes back.
+//! Real releases: each changed package is patched and restored.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,17 +11,17 @@ use crate::records::Before;
 use crate::scenario::{Scenario, shared};
 use crate::tree::Tree;
 
-/// The packages of one source in both releases, and a root that has the old ones.
+/// The packages of one source in both releases, and a root with the old ones.
 struct Software {
     stage: Scenario,
     packages: &'static [&'static str],
     cases: PathBuf,
-    /// Whether `/lib` of the root is a link to `/usr/lib`.
+    /// True if `/lib` of the root is a link to `/usr/lib`.
     is_merged: bool,
 }
 
 impl Software {
-    /// Unpacks both releases, each package for itself, and the old one below the root.
+    /// Unpacks both releases, each package separately, and the old one below the root.
     fn of(test: &str, packages: &'static [&'static str], is_merged: bool) -> Option<Self> {
         let cases = shared(test, "cases")?;
         if !has_dpkg_deb(test) {
@@ -51,7 +51,7 @@ impl Software {
         Some(software)
     }
 
-    /// Where a package was unpacked; for a root with a merged `/usr`, as it lies there.
+    /// The directory of an unpacked package; for a root with a merged `/usr`, in its layout there.
     fn unpacked(&self, side: &str, package: &str) -> PathBuf {
         self.stage.beside(&format!("{side}-{package}"))
     }
@@ -60,13 +60,13 @@ impl Software {
         deb_in(&self.stage.beside(side), package)
     }
 
-    /// The name on the disk of a path of a package.
+    /// The path on disk for a path of a package.
     fn on_disk(&self, path: &str) -> String {
         if self.is_merged && path.starts_with("lib/") { format!("usr/{path}") } else { path.to_owned() }
     }
 
-    /// The paths that changed, as they were found without this program; with those of which only the time did, if these
-    /// are wanted. A link has no time in a package.
+    /// The changed paths, as they were found without this program; on request with those where only the time changed.
+    /// A link has no time in a package.
     fn changes(&self, with_times: bool) -> BTreeSet<String> {
         let mut changes = BTreeSet::new();
         for package in self.packages {
@@ -84,7 +84,7 @@ impl Software {
         changes
     }
 
-    /// Adopts each package by a list of its paths.
+    /// Adopts each package with a list of its paths.
     fn adopt_by_paths(&self) {
         for package in self.packages {
             let deb = self.deb("old", package);
@@ -137,7 +137,7 @@ impl Software {
         out
     }
 
-    /// Makes the patch, applies it and backs it out; the bytes of the archive.
+    /// Makes the patch, applies it and backs it out; returns the size of the archive.
     fn go_the_way(&self, with_times: bool) -> u64 {
         let (stage, changes) = (&self.stage, self.changes(with_times));
         let options = if with_times { "--mtimes" } else { "" };
@@ -159,7 +159,7 @@ impl Software {
         Tree::of(&self.stage.root(), &["var/sadm"])
     }
 
-    /// Sees to it that what changed is as in the new release, and everything else as it was.
+    /// Asserts that the changed paths are as in the new release, and everything else as before.
     fn assert_applied(&self, before: &Tree, changes: &BTreeSet<String>) {
         let changed: BTreeSet<String> = changes.iter().map(|path| self.on_disk(path)).collect();
         let news = self.packages.iter().map(|package| Tree::of(&self.unpacked("new", package), &[]));
@@ -173,7 +173,7 @@ impl Software {
         }
     }
 
-    /// The size of the changed files in an archive without anything else, compressed.
+    /// The compressed size of the changed files, in an archive without anything else.
     fn floor(&self) -> u64 {
         let summary = fs::read_to_string(self.cases.join("make/delta/summary.tsv")).unwrap();
         let lines = summary.lines().map(|line| line.split('\t').collect::<Vec<_>>());

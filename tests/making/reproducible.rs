@@ -1,4 +1,4 @@
-//! The same releases and options give the same bytes, wherever, whenever and by whomever a patch is made.
+//! The same releases and options give the same bytes, regardless of where, when and by whom a patch is made.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use crate::tree::{Tree, assert_same};
 
 const FORMS: [&str; 5] = ["dir", "zip", "tar", "tar.gz", "datastream"];
 
-/// What a shell does before the program: another umask, and one core where the machine lets one choose.
+/// Shell commands before the program: another umask, and a single core if the machine allows it.
 const ELSEWHERE: &str =
     "umask 077; if command -v taskset >/dev/null; then exec taskset -c 0 \"$@\"; fi; true";
 
@@ -26,7 +26,7 @@ fn make(stage: &Scenario, before: &str) {
     }
 }
 
-/// Copies a tree so that its names are made in the opposite order.
+/// Copies a tree so that its names are created in the opposite order.
 fn copy_backwards(from: &Path, to: &Path) {
     let tree = Tree::of(from, &[]);
     let is_directory = |columns: &Vec<String>| columns[0] == "40000";

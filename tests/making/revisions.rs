@@ -1,4 +1,4 @@
-//! Three revisions of real software: over whatever came before it, the third one leaves the same tree.
+//! Three revisions of real software: applied over any of the earlier ones, the third one leaves the same tree.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -14,7 +14,7 @@ use crate::tree::{Tree, assert_same};
 
 const NAMED: &str = "--pkg ACMEsoft --arch all";
 
-/// When a producer writes: a time with nanoseconds, as file systems have it.
+/// The time of a producer's files: with nanoseconds, as on file systems.
 const WRITTEN: Duration = Duration::new(1_790_000_000, 123_456_789);
 
 /// A release of trees: the base, and a copy of it for each revision.
@@ -29,13 +29,13 @@ impl Revisions {
         self.stage.beside(name)
     }
 
-    /// Makes a copy of a release, to be changed.
+    /// Makes a copy of a release, which the test then changes.
     fn copy(&self, from: &str, to: &str) -> PathBuf {
         add_copy(&self.tree(from), &self.tree(to));
         self.tree(to)
     }
 
-    /// Makes the three patches, each with the one before it in it.
+    /// Makes the three patches, each including the one before it.
     fn build(&self) {
         for (at, to) in ["first", "second", "third"].iter().enumerate() {
             let previous = if at > 0 { format!("--previous 300400-0{at}") } else { String::new() };
@@ -52,7 +52,7 @@ impl Revisions {
         Tree::of(&self.stage.at(self.top), &[])
     }
 
-    /// Applies the third revision over every choice of the others, and backs all out one by one.
+    /// Applies the third revision over every selection of the others, and backs all of them out one by one.
     fn assert_cumulative(&self) {
         let stage = &self.stage;
         add_copy(&self.tree("base"), &stage.root());
@@ -79,7 +79,7 @@ impl Revisions {
     }
 }
 
-/// Writes a file of its own, with the time that new files have.
+/// Writes a new file, with the time `WRITTEN`.
 fn write(path: &Path, text: &str, mode: u32) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     let _ = fs::remove_file(path);
@@ -88,7 +88,7 @@ fn write(path: &Path, text: &str, mode: u32) {
     fs::File::open(path).unwrap().set_modified(UNIX_EPOCH + WRITTEN).unwrap();
 }
 
-/// Gives a file an attribute of users, where the file system has these.
+/// Sets a user attribute of a file, if the file system has these.
 fn give(path: &Path, name: &str, value: &str) {
     if lsetxattr(path, name, value.as_bytes(), XattrFlags::empty()).is_err() {
         crate::skipped("three_revisions_of_acme_tools: no attributes of users here");

@@ -1,4 +1,4 @@
-//! chown(2) clears file capabilities: whatever changes an owner sets them again.
+//! chown(2) clears file capabilities: every change of an owner sets them again.
 
 use std::os::unix::fs::chown;
 
@@ -19,7 +19,7 @@ fn of_adm(text: &str, mode: u32) -> Package {
     Package::new("ACMEweb").content('f', "bin/tool", mode, "adm adm", 1_795_000_000, text)
 }
 
-/// A root with that package; the program has a capability. `None` where it cannot be set.
+/// A root with that package; the program has a capability. `None` if it cannot be set.
 fn capable(test: &str) -> Option<Scenario> {
     let stage = Scenario::with(&[of_adm("one\n", 0o755)]);
     set(test, &stage, TOOL, CAPABILITY, &NET_RAW).then_some(stage)

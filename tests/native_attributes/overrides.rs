@@ -1,4 +1,4 @@
-//! `dpkg-statoverride` decides about mode and owner, whatever a patch or an undo archive says.
+//! `dpkg-statoverride` decides about mode and owner, regardless of patches and undo archives.
 
 use std::fs;
 use std::os::unix::fs::chown;
@@ -10,7 +10,7 @@ use crate::scenario::{Scenario, is_root};
 
 const OVERRIDES: &str = "/var/lib/dpkg/statoverride";
 
-/// Does what `dpkg-statoverride --update --add` does.
+/// Has the effect of `dpkg-statoverride --update --add`.
 fn overridden(stage: &Scenario, bits: u32, path: &str) {
     stage.file(OVERRIDES, format!("root adm {bits:04o} {path}\n"));
     let at = stage.at(path);

@@ -1,4 +1,4 @@
-//! The same with the real dpkg, which says what the attributes of a new version are under its overrides.
+//! The same with the real dpkg, which decides about the attributes of a new version under its overrides.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -26,10 +26,10 @@ const TWO: [PackagedFile<'_>; 5] = [
     ("/lib/acme/a.so", 0o644, "two\n"),
 ];
 
-/// The paths at which files of the second version really are.
+/// The paths on disk of the files of the second version.
 const PLACES: [&str; 5] = ["/usr/bin/x", "/usr/bin/y", "/usr/bin/z", "/usr/bin/new", "/usr/lib/acme/a.so"];
 
-/// Whether a test can be played; it says if not.
+/// True if a test can be played; otherwise reports why not.
 fn can_play(test: &str, tools: &[&str]) -> bool {
     let missing = tools.iter().find(|tool| {
         let found = Command::new("sh").args(["-c", &format!("command -v {tool}")]).output();

@@ -1,4 +1,4 @@
-//! `Multi-Arch: same`: libraries that dpkg has for two architectures.
+//! `Multi-Arch: same`: libraries that dpkg has installed for two architectures.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -31,7 +31,7 @@ impl Deref for Workshop {
 }
 
 impl Workshop {
-    /// None where a tool is not here; it says so, with the name of the test.
+    /// `None` if a tool is missing, which is reported for the test.
     fn opened(test: &str) -> Option<Self> {
         if !crate::has("dpkg-deb", test) || !crate::has("tar", test) {
             return None;
@@ -73,7 +73,7 @@ impl Workshop {
         fs::write(tree.join("DEBIAN/control"), control).unwrap();
         let deb = tree.with_extension("deb");
         let mut build = Command::new("dpkg-deb");
-        // The same package has the same times whenever it is made.
+        // The same package always has the same times.
         build.env("SOURCE_DATE_EPOCH", "1700000000").args(["--root-owner-group", "-b"]);
         let output = build.arg(&tree).arg(&deb).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -90,7 +90,7 @@ impl Workshop {
         self.deb("lib", version, arch, "Multi-Arch: same\n", &files)
     }
 
-    /// Calls dpkg, with packages behind its words.
+    /// Calls dpkg with these words, followed by packages.
     #[track_caller]
     fn install(&self, words: &str, debs: &[PathBuf]) {
         let mut command = Command::new("dpkg");
@@ -159,7 +159,7 @@ fn each_architecture_is_an_instance_and_both_follow_an_upgrade_that_changes_what
     workshop.is_in_order();
     assert_eq!(workshop.run("list --check").code, 0);
 
-    // One of them alone is installed again, beside the other: nothing is different, and only its stamp follows.
+    // One of them is installed again beside the other: nothing differs, and only its stamp follows.
     let stamps = || ["DEBlib", "DEBlib.i386"].map(|package| workshop.parameter(package, "NATIVE_STAMP"));
     let before = stamps();
     workshop.install("-i", &[workshop.library("2", "i386")]);
@@ -249,7 +249,7 @@ fn what_happens_to_one_architecture_is_not_taken_for_the_other() {
     assert!(!workshop.stage.at("/var/sadm/pkg/DEBlib.i386").exists());
     workshop.is_in_order();
 
-    // The first one, with the second one there.
+    // The first architecture is removed while the second one is there.
     workshop.install("-i", &[workshop.library("1", "i386")]);
     workshop.run("adopt --dpkg lib:i386").ok();
     workshop.add("", &fix("400-01", "i386"));
@@ -259,7 +259,7 @@ fn what_happens_to_one_architecture_is_not_taken_for_the_other() {
     assert_eq!(workshop.parameter("DEBlib.i386", "PATCHLIST"), "400-01");
     assert_eq!(workshop.run("list --check").code, 0);
     workshop.is_in_order();
-    // Its name is free, and goes to whoever is adopted next.
+    // Its name is free, and the next adopted package gets it.
     workshop.install("-i", &[workshop.library("1", "amd64")]);
     workshop.run("adopt --dpkg lib:amd64").ok();
     assert_eq!(workshop.parameter("DEBlib", "PATCHADM_ADOPTED"), "dpkg lib:amd64");

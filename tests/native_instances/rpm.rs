@@ -1,4 +1,4 @@
-//! Packages that rpm has in several versions, or for several architectures.
+//! Packages that rpm has installed in several versions, or for several architectures.
 
 use std::fs;
 use std::ops::Deref;
@@ -13,7 +13,6 @@ use crate::native_root::has_rpm;
 use crate::packages::Package;
 use crate::scenario::Scenario;
 
-/// A root of rpm's.
 struct Workshop {
     root: PatchedRoot,
     dir: TempDir,
@@ -28,14 +27,14 @@ impl Deref for Workshop {
 }
 
 impl Workshop {
-    /// None where a tool is not here; it says so, with the name of the test.
+    /// `None` if a tool is missing, which is reported for the test.
     fn opened(test: &str) -> Option<Self> {
         if !has_rpm(test, &["rpm", "rpmbuild"]) {
             return None;
         }
         let root = PatchedRoot { stage: Scenario::new() };
         let workshop = Self { root, dir: tempfile::tempdir().unwrap() };
-        // Where systems of rpm have it; Debian has another place.
+        // The place on systems of rpm; Debian has another one.
         fs::write(workshop.dir.path().join(".rpmmacros"), "%_dbpath /var/lib/rpm\n").unwrap();
         Some(workshop)
     }
@@ -70,7 +69,7 @@ impl Workshop {
         self.done(command.arg("--root").arg(self.stage.root()).args(words.split(' ')).args(packages));
     }
 
-    /// The packages, each with what it stands for.
+    /// The adopted packages, each with its origin.
     fn registered(&self) -> Vec<(String, String)> {
         let listed = self.stage.run("pkginfo -R @ROOT@ -i -x").ok();
         let names = listed.lines().filter(|line| line.starts_with("RPM"));
@@ -86,7 +85,7 @@ impl Workshop {
         named.unwrap_or_else(|| panic!("{origin}: {registered:?}")).0.clone()
     }
 
-    /// Sees besides that no fix is lost.
+    /// Asserts, in addition, that no fix is lost.
     #[track_caller]
     fn is_in_order(&self) {
         self.root.is_in_order();

@@ -14,18 +14,18 @@ use crate::packages::Package;
 use crate::random::Random;
 use crate::reliability::figures;
 
-/// How many worlds there are.
+/// The number of worlds.
 const WORLDS: u64 = 20;
 
 struct Dpkg {
     root: DpkgRoot,
     world: World,
-    /// Whether hooks are called.
+    /// True if hooks are called.
     by_hook: bool,
 }
 
 impl Dpkg {
-    /// A root with the packages of a world made.
+    /// A root with the packages of a world.
     fn of(number: u64, by_hook: bool) -> Option<Self> {
         let root = DpkgRoot::opened("random stories of dpkg")?.with_hooks(by_hook);
         let world = World::of(number % WORLDS);
@@ -53,7 +53,7 @@ impl Dpkg {
         Act { told: format!("dpkg {words}: {}{said}", run.code), before_hook }
     }
 
-    /// Calls a tool beside dpkg, which may refuse, and calls no hook.
+    /// Calls another tool of dpkg, which may refuse, and calls no hook.
     fn call_tool(&self, line: &str) -> Act {
         let run = self.root.called(line);
         Act { told: format!("{line}: {} {}", run.code, run.said().trim()), before_hook: None }
@@ -67,7 +67,7 @@ impl Dpkg {
         self.call(&format!("{configuration} -i {first} {second}"))
     }
 
-    /// A path as some installed package lists it.
+    /// A path that an installed package lists.
     fn listed_path(&self, random: &mut Random) -> Option<String> {
         let versions = self.versions();
         let mut paths = Vec::new();

@@ -1,5 +1,5 @@
-//! What the reports are expected to say: which fixes are lost, told from the bytes on disk and the records of the package
-//! manager alone.
+//! The expected reports: which fixes are lost, derived from the bytes on disk and the records of the package manager
+//! alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +7,7 @@ use super::judge::Picture;
 use super::patches::{Alarm, Applied, Change, Claim, Patches, plain};
 use crate::native_root::Owners;
 
-/// A root as the package manager has it.
+/// The state of a root according to the package manager.
 pub(super) struct Facts {
     pub(super) picture: Picture,
     pub(super) owners: Owners,
@@ -15,23 +15,23 @@ pub(super) struct Facts {
     pub(super) versions: BTreeMap<String, u32>,
 }
 
-/// What became of a path of a patch.
+/// The state of a path of a patch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Standing {
     Held,
     Lost,
-    /// Another version came and left it as it was, or has the same.
+    /// Another version came and left it unchanged, or has the same.
     Settled,
     /// The rules leave it open, or the bytes do not tell.
     Open,
 }
 
-/// How the story knows the places and relations of packages.
+/// The story's knowledge of places and relations of packages.
 pub(super) trait Places {
-    /// Where a path of a package lies now.
+    /// The current location of a path of a package.
     fn place(&self, package: &str, path: &str) -> String;
 
-    /// Whether an installed package comes in the place of this one: it owns one of these places, or says so.
+    /// True if an installed package replaces this one: it owns one of these places, or says so.
     fn has_successor(&self, package: &str, places: &BTreeSet<String>) -> bool;
 }
 
@@ -45,7 +45,7 @@ impl Facts {
         self.picture.get(place).map(|seen| seen.content.as_str())
     }
 
-    /// How it stands with a path of a patch; `puts` are the bytes that the applied patches put there.
+    /// The state of a path of a patch; `puts` are the bytes that the applied patches put there.
     fn standing(&self, patch: &Applied, claim: &Claim, place: &str, puts: &BTreeSet<&str>) -> Standing {
         let owners = self.owners_of(place);
         let is_own = owners.len() == 1 && owners.contains(&*patch.package);
@@ -62,7 +62,8 @@ impl Facts {
                 Some(_) if mode.is_some_and(is_setuid) && !claim.is_setuid() => Standing::Open,
                 Some(content) if puts.contains(content) && is_own => kept,
                 Some(content) if puts.contains(content) => Standing::Open,
-                // dpkg leaves no path of its package empty: somebody moved the file, and no registration is stale for that.
+                // dpkg leaves no path of its package empty: somebody moved the file, which makes no registration
+                // stale.
                 None if is_own && claim.put_at == place => Standing::Open,
                 _ => Standing::Lost,
             },
@@ -73,7 +74,7 @@ impl Facts {
                 Some(content) if puts.contains(content) => Standing::Open,
                 _ => Standing::Lost,
             },
-            // A later patch put its own there.
+            // A later patch put its own object there.
             Change::Mode(_) if content.is_some_and(|content| puts.contains(content)) => Standing::Held,
             Change::Mode(_) => match mode {
                 Some(mode) if is_own && !is_setuid(mode) => kept,
@@ -83,7 +84,7 @@ impl Facts {
             Change::Deletes => match content {
                 None => kept,
                 Some(_) if is_edit => Standing::Open,
-                // A later patch put its own there.
+                // A later patch put its own object there.
                 Some(content) if puts.contains(content) => Standing::Held,
                 Some(_) if is_own => Standing::Lost,
                 Some(_) => Standing::Open,
@@ -108,7 +109,7 @@ impl Patches {
         puts
     }
 
-    /// The places at which an applied patch takes the object away, or brings that of the version with another mode.
+    /// The places where an applied patch deletes the object, or delivers that of the version with another mode.
     fn unmarked(&self, places: &impl Places) -> BTreeSet<String> {
         let claims = |patch: &Applied| -> Vec<String> {
             let unmarked = patch.claims.iter().filter(|claim| claim.change.bytes().is_none());
@@ -117,13 +118,13 @@ impl Patches {
         self.applied.values().flat_map(claims).collect()
     }
 
-    /// Takes up what the package manager did since the last time, as a refresh does.
+    /// Follows the changes of the package manager since the last time, as a refresh does.
     pub(super) fn follow(&mut self, facts: &Facts, places: &impl Places) {
         let puts = self.puts(places);
         let unmarked = self.unmarked(places);
         let mut ended = Vec::new();
         for patch in self.applied.values_mut() {
-            // Who owns what the patch added does not come in the place of the package.
+            // A package that owns a path that the patch added is no successor.
             let replaced = patch.claims.iter().filter(|claim| claim.native.is_some());
             let of_patch: BTreeSet<String> =
                 replaced.map(|claim| places.place(&patch.package, &claim.path)).collect();
@@ -143,7 +144,7 @@ impl Patches {
                 continue;
             }
             match patch.settled_at {
-                // It was contained, and is lost to an older version.
+                // Its fix was contained; an older version lost it.
                 Some(settled) if *version < settled => patch.raise(Alarm::On),
                 Some(_) => {
                     for alarm in [&mut patch.alarm, &mut patch.alarm_behind] {
@@ -179,7 +180,7 @@ impl Applied {
         for claim in self.claims.iter().filter(|claim| !claim.is_settled) {
             let place = places.place(&self.package, &claim.path);
             let puts = puts.get(&place).into_iter().flatten().map(String::as_str).collect();
-            // Another patch may have done it.
+            // Another patch may have caused this.
             let is_unmarked = unmarked.contains(&place) && claim.change.bytes().is_some();
             let standing = facts.standing(self, claim, &place, &puts);
             let is_told = !(is_unmarked && standing == Standing::Lost);
@@ -191,24 +192,24 @@ impl Applied {
         if standings.contains(&Standing::Lost) {
             self.raise(Alarm::On);
         } else if (standings.contains(&Standing::Open) || self.is_contained) && self.alarm == Alarm::Off {
-            // One that was contained is lost to an older version; if its bytes are there all the same, it may not be.
+            // A contained fix is lost to an older version, but perhaps not if its bytes are there all the same.
             self.alarm = Alarm::Open;
         }
     }
 
-    /// Whether it replaces, changes and deletes nothing: then no version ends it.
+    /// True if it replaces, changes and deletes nothing: then no version ends it.
     pub(super) fn only_adds(&self) -> bool {
         self.claims.iter().all(|claim| matches!(claim.change, Change::Adds(_)))
     }
 
-    /// Whether all its paths stand as it put them, so that a backout restores them.
+    /// True if all of its paths are as it put them, so that a backout restores them.
     pub(super) fn is_held(&self, facts: &Facts, places: &impl Places) -> bool {
         self.alarm == Alarm::Off
             && !self.is_contained
             && self.claims.iter().all(|claim| {
                 let place = places.place(&self.package, &claim.path);
                 let puts = claim.change.bytes().into_iter().collect();
-                // Nothing says any more which path of the package was diverted there.
+                // It is no longer known which path of the package was diverted there.
                 let is_moved = claim.put_at != plain(&claim.path) && claim.put_at != place;
                 !claim.is_settled && !is_moved && facts.standing(self, claim, &place, &puts) == Standing::Held
             })

@@ -1,5 +1,5 @@
-//! What a command of ours may change: the paths of its patches, where they belong to the patched package or to nobody, and
-//! to nothing older than what is installed.
+//! The changes that a command of ours may make: paths of its patches that belong to the patched package or to nobody,
+//! and nothing older than the installed version.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -8,7 +8,7 @@ use std::path::Path;
 use super::patches::{Applied, Change, plain};
 use crate::native_root::{Owners, content};
 
-/// An object as it is compared.
+/// An object, for comparison.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Seen {
     pub(super) content: String,
@@ -19,7 +19,7 @@ pub(super) struct Seen {
 /// The objects of a root, by path.
 pub(super) type Picture = BTreeMap<String, Seen>;
 
-/// Sees everything but the records.
+/// Reads everything but the records.
 pub(super) fn picture(root: &Path) -> Picture {
     let mut seen = Picture::new();
     let mut open = vec![root.to_owned()];
@@ -45,26 +45,26 @@ fn attributes(metadata: &fs::Metadata) -> String {
     format!("{:o} {}:{}", metadata.mode() & 0o7777, metadata.uid(), metadata.gid())
 }
 
-/// What is known of a root while a command of ours runs.
+/// Facts about a root while a command of ours runs.
 pub(super) struct Known<'a> {
     /// The installed version of each package.
     pub(super) versions: BTreeMap<String, u32>,
     pub(super) owners: Owners,
-    /// The patches that were or are applied, each with the paths where its claims lie.
+    /// The current and former patches, each with the paths of its claims on disk.
     pub(super) patches: Vec<(&'a Applied, BTreeSet<String>)>,
-    /// Which version of which package an edit was made over.
+    /// The package and version that an edit was made over.
     pub(super) edits: &'a BTreeMap<String, Option<(String, u32)>>,
-    /// Whether the command takes patches back that stand.
+    /// True if the command backs out patches that are in force.
     pub(super) is_backout: bool,
     /// The attributes that overrides ask for.
     pub(super) overrides: BTreeMap<String, String>,
-    /// The paths whose attributes may be registered as an administrator has set them.
+    /// The paths whose attributes may be registered with an administrator's values.
     pub(super) registered_anew: &'a BTreeSet<String>,
     /// The attributes that an administrator gave to paths.
     pub(super) chmodded: &'a BTreeMap<String, BTreeSet<String>>,
 }
 
-/// What a command changed and may not, a text each.
+/// The forbidden changes of a command, as messages.
 pub(super) fn misdeeds(before: &Picture, after: &Picture, known: &Known<'_>) -> Vec<String> {
     let paths: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
     let changed = paths.into_iter().filter(|path| before.get(*path) != after.get(*path));
@@ -78,7 +78,7 @@ pub(super) fn misdeeds(before: &Picture, after: &Picture, known: &Known<'_>) -> 
     wrong
 }
 
-/// Whether an edit lies beside its path now.
+/// True if an edit is now beside its path.
 fn is_beside(path: &str, was: Option<&Seen>, after: &Picture) -> bool {
     let kept = format!("{path}.edited-");
     let is_it =
@@ -87,12 +87,12 @@ fn is_beside(path: &str, was: Option<&Seen>, after: &Picture) -> bool {
 }
 
 impl Known<'_> {
-    /// The patches that have a path.
+    /// The patches with a claim on a path.
     fn of(&self, path: &str) -> impl Iterator<Item = &Applied> {
         self.patches.iter().filter(move |(_, paths)| paths.contains(path)).map(|(patch, _)| *patch)
     }
 
-    /// Why a change of a path is wrong.
+    /// The reason why a change of a path is wrong.
     fn misdeed(
         &self,
         path: &str,
@@ -103,7 +103,7 @@ impl Known<'_> {
         let owners: BTreeSet<&str> =
             self.owners.get(path).into_iter().flatten().filter_map(|one| one.split(':').next()).collect();
         if is_directory(was) && is_directory(is) {
-            // Directories come and go with what is in them; those of a package are its own.
+            // Directories come and go with their content; a package keeps its own.
             let is_needed = self
                 .patches
                 .iter()
@@ -111,7 +111,7 @@ impl Known<'_> {
             let is_right = is_needed && (owners.is_empty() || was.is_none());
             return (!is_right).then(|| format!("a directory of {owners:?}"));
         }
-        // What was edited is kept beside its path, until a backout puts it back.
+        // An edited file is kept beside its path until a backout puts it back.
         if let Some((place, _)) = path.split_once(".edited-") {
             let is_edit = is.is_some_and(|seen| !seen.content.starts_with("native"));
             let is_back =
@@ -127,7 +127,7 @@ impl Known<'_> {
             return Some(format!("it belongs to {owners:?}"));
         }
         match is {
-            // A backout keeps what was edited, under another name.
+            // A backout keeps an edited file under another name.
             None if self.is_backout && is_beside(path, was, after) => None,
             None => self.wrong_deletion(path, was, &owners),
             Some(is) => {
@@ -142,7 +142,7 @@ impl Known<'_> {
             .patches
             .iter()
             .any(|(patch, _)| patch.claims.iter().any(|claim| claim.change.bytes() == Some(was.as_str())));
-        // A patch brought it where nothing of its package was.
+        // A patch delivered it to a place where its package had nothing.
         let is_brought = self.is_backout
             && self.of(path).flat_map(|patch| &patch.claims).any(|claim| {
                 let native = claim.native.as_ref().filter(|_| claim.is_odd);
@@ -163,7 +163,7 @@ impl Known<'_> {
         (!(is_deleted || is_own && owners.is_empty())).then(|| "it is deleted".to_owned())
     }
 
-    /// Bytes older than what is installed, or of nobody.
+    /// Reports bytes that are older than the installed version, or that belong to no owner of the path.
     fn wrong_content(&self, path: &str, is: &Seen, owners: &BTreeSet<&str>) -> Option<String> {
         let words: Vec<&str> = is.content.split_whitespace().collect();
         match words[..] {
@@ -173,7 +173,8 @@ impl Known<'_> {
             ["native", name, version, ..] => {
                 let installed = self.versions.get(name);
                 let is_current = installed.is_some_and(|installed| installed.to_string() == version);
-                // rpm replaced the file, and removed that in its place: it is nobody's, and a patch may bring it.
+                // rpm replaced the file and then removed the replacement: the path has no owner, and a patch may
+                // deliver it.
                 let is_brought = owners.is_empty() && self.of(path).any(|patch| patch.package == name);
                 (!is_current || !owners.contains(name) && !is_brought).then(|| {
                     format!(
@@ -196,7 +197,7 @@ impl Known<'_> {
         }
     }
 
-    /// Whether a patch delivers an object with these attributes.
+    /// True if a patch delivers an object with these attributes.
     fn delivers(&self, path: &str, attributes: &str) -> bool {
         self.of(path)
             .flat_map(|patch| &patch.claims)
@@ -204,7 +205,7 @@ impl Known<'_> {
             .any(|native| plain(&native.path) == path && format!("{:o} 0:0", native.mode) == attributes)
     }
 
-    /// Attributes that are neither those before, nor those of an override, nor what a patch changes.
+    /// Reports attributes that are neither the earlier ones, nor those of an override, nor a change by a patch.
     fn wrong_attributes(&self, path: &str, was: Option<&Seen>, is: &Seen) -> Option<String> {
         if let Some(forced) = self.overrides.get(path) {
             return (*forced != is.attributes).then(|| format!("the override says {forced}"));
@@ -213,7 +214,7 @@ impl Known<'_> {
         let changes_mode = self.of(path).any(|patch| {
             patch.claims.iter().any(|claim| matches!(claim.change, Change::Mode(_) | Change::Deletes))
         });
-        // A patch says otherwise than the registration does then.
+        // In this case, the patch and the registration disagree.
         let mut given = self.chmodded.get(path).into_iter().flatten();
         let is_back = self.is_backout && given.any(|given| *given == is.attributes);
         let is_reset =

@@ -1,4 +1,4 @@
-//! Patches of a story: what each puts where, and what is known to have become of that.
+//! Patches of a story: the objects that each one puts in place, and their known state.
 
 use std::collections::BTreeMap;
 
@@ -7,10 +7,10 @@ use crate::delivery::Patch;
 use crate::packages::{DELIVERED, Package};
 use crate::random::Random;
 
-/// What a patch does to a path.
+/// The change of a path by a patch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Change {
-    /// Other bytes, with the mode that the version has.
+    /// Other bytes, with the mode of the version.
     Replaces(String),
     Adds(String),
     /// The bytes of the version, and another mode.
@@ -24,13 +24,13 @@ pub(super) struct Claim {
     /// As the patch spells it.
     pub(super) path: String,
     pub(super) change: Change,
-    /// Bytes of the version, where it has the path.
+    /// The file of the version, if that has the path.
     pub(super) native: Option<File>,
-    /// No longer looked at: another version has come and left it as it was.
+    /// No longer checked: another version has come and left it unchanged.
     pub(super) is_settled: bool,
-    /// The package has the path, and nothing was there when the patch came.
+    /// The package has the path, but nothing was there when the patch was applied.
     pub(super) is_odd: bool,
-    /// Where it lay when the patch came.
+    /// Its location when the patch was applied.
     pub(super) put_at: String,
 }
 
@@ -43,19 +43,19 @@ pub(super) struct Applied {
     pub(super) version: u32,
     pub(super) fixed_in: Option<u32>,
     pub(super) claims: Vec<Claim>,
-    /// What is expected of the reports.
+    /// The expected report.
     pub(super) alarm: Alarm,
-    /// A later revision is applied.
+    /// True if a later revision is applied.
     pub(super) is_superseded: bool,
-    /// A version with its fix was there.
+    /// True if a version with its fix was there.
     pub(super) is_contained: bool,
-    /// The version that left all of its paths as they were, and so has its fix, as every later one does.
+    /// The version that left all of its paths unchanged, and so has its fix, like every later one.
     pub(super) settled_at: Option<u32>,
-    /// What is expected once the later revision is backed out, which alone alarms until then.
+    /// The expected report after the later revision is backed out. Until then, only that one alarms.
     pub(super) alarm_behind: Alarm,
 }
 
-/// Whether a patch is reported as lost.
+/// The report of a loss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Alarm {
     Off,
@@ -64,16 +64,15 @@ pub(super) enum Alarm {
     Open,
 }
 
-/// The patches of a story.
 #[derive(Default)]
 pub(super) struct Patches {
     serial: u32,
     pub(super) applied: BTreeMap<String, Applied>,
-    /// Every patch that there ever was, as it was when it was made.
+    /// Every patch ever made, in its initial state.
     pub(super) known: BTreeMap<String, Applied>,
 }
 
-/// What a patch is made for: a package as it is installed.
+/// The target of a patch: a package as it is installed.
 pub(super) struct Target<'a> {
     pub(super) name: &'a str,
     pub(super) version: u32,
@@ -184,7 +183,7 @@ impl Patches {
         (applied, Patch::of(&id, package))
     }
 
-    /// Notes that a patch is applied, which supersedes the revisions before it and makes their loss good.
+    /// Records that a patch is applied, which supersedes the revisions before it and repairs their loss.
     pub(super) fn add(&mut self, patch: Applied) {
         let base = |id: &str| id.split('-').next().unwrap_or_default().to_owned();
         for earlier in self.applied.values_mut().filter(|earlier| base(&earlier.id) == base(&patch.id)) {
@@ -196,7 +195,7 @@ impl Patches {
         self.applied.insert(patch.id.clone(), patch);
     }
 
-    /// Notes that a patch is backed out: the revision before it is in force again.
+    /// Records that a patch is backed out: the revision before it is in force again.
     pub(super) fn remove(&mut self, id: &str) {
         self.applied.remove(id);
         let base = id.split('-').next().unwrap_or_default();
@@ -209,7 +208,7 @@ impl Patches {
         }
     }
 
-    /// Notes that the story cannot know what became of a patch.
+    /// Records that the story cannot know the state of a patch.
     pub(super) fn doubt(&mut self, id: &str) {
         let base = id.split('-').next().unwrap_or_default();
         let revisions = self.applied.values_mut().filter(|patch| patch.id.starts_with(&format!("{base}-")));
@@ -218,7 +217,7 @@ impl Patches {
 }
 
 impl Claim {
-    /// Whether the version has the path with the set-user-id bit.
+    /// True if the version has the path with the set-user-id bit.
     pub(super) fn is_setuid(&self) -> bool {
         self.native.as_ref().is_some_and(|native| native.mode & 0o4000 != 0)
     }
@@ -234,7 +233,7 @@ impl Change {
     }
 }
 
-/// A path without the links of a merged root.
+/// A path in the spelling without the links of a merged root.
 pub(super) fn plain(path: &str) -> String {
     let is_link = ["/lib/", "/bin/"].iter().any(|start| path.starts_with(start));
     if is_link { format!("/usr{path}") } else { path.to_owned() }

@@ -1,4 +1,4 @@
-//! How a story is played: a step, and a look at everything after it.
+//! Playing a story: a step, and then a check of everything.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,19 +22,19 @@ pub(super) trait Manager: Places {
 
     fn world(&self) -> &World;
 
-    /// Does something to packages, and says what.
+    /// Changes packages; returns a description.
     fn act(&mut self, random: &mut Random) -> Act;
 
     /// The installed version of each package.
     fn versions(&self) -> BTreeMap<String, u32>;
 
-    /// The attributes that the administrator laid down for objects, by path.
+    /// The attributes that the administrator set for objects, by path.
     fn overrides(&self) -> BTreeMap<String, String>;
 
     /// The package as a patch for this version delivers it.
     fn delivered(&self, name: &str, version: u32) -> Package;
 
-    /// How a patch says in which version its fix is.
+    /// The text by which a patch names the version with its fix.
     fn fixed_in(&self, name: &str, version: u32) -> String;
 
     /// The options of `adopt` for a package.
@@ -44,17 +44,16 @@ pub(super) trait Manager: Places {
     fn verified(&self) -> BTreeSet<String>;
 }
 
-/// What the package manager did.
+/// An action of the package manager.
 pub(super) struct Act {
     pub(super) told: String,
-    /// What was there when our hook began, if it was called.
+    /// The tree when our hook began, if it was called.
     pub(super) before_hook: Option<Picture>,
 }
 
-/// The exit codes that a command of ours may end with.
+/// The permitted exit codes of our commands.
 const CODES: [i32; 6] = [0, 1, 2, 3, 4, 5];
 
-/// A story.
 pub(super) struct Play<'a, M> {
     manager: M,
     random: Random,
@@ -62,19 +61,19 @@ pub(super) struct Play<'a, M> {
     patches: Patches,
     /// The bytes of each edit, with the package and version over whose file it was made.
     edits: BTreeMap<String, Option<(String, u32)>>,
-    /// Nothing was done to packages since the last refresh.
+    /// True if nothing was done to packages since the last refresh.
     is_fresh: bool,
-    /// What the package manager found changed when the last command of ours began.
+    /// The paths that the package manager found changed when our last command began.
     verified: BTreeSet<String>,
-    /// The paths whose attributes may be registered as an administrator has set them: overridden ones, and configuration files
-    /// of which dpkg carries the mode along.
+    /// The paths whose attributes may be registered with an administrator's values: overridden ones, and
+    /// configuration files whose mode dpkg carries along.
     registered_anew: BTreeSet<String>,
     /// The attributes that an administrator gave to paths.
     chmodded: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl<'a, M: Manager> Play<'a, M> {
-    /// Begins with some packages, most of them adopted.
+    /// Begins with some packages, most of which are adopted.
     pub(super) fn begin(manager: M, random: Random, steps: &'a RefCell<Vec<String>>) -> Self {
         let (patches, edits, verified) = (Patches::default(), BTreeMap::new(), BTreeSet::new());
         let (registered_anew, chmodded) = (BTreeSet::new(), BTreeMap::new());
@@ -96,7 +95,6 @@ impl<'a, M: Manager> Play<'a, M> {
         play
     }
 
-    /// Plays a step.
     pub(super) fn step(&mut self) {
         match self.random.below(20) {
             0..=6 => self.act(),
@@ -112,7 +110,7 @@ impl<'a, M: Manager> Play<'a, M> {
         self.look();
     }
 
-    /// Takes everything out that is still there.
+    /// Removes everything that is still there.
     pub(super) fn end(mut self) {
         self.refresh();
         self.look();
@@ -132,7 +130,7 @@ impl<'a, M: Manager> Play<'a, M> {
         Facts { picture, owners: root.owners(), versions: self.manager.versions() }
     }
 
-    /// The package manager does something.
+    /// Lets the package manager do something.
     fn act(&mut self) {
         let Act { told, before_hook } = self.manager.act(&mut self.random);
         self.tell(told);
@@ -147,7 +145,7 @@ impl<'a, M: Manager> Play<'a, M> {
         }
     }
 
-    /// Runs a command of ours, which may change what the applied patches and these may change.
+    /// Runs a command of ours, which may change the paths of the applied patches and of these.
     fn ours(&mut self, line: &str, also: &[&Applied]) -> Run {
         let root = self.manager.root();
         self.verified = self.manager.verified();
@@ -159,7 +157,7 @@ impl<'a, M: Manager> Play<'a, M> {
         run
     }
 
-    /// Compares what a command left with what it may change.
+    /// Compares the changes of a command with those that it may make.
     fn judge(&self, line: &str, before: &Picture, also: &[&Applied]) {
         let Facts { picture: after, owners, versions } = self.facts();
         let places = |patch: &Applied| -> BTreeSet<String> {
@@ -174,7 +172,7 @@ impl<'a, M: Manager> Play<'a, M> {
             Known { versions, owners, patches, edits, is_backout, overrides, registered_anew, chmodded };
         let wrong = misdeeds(before, &after, &known);
         assert!(wrong.is_empty(), "{line}:\n{}", wrong.join("\n"));
-        // The package manager finds nothing more than what patches and edits explain.
+        // The package manager only finds changes that patches and edits explain.
         let root = self.manager.root();
         for path in self.manager.verified().difference(&self.verified) {
             let is_explained = |content: String| !content.starts_with("native");
@@ -187,7 +185,7 @@ impl<'a, M: Manager> Play<'a, M> {
         }
     }
 
-    /// Where a path of whichever package lies.
+    /// The location of a path of any package.
     fn placed(&self, path: &str) -> Option<String> {
         let versions = self.manager.versions();
         let lists = |name: &&&str| {
@@ -197,7 +195,7 @@ impl<'a, M: Manager> Play<'a, M> {
         NAMES.iter().find(lists).map(|name| self.manager.place(name, path))
     }
 
-    /// Applies a new patch of an adopted package.
+    /// Applies a new patch for an adopted package.
     fn add(&mut self) {
         let versions = self.manager.versions();
         let adopted: Vec<String> =
@@ -240,7 +238,7 @@ impl<'a, M: Manager> Play<'a, M> {
         }
     }
 
-    /// Every path of a patch is as the patch has it.
+    /// Asserts that every path is as the patch delivers it.
     fn assert_applied(&self, patch: &Applied) {
         let root = self.manager.root();
         for claim in patch.claims.iter().filter(|claim| !claim.is_odd) {
@@ -266,7 +264,7 @@ impl<'a, M: Manager> Play<'a, M> {
         }
     }
 
-    /// Backs a patch out. If it was whole, it goes whole.
+    /// Backs a patch out. If it was in force as a whole, every path is restored.
     fn remove_patch(&mut self, id: &str, option: &str) {
         let facts = self.facts();
         let was = self.patches.applied.get(id).cloned();
@@ -322,7 +320,7 @@ impl<'a, M: Manager> Play<'a, M> {
         assert_eq!(picture(&self.manager.root().stage.root()), before, "a second refresh changes nothing");
     }
 
-    /// Reverses the last run of a person, whichever that was.
+    /// Undoes the last run of a person, whichever it was.
     fn undo(&mut self) {
         let known: Vec<Applied> = self.patches.known.values().cloned().collect();
         let before = self.listed("patches");
@@ -330,7 +328,7 @@ impl<'a, M: Manager> Play<'a, M> {
         let listed = self.listed("patches");
         let is_gone = |id: &&String| before.contains(*id) && !listed.contains(*id);
         let gone: Vec<String> = self.patches.applied.keys().filter(is_gone).cloned().collect();
-        // A patch whose loss was told before is told on, unless its application was undone.
+        // A loss that was reported before is still reported, unless the application was undone.
         for id in gone.iter().filter(|_| run.code == 0) {
             let is_lost =
                 self.patches.applied[id].alarm != Alarm::Off || self.patches.applied[id].is_contained;
@@ -394,7 +392,6 @@ impl<'a, M: Manager> Play<'a, M> {
         seen.into_iter().filter(|(_, seen)| is_file(&seen.content)).map(|(path, _)| path).collect()
     }
 
-    /// Adopts another package.
     fn adopt(&mut self) {
         let adopted = self.adopted();
         let versions = self.manager.versions();
@@ -406,7 +403,6 @@ impl<'a, M: Manager> Play<'a, M> {
         self.ours(&format!("adopt {line} -R @ROOT@"), &[]);
     }
 
-    /// Accepts a loss.
     fn accept(&mut self) {
         let lost: Vec<String> = self
             .patches
@@ -426,7 +422,6 @@ impl<'a, M: Manager> Play<'a, M> {
         self.patches.applied.get_mut(&id).unwrap().alarm = Alarm::Open;
     }
 
-    /// The names of the adopted packages.
     fn adopted(&self) -> BTreeSet<String> {
         let adopted = self.manager.root().adopted();
         adopted.iter().map(|name| name.split(':').next().unwrap().to_owned()).collect()
@@ -447,12 +442,12 @@ impl<'a, M: Manager> Play<'a, M> {
         self.listed("patches").iter().any(|listed| listed == id)
     }
 
-    /// The patches that `list --check` calls lost.
+    /// The patches that `list --check` reports as lost.
     fn reported(&self) -> BTreeSet<String> {
         lost_of(&self.document("list --check").1)
     }
 
-    /// Looks at what everybody says.
+    /// Checks all reports.
     fn look(&mut self) {
         let facts = self.facts();
         if self.is_fresh {
@@ -489,7 +484,7 @@ impl<'a, M: Manager> Play<'a, M> {
         }
     }
 
-    /// A path has its owner in both spellings.
+    /// Asserts that a path has its owner in both spellings.
     fn look_at_owner(&mut self, facts: &Facts) {
         let files: Vec<&String> = facts
             .owners
@@ -520,7 +515,7 @@ fn ids(list: &Value) -> Vec<String> {
     list.filter_map(|one| one["id"].as_str().map(str::to_owned)).collect()
 }
 
-/// The patches that a document calls lost, in whichever list.
+/// The patches that a document reports as lost, in any list.
 fn lost_of(document: &Value) -> BTreeSet<String> {
     let is_lost = |patch: &&Value| {
         let states = patch["state"].as_array().into_iter().flatten().filter_map(Value::as_str);

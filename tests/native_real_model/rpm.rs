@@ -19,7 +19,7 @@ use crate::random::Random;
 use crate::reliability::figures;
 use crate::scenario::directory;
 
-/// How many worlds there are; the packages of one take seconds to make.
+/// The number of worlds; making the packages of one takes seconds.
 const WORLDS: u64 = 4;
 
 /// The packages of worlds, each made once.
@@ -48,7 +48,7 @@ impl Made {
 struct OfRpm {
     root: RpmRoot,
     world: World,
-    /// Whether our hook is called after each transaction.
+    /// True if our hook is called after each transaction.
     by_hook: bool,
 }
 

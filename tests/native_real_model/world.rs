@@ -1,4 +1,4 @@
-//! Packages of a story: three of them in three versions, among which paths move.
+//! Packages of a story: three of them in three versions, between which paths move.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use crate::random::Random;
 pub(super) const NAMES: [&str; 3] = ["pa", "pb", "pc"];
 pub(super) const VERSIONS: [u32; 3] = [1, 2, 3];
 
-/// The paths that a version of any package may have, in the spelling without links.
+/// The paths that a version of any package may have, spelled without links.
 const SHARED: [&str; 7] = [
     "/usr/bin/t",
     "/usr/lib/m/a",
@@ -41,7 +41,7 @@ pub(super) struct World {
 }
 
 impl World {
-    /// The packages that a number stands for.
+    /// The packages for a number.
     pub(super) fn of(number: u64) -> Self {
         let random = &mut Random(0x0011_d000 + number);
         let mut owners: BTreeMap<&str, &'static str> =
@@ -62,7 +62,7 @@ impl World {
                 let mode = if path == "/usr/bin/t" { *random.one(&[0o4755, 0o755]) } else { 0o644 };
                 let file = File { path: spellings[path].clone(), mode, text: native(name, version, path) };
                 let made = versions.entry((name, version)).or_default();
-                // Some path is now and then in no version, or in one that may not have it.
+                // Now and then, a path is in no version, or in one that may not have it.
                 if random.once_in(8) {
                     continue;
                 }
@@ -76,7 +76,7 @@ impl World {
                 let setting = if version == 3 { 3 } else { 1 };
                 let own = [
                     (format!("/usr/share/{name}/own"), native(name, version, "own")),
-                    // The same in each version.
+                    // The same content in each version.
                     (format!("/lib/{name}/same"), format!("native {name} any same\n")),
                     (format!("/etc/{name}.conf"), format!("native {name} any setting={setting}\n")),
                 ];
@@ -107,7 +107,7 @@ pub(super) fn spelled(path: &str, random: &mut Random) -> String {
     if other && random.once_in(3) { path["/usr".len()..].to_owned() } else { path.to_owned() }
 }
 
-/// A path that a patch may add, whoever owns it.
+/// A path that a patch may add, regardless of its owner.
 pub(super) fn any_shared(random: &mut Random) -> String {
     let path = *random.one(&SHARED);
     spelled(path, random)

@@ -1,5 +1,5 @@
-//! What rpm and dnf call after a transaction: the file triggers of our package with the real rpm, and the action for dnf 4 by
-//! the rules of dnf-post-transaction-actions(8), because the plugin of Debian does not work.
+//! Hooks after a transaction of rpm and dnf: the file triggers of our package with the real rpm, and the action for
+//! dnf 4 by the rules of dnf-post-transaction-actions(8), because the plugin of Debian does not work.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -32,7 +32,7 @@ struct Item<'a> {
     state: &'a str,
 }
 
-/// What an upgrade of `acme` is for dnf.
+/// An upgrade of `acme` as dnf sees it.
 const UPGRADE: [Item<'_>; 2] = [
     Item { name: "acme", release: "2", state: "upgrade" },
     Item { name: "acme", release: "1", state: "upgraded" },
@@ -63,7 +63,7 @@ fn commands(actions: &str, items: &[Item<'_>]) -> Vec<String> {
     commands
 }
 
-/// A command with the values of a package in the place of the variables of the plugin.
+/// Replaces the variables of the plugin in a command with the values of a package.
 fn substituted(command: &str, item: Item<'_>) -> String {
     let values = [
         ("name", item.name),
@@ -79,12 +79,12 @@ fn substituted(command: &str, item: Item<'_>) -> String {
     })
 }
 
-/// Runs a command as the plugin does, with another program in the place of ours.
+/// Runs a command like the plugin, with another program in place of ours.
 fn run(root: &RpmRoot, command: &str, program: &Path) -> Output {
     let command = command.replace("/usr/bin/patchadm", program.to_str().unwrap());
     let mut shell = Command::new("sh");
     shell.args(["-c", &command]).env_clear().env("PATH", "/usr/bin:/bin").env("PATCHADM_EVENTS", "none");
-    // The action works on the running system, which this names in its place.
+    // The action works on the running system, which this variable replaces.
     shell.env("PKG_INSTALL_ROOT", root.stage.root()).output().unwrap()
 }
 

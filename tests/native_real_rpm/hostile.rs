@@ -1,4 +1,5 @@
-//! Databases of rpm in roots of somebody else: a query by the superuser runs nothing of theirs, writes nothing, and ends.
+//! Databases of rpm in roots of other users: a query by the superuser runs none of their code, writes nothing, and
+//! ends.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -24,13 +25,13 @@ fn stage() -> Scenario {
     stage
 }
 
-/// A name that makes rpm a file if it expands macros in it.
+/// A name that makes rpm create a file if it expands macros in it.
 fn macro_that_makes(file: &Path) -> String {
     let octal = file.display().to_string().replace('/', "\\057");
     format!("%(touch $(printf '{octal}'))")
 }
 
-/// Puts an empty database at a path, which rpm itself does not see.
+/// Puts an empty database at a path, without showing that path to the rpm that makes it.
 fn database(stage: &Scenario, at: &Path) {
     let made = stage.beside("database");
     fs::create_dir(&made).unwrap();
@@ -54,7 +55,7 @@ fn no_macro_in_the_path_of_a_database_is_expanded() {
         stage.run(line);
         assert!(!made.exists(), "{line}");
     }
-    // The directory above the root belongs to somebody, too.
+    // The directory above the root belongs to another user, too.
     let above = stage.beside(&name);
     fs::create_dir(&above).unwrap();
     fs::remove_file(stage.at("/var/lib/rpm")).unwrap();
@@ -86,7 +87,7 @@ fn a_link_among_the_files_of_a_database_leads_to_no_new_file() {
     assert_eq!(stage.everything().difference(&before), "", "a query writes nothing");
 }
 
-/// The process of rpm that a process has started.
+/// The rpm process that a process has started.
 fn rpm_of(parent: u32) -> Option<PathBuf> {
     let mut processes = fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
     let is_it = |process: &PathBuf| {

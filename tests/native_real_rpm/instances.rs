@@ -1,4 +1,4 @@
-//! Packages of rpm that are there several times: in two versions, or for two architectures.
+//! Packages that rpm has installed several times: in two versions, or for two architectures.
 
 use std::fs;
 

@@ -1,4 +1,5 @@
-//! Paths that other packages own now, or that rpm wrote since: nothing is restored over them, and lost fixes are told.
+//! Paths that other packages own now, or that rpm wrote since: nothing is restored over them, and lost fixes are
+//! reported.
 
 use crate::delivery::Patch;
 use crate::native_root::{End, NOTHING, Rpm, RpmRoot, an_added_file_survives, of_rpm};
@@ -8,7 +9,7 @@ const NEW: &str = "/usr/share/fd/n/new";
 const TOOL: &str = "/usr/share/fd/tool";
 const CONF: &str = "/etc/acme.conf";
 
-/// A patch that puts files, 0644, in a release of a package.
+/// A patch with these files, mode 0644, for a release of a package.
 fn patch_of(id: &str, name: &str, release: &str, files: &[(&str, &str)]) -> Patch {
     let put = |package: Package, (path, text): &(&str, &str)| package.file(&path[1..], 0o644, text);
     Patch::of(id, files.iter().fold(of_rpm(name, release), put))

@@ -154,7 +154,7 @@ fn patches_that_spell_one_path_differently_come_out_in_any_order() {
     }
 }
 
-/// The root of another directory, which is there now, copied.
+/// A copy of the current root in another directory.
 fn copied(root: &DpkgRoot) -> String {
     let copy = root.stage.beside("copy");
     let _ = std::fs::remove_dir_all(&copy);

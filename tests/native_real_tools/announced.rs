@@ -1,4 +1,5 @@
-//! What a patch would make of a later operation of dpkg, said when it is applied: and dpkg really does it.
+//! The effect of a patch on a later operation of dpkg: it is announced when the patch is applied, and dpkg really has
+//! it.
 
 use crate::native_root::{Deb, DpkgRoot, patch_of};
 
@@ -45,7 +46,7 @@ fn a_patch_that_adds_nothing_to_directories_of_the_package_is_not_announced() {
     let own = format!("{DIRECTORY}/a");
     root.install(&Deb::new("dts", "1").file(&own, "a of 1\n").file("/etc/dts", "as of 1\n"));
     root.adopt(&["dts"]);
-    // No package makes a link of /etc.
+    // No package turns /etc into a link.
     let files = [(own.as_str(), "fixed\n"), ("/etc/dts.more", "more\n")];
     let said = root.applied(&patch_of("100-01", "dts", "1", &files));
     assert!(!said.contains("symlink") && !said.contains("overwrite"), "{said}");

@@ -1,4 +1,4 @@
-//! The hooks of apt and dpkg: what they foresee, whom they stop, and that they hold nothing up.
+//! The hooks of apt and dpkg: they foresee losses, stop upgrades if the policy says so, and hold nothing up.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -19,7 +19,8 @@ fn acme(version: &str) -> Deb {
     deb.file(TOOL, &format!("tool of {version}\n"))
 }
 
-/// Version 1, adopted, with a patch of both files that may say where its fix is, and a policy that stops upgrades.
+/// Version 1, adopted, with a patch of both files that may name the version with its fix, and a policy that stops
+/// upgrades.
 fn patched(root: &DpkgRoot, fixed_in: Option<&str>) {
     root.install(&acme("1"));
     root.adopt(&["acme"]);
@@ -41,7 +42,7 @@ fn with_apt(test: &str) -> Option<DpkgRoot> {
     DpkgRoot::opened(test)
 }
 
-/// A package that takes files of `acme` over.
+/// A package that takes over files of `acme`.
 fn taker(version: &str, paths: &[&str], fields: &[(&str, &str)]) -> Deb {
     let deb =
         fields.iter().fold(Deb::new("acme-tools", version), |deb, (name, value)| deb.field(name, value));
@@ -74,7 +75,7 @@ fn apt_is_stopped_before_it_loses_a_fix_and_says_why_and_how_to_go_on() {
 fn apt_is_stopped_before_a_package_with_another_name_takes_the_place_of_a_patched_one() {
     let ways: [&[(&str, &str)]; 2] = [
         &[("Replaces", "acme"), ("Provides", "acme"), ("Conflicts", "acme")],
-        // Without a word about files: the old package is gone before.
+        // Without any field about files: the old package is removed first.
         &[("Conflicts", "acme")],
     ];
     for fields in ways {
@@ -137,7 +138,7 @@ fn apt_is_stopped_before_a_downgrade_below_the_fix_until_that_loss_is_accepted()
     assert_eq!(root.unwatched("list --check -R @ROOT@").code, 0);
 }
 
-/// A program in a directory of its own that notes how it is called.
+/// A program in a directory of its own that records its arguments.
 fn noting(at: &Path, name: &str) {
     fs::create_dir_all(at).unwrap();
     let program = at.join(name);

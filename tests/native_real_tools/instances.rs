@@ -1,4 +1,4 @@
-//! Packages that are there for several architectures: an instance of each, with files that they share.
+//! Packages that are installed for several architectures: an instance for each, with shared files.
 
 use crate::delivery::Patch;
 use crate::native_root::{BASE, Deb, DpkgRoot, End, NOTHING, architectures, delivered};
@@ -24,7 +24,7 @@ fn install_both(root: &DpkgRoot, version: &str) {
     root.dpkg_done(&format!("-i [libssl3_{version}_{own}] [libssl3_{version}_{other}]"));
 }
 
-/// A root with both, adopted.
+/// A root with both architectures, adopted.
 fn adopted(root: &DpkgRoot) {
     root.done(&format!("dpkg --add-architecture {}", architectures().1));
     install_both(root, "1");
@@ -40,7 +40,7 @@ fn fixes(id: &str, arch: &str, version: &str) -> Patch {
     Patch::of(id, of(arch, version).file(&so(arch)[1..], 0o644, format!("libssl fixed {arch}\n")))
 }
 
-/// The registrations, but for that of the package that is in every root.
+/// The registrations, except that of the package that every root has.
 fn registered(root: &DpkgRoot) -> Vec<String> {
     let entries = std::fs::read_dir(root.at("/var/sadm/pkg")).unwrap();
     let mut names: Vec<String> =

@@ -1,5 +1,5 @@
-//! A patch takes a library away that a program of another package needs, so that it is kept; then dpkg installs a version
-//! that has it no longer, or has it again.
+//! A patch deletes a library that a program of another package needs, so the library is kept. Then dpkg installs a
+//! version that no longer has it, or has it again.
 
 use super::Debian;
 use crate::compiled::Compiler;

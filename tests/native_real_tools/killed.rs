@@ -1,25 +1,25 @@
-//! apt is killed while it upgrades a patched package, with our hooks in it: the next apt and the next patchadm go on.
+//! apt is killed while it upgrades a patched package, with our hooks in use: the next apt and the next patchadm go
+//! on.
 
 use std::time::{Duration, Instant};
 
 use super::Debian;
 use super::table::{CONTAINED, content, files};
 
-/// How many moments of one upgrade are tried.
+/// The number of moments of one upgrade that are tried.
 const MOMENTS: u32 = 50;
 
 const UPGRADE: &str = "apt-get -qq -y -o DPkg::Lock::Timeout=60 install /srv/acme_1.0-2_all.deb";
 
-/// What is killed.
 #[derive(Debug, Clone, Copy)]
 enum Killed {
     /// apt, dpkg and the hooks, all at once.
     Everything,
-    /// Only apt; what it began goes on without it.
+    /// Only apt; the processes that it started go on.
     Apt,
 }
 
-/// Who comes first afterwards.
+/// The first command afterwards.
 #[derive(Debug, Clone, Copy)]
 enum Next {
     Apt,
@@ -27,7 +27,7 @@ enum Next {
 }
 
 impl Debian {
-    /// Kills an upgrade that runs for this long.
+    /// Kills an upgrade after this time.
     fn kill_upgrade(&self, killed: Killed, after: Duration) {
         match killed {
             Killed::Everything => {
@@ -49,7 +49,7 @@ impl Debian {
             self.done("patchadm list");
             self.done("patchadm adopt --refresh --wait 60");
         }
-        // What was killed may hold the lock of dpkg for a moment more.
+        // A killed process may hold the lock of dpkg for another moment.
         self.done("for attempt in $(seq 100); do dpkg --configure -a && exit 0; sleep 0.1; done; exit 1");
         self.done(UPGRADE);
         self.done("patchadm adopt --refresh");

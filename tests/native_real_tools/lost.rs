@@ -1,4 +1,4 @@
-//! A fix is lost per path, said by everybody and until it is good again.
+//! A fix is lost per path; all commands report that until it is repaired.
 
 use std::fmt::Write as _;
 use std::fs;

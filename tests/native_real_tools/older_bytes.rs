@@ -1,4 +1,5 @@
-//! Nothing older than what dpkg installed comes back: files that move between spellings, packages and diversions.
+//! Nothing older than the version that dpkg installed comes back: files that move between spellings, packages and
+//! diversions.
 
 use crate::delivery::Patch;
 use crate::native_root::{Deb, DpkgRoot, End, NOTHING, of_dpkg, patch_of};
@@ -50,7 +51,7 @@ fn a_version_that_has_one_of_two_backported_scripts_loses_the_patch_and_keeps_bo
     }
 }
 
-/// Backs the patch out; these are the files then, and dpkg finds nothing changed. What was said.
+/// Backs the patch out; asserts the content of these files, and that dpkg finds nothing changed. Returns the output.
 #[track_caller]
 fn backed_out(root: &DpkgRoot, files: &[(&str, &str)]) -> String {
     let removed = root.remove("100-01");

@@ -1,4 +1,4 @@
-//! Patches that only add files: no version of the package has these, and none takes the patch away.
+//! Patches that only add files: no version of the package has these files, and none ends the patch.
 
 use crate::native_root::{Deb, DpkgRoot, End, NOTHING, patch_of};
 

@@ -1,4 +1,5 @@
-//! A patch between two versions of openssl and its library, as Debian has them, and then the upgrade and downgrade by apt.
+//! A patch between two versions of openssl and its library, as Debian has them, followed by the upgrade and downgrade
+//! with apt.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -7,7 +8,7 @@ use std::process::Command;
 
 use super::Debian;
 
-/// The versions of which the directory has both packages, in the order of dpkg.
+/// The versions with both packages in the directory, in the order of dpkg.
 fn versions(debs: &Path) -> Vec<String> {
     let names = fs::read_dir(debs).into_iter().flatten().map(|entry| entry.unwrap().file_name());
     let names: BTreeSet<String> = names.map(|name| name.to_string_lossy().into_owned()).collect();
@@ -22,7 +23,7 @@ fn versions(debs: &Path) -> Vec<String> {
     versions
 }
 
-/// The packages of a version below `/srv` of the tree.
+/// Copies the packages of a version below `/srv` of the tree.
 fn put(debian: &Debian, debs: &Path, version: &str) {
     fs::create_dir_all(debian.at(&format!("/srv/{version}"))).unwrap();
     for name in ["openssl", "libssl3"] {
@@ -31,8 +32,8 @@ fn put(debian: &Debian, debs: &Path, version: &str) {
     }
 }
 
-/// A Debian tree with the packages of openssl and its library in at least two versions below `/srv`, and a patch from the
-/// first to the last of them; none where it cannot be had.
+/// A Debian tree with the packages of openssl and its library in at least two versions below `/srv`, and a patch from
+/// the first to the last of them; `None` if that is not available.
 pub(super) fn of_openssl(test: &str) -> Option<(Debian, Vec<String>)> {
     let Some(debs) = std::env::var_os("PATCHADM_DEBIAN_DEBS").map(PathBuf::from) else {
         crate::skipped(&format!("{test}: PATCHADM_DEBIAN_DEBS names no packages of Debian"));
@@ -52,7 +53,7 @@ pub(super) fn of_openssl(test: &str) -> Option<(Debian, Vec<String>)> {
     Some((debian, versions))
 }
 
-/// Lets apt install packages of the tree.
+/// Installs packages of the tree with apt.
 #[track_caller]
 pub(super) fn installs(debian: &Debian, packages: &str) {
     let options = "-qq -y --allow-downgrades --no-install-recommends";

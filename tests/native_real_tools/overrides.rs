@@ -18,7 +18,7 @@ fn tool(version: &str) -> Deb {
     Deb::new("acme", version).with_mode(TOOL, 0o4755, &format!("tool of {version}\n"))
 }
 
-/// A patch that brings the tool with this mode.
+/// A patch that delivers the tool with this mode.
 fn brings(mode: u32) -> Patch {
     Patch::of("100-01", of_dpkg("acme", "1").file(&TOOL[1..], mode, "tool fixed\n"))
 }

@@ -1,4 +1,4 @@
-//! Revisions of one patch that lose their fix: the one in force alarms, and no loss is forgotten behind it.
+//! Revisions of one patch that lose their fix: the one in force alarms, and losses behind it are not forgotten.
 
 use crate::native_root::{Deb, DpkgRoot, End, patch_of};
 

@@ -1,4 +1,4 @@
-//! Runs that dpkg came into: trials, undo, and recovery.
+//! Runs that dpkg interferes with: trials, undo, and recovery.
 
 use std::path::PathBuf;
 
@@ -93,7 +93,7 @@ fn a_trial_whose_paths_went_to_dpkg_expires_and_leaves_them() {
     }
 }
 
-/// A root on which a patch was being applied when the program was killed; none if it ended by itself.
+/// A root on which the program was killed while it applied a patch; `None` if it ended by itself.
 fn killed(test: &str, by_hook: bool, call: &str, number: usize) -> Option<DpkgRoot> {
     let root = DpkgRoot::opened(test)?.with_hooks(by_hook);
     adopted(&root);
@@ -126,7 +126,7 @@ fn a_recovery_beside_hooks_leaves_what_dpkg_wrote_into_a_run_that_ended_at_a_lin
     recover_after(LINKS, true);
 }
 
-/// Kills a run at each of these calls, has dpkg install a version over it, and recovers.
+/// Kills a run at each of these calls, installs a version over it with dpkg, and recovers.
 fn recover_after(calls: [&str; 2], by_hook: bool) {
     const TEST: &str = "dpkg in an interrupted run";
     if !has_strace(TEST) {

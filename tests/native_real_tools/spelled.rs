@@ -1,4 +1,4 @@
-//! Files that two packages have in two spellings, which dpkg does not see, and additions below diversions.
+//! Files that two packages have in two spellings, which dpkg does not notice, and additions below diversions.
 
 use crate::native_root::{Deb, DpkgRoot, End, NOTHING, patch_of};
 

@@ -1,4 +1,5 @@
-//! Packages that go: with a successor a fix is lost, without one it went; both are foreseen in the same words.
+//! Packages that go: with a successor, a fix is lost; without one, it went with its package. Both are foreseen in the
+//! same words.
 
 use crate::delivery::Patch;
 use crate::native_root::{Deb, DpkgRoot, End, NOTHING, of_dpkg, patch_of};
@@ -18,7 +19,7 @@ fn libssl3t64(version: &str) -> Deb {
     renamed.file(SO, &format!("libssl t64 {version}\n"))
 }
 
-/// A root that refuses lost fixes beforehand, with a patch of the library that says where its fix is.
+/// A root that refuses lost fixes beforehand, with a patch of the library that may name the version with its fix.
 fn patched(root: &DpkgRoot, fixed_in: Option<&str>) {
     root.install(&libssl3("3.0"));
     root.adopt(&["libssl3"]);
@@ -31,7 +32,7 @@ fn patched(root: &DpkgRoot, fixed_in: Option<&str>) {
     root.stage.file("/etc/patchadm/policy", STOP);
 }
 
-/// What apt would say of the rename.
+/// The rename, as apt would report it.
 fn rename(root: &DpkgRoot, version: &str) -> String {
     root.change("libssl3", Some("3.0"), None, '>')
         + &root.change("libssl3t64", None, Some(&libssl3t64(version)), '<')
@@ -84,7 +85,7 @@ fn a_successor_in_a_version_without_the_fix_loses_it() {
         assert_eq!(stopped.code, 3, "{}", stopped.said());
         root.upgrade(&libssl3t64("3.2"));
         root.tells(&[("100-01", End::Lost(&[SO]))]);
-        // Nobody adopted the successor; the versions that it has at each moment count.
+        // The successor is not adopted; its version at each moment counts.
         root.upgrade(&libssl3t64("3.3"));
         let list = root.unwatched("list --check -R @ROOT@");
         assert!(list.code == 0 && !list.stdout.contains("LOST"), "{} {}", list.code, list.said());

@@ -1,4 +1,4 @@
-//! What dpkg and apt do to a package with a patch of every kind, and what is there after the refresh.
+//! Operations of dpkg and apt on a package with a patch of every kind, and the state after the refresh.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -13,7 +13,7 @@ const TOOL: &str = "/usr/lib/acme/tool";
 const DATA: &str = "/usr/share/acme/data";
 const MORE: &str = "/usr/share/acme/more";
 const CONF: &str = "/etc/acme.conf";
-/// Where a diversion has the library of dpkg.
+/// The diverted location of dpkg's library.
 const NATIVE: &str = "/usr/lib/acme/native.so";
 
 /// The files of a version.
@@ -78,32 +78,32 @@ fn sets_and_replaces(package: Package) -> Package {
     sets(replaces(package))
 }
 
-/// What a line of the table says of a path: these bytes, a link to somewhere, or nothing there.
+/// Content of a path without an object in the table. Other paths have bytes, or a link to somewhere.
 const GONE: &str = "nothing";
 
-/// A case: what was patched, what the package manager did then, and what is there after the refresh.
+/// A case: the patch, the operation of the package manager, and the state after the refresh.
 pub(super) struct Case {
     reason: &'static str,
     /// The version that is adopted and patched.
     from: &'static str,
     patch: fn(Package) -> Package,
-    /// What the administrator does before the package is there.
+    /// Commands of the administrator before the package is installed.
     beforehand: &'static str,
-    /// What the administrator does once it is patched.
+    /// Commands of the administrator after the patch.
     administrator: &'static str,
-    /// What the package manager does.
+    /// Commands of the package manager.
     native: &'static str,
-    /// The version whose files are there afterwards; none where they went.
+    /// The version whose files are there afterwards; `None` if they are gone.
     to: Option<&'static str>,
-    /// What is at other paths, or differs from the version.
+    /// Objects at other paths, or different from the version.
     but: &'static [(&'static str, &'static str)],
-    /// What dpkg finds changed.
+    /// Paths that dpkg finds changed.
     changed: &'static [&'static str],
-    /// How begins what `list --check` prints, and its status.
+    /// The beginning of the output of `list --check`, and its exit code.
     listed: (&'static str, i32),
-    /// Whether the patch stands, so that it can be backed out.
+    /// True if the patch is in force, so that it can be backed out.
     stands: bool,
-    /// What is there when it is.
+    /// Objects after the backout.
     backed_out: &'static [(&'static str, &'static str)],
 }
 
@@ -259,7 +259,7 @@ const CASES: &[Case] = &[
 ];
 
 impl Case {
-    /// Plays the case; what is not as the table says, each a line.
+    /// Plays the case; returns the deviations from the table, one line each.
     fn play(&self, debian: &Debian, by_hook: bool) -> Vec<String> {
         self.prepare(debian, by_hook);
         debian.done(self.administrator);
@@ -303,7 +303,7 @@ impl Case {
         wrong
     }
 
-    /// The package is there in its first version, adopted and patched.
+    /// Installs the package in its first version, adopts and patches it.
     pub(super) fn prepare(&self, debian: &Debian, by_hook: bool) {
         debian.done("dpkg --purge acme 2>/dev/null || true");
         debian.done("rm -rf /var/sadm /usr/share/acme /usr/lib/acme /etc/acme* /etc/dpkg/dpkg.cfg.d/filter");
@@ -320,7 +320,7 @@ impl Case {
         }
     }
 
-    /// What is at each path.
+    /// The expected content of each path.
     pub(super) fn expected(&self) -> Vec<(&'static str, String)> {
         let native = |path: &str| {
             let files = self.to.map(files).unwrap_or_default();

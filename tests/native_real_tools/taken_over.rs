@@ -1,4 +1,5 @@
-//! Paths that another package, or the next version, has taken over: their objects stay where they are, whatever ends.
+//! Paths that another package, or the next version, has taken over: their objects stay where they are, whichever
+//! package or patch ends.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -9,7 +10,7 @@ use crate::packages::Package;
 
 const NEW: &str = "/usr/share/fd/n/new";
 
-/// Version 4 of `al` with a patch that replaces a file and adds one, by the name that `/lib` has.
+/// Version 4 of `al`, with a patch that replaces a file and adds one, both spelled with `/lib`.
 fn al(root: &DpkgRoot) {
     root.install(&Deb::new("al", "4").file("/lib/al/old", "old of 4\n"));
     root.adopt(&["al"]);
@@ -68,7 +69,7 @@ fn a_patch_whose_files_the_next_version_ships_just_so_is_contained() {
     }
 }
 
-/// `fd` in this version with a patch that replaces its tool and adds a file in a directory of the patch's own.
+/// `fd` in this version, with a patch that replaces its tool and adds a file in a directory of the patch's own.
 fn fd(root: &DpkgRoot, version: &str) {
     let tool =
         |version: &str| Deb::new("fd", version).file("/usr/share/fd/tool", &format!("tool of {version}\n"));

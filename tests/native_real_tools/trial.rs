@@ -1,4 +1,4 @@
-//! A patch of openssl on trial, and apt installs other versions of its packages before the time is up.
+//! A patch of openssl is on trial, and apt installs other versions of its packages before the time is up.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use super::Debian;
 use super::openssl::{installs, of_openssl};
 use crate::trial::{RECORD, with_time_up};
 
-/// Its time is up, and the process that waits has ended with its session.
+/// Ends the trial: its time is up, and the waiting process has ended with its session.
 fn over(debian: &Debian) {
     let record = debian.at(RECORD);
     let text = fs::read_to_string(&record).unwrap();

@@ -1,4 +1,4 @@
-//! What dpkg has not finished, what is damaged, and what the administrator left out.
+//! Unfinished operations of dpkg, damaged records, and files that the administrator left out.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use crate::native_root::{Deb, DpkgRoot, End, NOTHING, of_dpkg, patch_of};
 const LIB: &str = "/usr/lib/acme/a.so";
 const DATA: &str = "/usr/share/acme/data/d";
 
-/// What an administrator excludes: a directory, and everything in it.
+/// Options of an administrator that exclude a directory and everything in it.
 const EXCLUDED: &str = "--path-exclude=/usr/share/acme --path-exclude=/usr/share/acme/*";
 
 fn acme(version: &str) -> Deb {
@@ -89,7 +89,7 @@ fn one_package_that_cannot_be_refreshed_stays_stale_with_its_reason_and_the_othe
         root.build(&acme("2"));
         let other = Deb::new("other", "2").file("/usr/share/other/b", "b of 2\n");
         root.build(&other);
-        // dpkg has installed both, and somebody damaged the list of one.
+        // dpkg has installed both, and the list of one is damaged.
         let unhooked = root.with_hooks(false);
         unhooked.dpkg_done("-i [acme_2] [other_2]");
         fs::write(unhooked.at("/var/lib/dpkg/info/acme.list"), [0xff, 0xfe, b'\n', 0, b'\n']).unwrap();

@@ -1,4 +1,4 @@
-//! The real apt on roots of dpkg, without a network: it installs packages that a test made.
+//! The real apt on roots of dpkg, without a network: it installs packages made by a test.
 
 use std::fs;
 use std::process::Command;
@@ -39,7 +39,7 @@ impl DpkgRoot {
         command.args(["-qq", "-y", "--allow-downgrades"]).args(self.words(words)).env_clear();
         command.env("PATH", PATH).env("LC_ALL", "C").env("APT_CONFIG", self.stage.beside("apt.conf"));
         command.env("DEBIAN_FRONTEND", "noninteractive").env("PATCHADM_EVENTS", "none");
-        // The hook of apt works on the root of the running system, which this names in its place.
+        // The hook of apt works on the root of the running system, which this variable replaces.
         command.env("PKG_INSTALL_ROOT", root).envs(environment.iter().copied());
         self.told(&command.current_dir(self.stage.beside("debs")).output().unwrap())
     }

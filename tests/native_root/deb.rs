@@ -11,7 +11,7 @@ use md5::{Digest as _, Md5};
 
 use super::software::{Object, Software};
 
-/// A package of dpkg to be.
+/// A package for dpkg, before it is built.
 pub(crate) type Deb = Software;
 
 impl Deb {
@@ -21,7 +21,7 @@ impl Deb {
         format!("{}_{}_{arch}.deb", self.name, self.version.replace(':', "%3a"))
     }
 
-    /// Makes it for dpkg in a directory; the path of its file.
+    /// Builds it for dpkg in a directory; returns the path of its file.
     pub(crate) fn build_deb(&self, into: &Path) -> PathBuf {
         let at = into.join("build");
         let _ = fs::remove_dir_all(&at);
@@ -74,7 +74,7 @@ impl Deb {
     }
 }
 
-/// Makes the directories above a path, 0755.
+/// Makes the directories above a path, with mode 0755.
 fn make_parents(at: &Path, path: &str) {
     let mut directory = at.to_owned();
     let parts: Vec<&str> = path.split('/').collect();

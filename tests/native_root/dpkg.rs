@@ -1,4 +1,4 @@
-//! Roots of dpkg, in which nothing is but what the test installs.
+//! Roots of dpkg that only contain packages of the test.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -12,10 +12,9 @@ use crate::packages::Package;
 use crate::scenario::{Run, is_root};
 use crate::tree::Tree;
 
-/// A root of dpkg.
 pub(crate) struct DpkgRoot {
     root: Watched,
-    /// Whether dpkg calls our hooks.
+    /// True if dpkg calls our hooks.
     by_hook: bool,
 }
 
@@ -28,7 +27,7 @@ impl Deref for DpkgRoot {
 }
 
 impl DpkgRoot {
-    /// An empty root. None where a tool is not here; it says so, with the name of the test.
+    /// An empty root; `None` if a tool is missing, which is reported for the test.
     pub(crate) fn opened(test: &str) -> Option<Self> {
         if !has_tools(test, &["dpkg", "dpkg-deb", "dpkg-divert", "dpkg-statoverride", "tar"]) {
             return None;
@@ -48,38 +47,39 @@ impl DpkgRoot {
         Some(root)
     }
 
-    /// The same in both ways: refreshed by hand, and by our hooks.
+    /// Empty roots for both ways: refreshed by hand, and by our hooks.
     pub(crate) fn both(test: &str) -> Vec<Self> {
         let roots = [false, true].map(|by_hook| Self::opened(test).map(|root| root.with_hooks(by_hook)));
         roots.into_iter().flatten().collect()
     }
 
-    /// The same with our hooks, or without.
+    /// The same root with our hooks, or without.
     pub(crate) fn with_hooks(mut self, by_hook: bool) -> Self {
         self.by_hook = by_hook;
         self
     }
 
-    /// Makes a package, which `[NAME_VERSION]` means in calls of dpkg.
+    /// Builds a package; calls of dpkg refer to it as `[NAME_VERSION]`.
     pub(crate) fn build(&self, deb: &Deb) -> PathBuf {
         deb.build_deb(&self.stage.beside("debs"))
     }
 
-    /// Makes a package and installs it; what dpkg and the hooks said.
+    /// Builds a package and installs it; returns the output of dpkg and the hooks.
     #[track_caller]
     pub(crate) fn install(&self, deb: &Deb) -> String {
         let file = self.build(deb);
         self.dpkg_done(&format!("-i {}", file.display()))
     }
 
-    /// Calls dpkg with these words; `[NAME_VERSION]` is the file of a package, for every architecture unless more is said.
+    /// Calls dpkg with these words; `[NAME_VERSION]` is the file of a package, by default for every architecture.
     pub(crate) fn dpkg(&self, words: &str) -> Run {
         let mut command = Command::new("dpkg");
         let mark = self.stage.beside("before-hook");
         let _ = fs::remove_dir_all(&mark);
         command.arg("--force-unsafe-io");
         if !words.contains("--path-exclude") {
-            // Whatever this machine excludes; a pattern that includes brings all directories and links back.
+            // Overrides exclusions of this machine, but not those of a test: an inclusion pattern brings all
+            // directories and links back.
             command.arg("--path-include=/*");
         }
         if self.by_hook {
@@ -94,7 +94,7 @@ impl DpkgRoot {
         run
     }
 
-    /// The same, which succeeds; what was said.
+    /// As `dpkg`, but must succeed; returns the output.
     #[track_caller]
     pub(crate) fn dpkg_done(&self, words: &str) -> String {
         let run = self.dpkg(words);
@@ -108,7 +108,7 @@ impl DpkgRoot {
         self.tool(Command::new(tool).args(self.words(words)))
     }
 
-    /// The same, which succeeds.
+    /// As `called`, but must succeed; returns the output.
     #[track_caller]
     pub(crate) fn done(&self, line: &str) -> String {
         let run = self.called(line);
@@ -134,7 +134,7 @@ impl DpkgRoot {
         self.told(&whole.current_dir(self.stage.beside("debs")).output().unwrap())
     }
 
-    /// The hooks left the objects of packages that are not adopted as dpkg had left them.
+    /// Asserts that the hooks left the objects of packages that are not adopted as dpkg had left them.
     #[track_caller]
     fn assert_foreign_as(&self, before: &Path, run: &Run) {
         let adopted: BTreeSet<String> = self.adopted();
@@ -145,19 +145,18 @@ impl DpkgRoot {
         }
     }
 
-    /// Adopts packages of dpkg.
     #[track_caller]
     pub(crate) fn adopt(&self, names: &[&str]) {
         names.iter().for_each(|name| drop(self.ok(&format!("adopt --dpkg {name} -R @ROOT@"))));
     }
 
-    /// Lets the registrations follow by hand, where no hook has done so.
+    /// Refreshes the registrations by hand, unless a hook has done so.
     #[track_caller]
     pub(crate) fn refresh(&self) -> String {
         if self.by_hook { String::new() } else { self.ok("adopt --refresh -R @ROOT@") }
     }
 
-    /// Installs a package and lets the registrations follow; what was said meanwhile.
+    /// Installs a package and refreshes the registrations; returns the output.
     #[track_caller]
     pub(crate) fn upgrade(&self, deb: &Deb) -> String {
         let said = self.install(deb);
@@ -171,23 +170,23 @@ impl DpkgRoot {
         said.lines().filter_map(path).collect()
     }
 
-    /// What a query of dpkg prints; no hook is called.
+    /// Output of a query of dpkg; no hook is called.
     pub(crate) fn dpkg_quietly(&self, words: &str) -> String {
         self.tool(Command::new("dpkg").args(self.words(words))).stdout
     }
 
-    /// Every package whose objects dpkg has records of.
+    /// Every package with objects in the records of dpkg.
     pub(crate) fn packages(&self) -> Vec<Installed> {
         installed(&self.stage.root())
     }
 
-    /// Where a path of a package lies now: at its own name, or at the diverted one.
+    /// The current location of a path of a package: its own name, or the diverted one.
     pub(crate) fn true_name(&self, package: &str, path: &str) -> String {
         let root = self.stage.root();
         resolved(&root, &diverted(&diversions(&root), package, path))
     }
 
-    /// Reads what apt would tell `adopt --before-upgrade`; its exit code and what it said.
+    /// Passes the input of apt to `adopt --before-upgrade`; returns the exit code and the output.
     pub(crate) fn foresee(&self, changes: &str) -> Run {
         let input = self.stage.beside("foreseen");
         fs::write(&input, format!("VERSION 3\nAPT::Architecture=amd64\n\n{changes}")).unwrap();
@@ -196,7 +195,7 @@ impl DpkgRoot {
         self.told(&command.output().unwrap())
     }
 
-    /// The line of apt for a package that it removes, or installs from the file of a package made.
+    /// The line of apt for a package that it removes, or installs from a built file.
     pub(crate) fn change(&self, name: &str, old: Option<&str>, new: Option<&Deb>, direction: char) -> String {
         let version = |version: Option<&str>| match version {
             Some(version) => format!("{version} all none"),
@@ -208,7 +207,7 @@ impl DpkgRoot {
     }
 }
 
-/// The hooks that the package brings, as options, which call the program of the test.
+/// The hooks that the package brings, as options that call the program of the test.
 pub(super) fn hooks() -> Vec<String> {
     let text = include_str!("../../packaging/hooks/dpkg.cfg");
     assert!(text.contains("/usr/bin/patchadm"), "{text}");
@@ -220,17 +219,17 @@ pub(super) fn hooks() -> Vec<String> {
     text.lines().filter_map(option).collect()
 }
 
-/// The name of the package that is in every root.
+/// The name of the package that every root has.
 pub(crate) const BASE: &str = "base";
 
-/// The package that has the links of a merged root and their directories: dpkg takes along what no package has any more.
+/// A package with the links of a merged root and their directories: dpkg removes those that no package has any more.
 fn base() -> Deb {
     ["lib", "bin", "sbin"].iter().fold(Deb::new(BASE, "1"), |base, name| {
         base.link(&format!("/{name}"), &format!("usr/{name}")).directory(&format!("/usr/{name}"))
     })
 }
 
-/// A package that dpkg has records of.
+/// A package in the records of dpkg.
 #[derive(Clone, Debug)]
 pub(crate) struct Installed {
     pub(crate) name: String,
@@ -238,7 +237,7 @@ pub(crate) struct Installed {
     pub(crate) version: String,
     /// The third word of its status.
     pub(crate) state: String,
-    /// What it replaces or provides, as it is written.
+    /// The packages that it replaces or provides, as written.
     pub(crate) relations: String,
 }
 
@@ -258,7 +257,7 @@ fn installed(root: &Path) -> Vec<Installed> {
     text.split("\n\n").filter_map(entry).collect()
 }
 
-/// A diversion: the path, where it leads, and whose file is not diverted.
+/// A diversion: the path, its target, and the package whose file is not diverted.
 type Diversion = (String, String, String);
 
 fn diversions(root: &Path) -> Vec<Diversion> {
@@ -267,13 +266,13 @@ fn diversions(root: &Path) -> Vec<Diversion> {
     lines.chunks_exact(3).map(|line| (line[0].to_owned(), line[1].to_owned(), line[2].to_owned())).collect()
 }
 
-/// Where a path of a package leads.
+/// The target of a path of a package.
 fn diverted(diversions: &[Diversion], package: &str, path: &str) -> String {
     let found = diversions.iter().find(|(from, _, by)| from == path && by != package);
     found.map_or_else(|| path.to_owned(), |(_, to, _)| to.clone())
 }
 
-/// Who owns what: the lists of all packages, through diversions and links.
+/// The owners of all paths: the lists of all packages, resolved through diversions and links.
 fn owners(root: &Path) -> Owners {
     let diversions = diversions(root);
     let info = root.join("var/lib/dpkg/info");
@@ -296,7 +295,7 @@ pub(crate) fn of_dpkg(name: &str, version: &str) -> Package {
     delivered(&format!("DEB{name}"), "all", version)
 }
 
-/// A patch that puts files, 0644, in a version of a package.
+/// A patch with these files, mode 0644, for a version of a package.
 pub(crate) fn patch_of(id: &str, name: &str, version: &str, files: &[(&str, &str)]) -> Patch {
     let package = files
         .iter()

@@ -14,7 +14,7 @@ use super::{Owners, PATH, Watched, delivered, has_tools, resolved};
 use crate::packages::Package;
 use crate::scenario::{Run, directory, is_root};
 
-/// A package of rpm to be, of version 1.0.
+/// A package for rpm, of version 1.0, before it is built.
 pub(crate) type Rpm = Software;
 
 impl Rpm {
@@ -23,7 +23,7 @@ impl Rpm {
         self.arch.as_deref().unwrap_or("noarch")
     }
 
-    /// Makes it for rpm in a directory; the path of its file.
+    /// Builds it for rpm in a directory; returns the path of its file.
     pub(crate) fn build_rpm(&self, into: &Path) -> PathBuf {
         let Self { name, version: release, fields, .. } = self;
         let arch = self.rpm_arch();
@@ -37,7 +37,7 @@ impl Rpm {
             match object {
                 Object::File(mode, text) => {
                     fs::write(&place, text).unwrap();
-                    // rpm compares it, also where packages of two architectures share a file.
+                    // rpm compares the time, even if packages of two architectures share a file.
                     let built = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
                     fs::File::open(&place).unwrap().set_modified(built).unwrap();
                     fs::set_permissions(&place, fs::Permissions::from_mode(*mode)).unwrap();
@@ -85,7 +85,7 @@ impl Rpm {
     }
 }
 
-/// Whether rpm can be called, with these tools; if not, it says so, with the name of the test.
+/// True if rpm and these tools can be called; otherwise reports the reason for the test.
 pub(crate) fn has_rpm(test: &str, tools: &[&str]) -> bool {
     if !has_tools(test, tools) {
         return false;
@@ -96,7 +96,6 @@ pub(crate) fn has_rpm(test: &str, tools: &[&str]) -> bool {
     is_root()
 }
 
-/// A root of rpm.
 pub(crate) struct RpmRoot {
     root: Watched,
 }
@@ -110,14 +109,14 @@ impl Deref for RpmRoot {
 }
 
 impl RpmRoot {
-    /// An empty root. None where a tool is not here; it says so, with the name of the test.
+    /// An empty root; `None` if a tool is missing, which is reported for the test.
     pub(crate) fn opened(test: &str) -> Option<Self> {
         if !has_rpm(test, &["rpm", "rpmbuild"]) {
             return None;
         }
         let root = Self { root: Watched::new(owners) };
         fs::create_dir_all(root.packages()).unwrap();
-        // Where systems of rpm have it; Debian has another place.
+        // The place on systems of rpm; Debian has another one.
         root.stage.directory("/var/lib/rpm");
         root.rpm_done("--initdb");
         Some(root)
@@ -127,7 +126,7 @@ impl RpmRoot {
         self.stage.beside("rpms")
     }
 
-    /// Makes packages, which `[NAME-RELEASE]` means in calls of rpm, or `[NAME-RELEASE.ARCH]`.
+    /// Builds packages; calls of rpm refer to them as `[NAME-RELEASE]` or `[NAME-RELEASE.ARCH]`.
     pub(crate) fn build(&self, packages: &[Rpm]) {
         let scratch = directory();
         for package in packages {
@@ -136,7 +135,7 @@ impl RpmRoot {
         }
     }
 
-    /// Takes the packages of a directory for those that were built.
+    /// Uses the packages of a directory as if they had been built.
     pub(crate) fn take_packages(&self, from: &Path) {
         for entry in fs::read_dir(from).unwrap().map(|entry| entry.unwrap().path()) {
             if entry.extension().is_some_and(|extension| extension == "rpm") {
@@ -145,7 +144,7 @@ impl RpmRoot {
         }
     }
 
-    /// The paths of which rpm finds other bytes, or nothing.
+    /// The paths whose bytes rpm finds changed or missing.
     pub(crate) fn verified_bytes(&self) -> std::collections::BTreeSet<String> {
         let said = self.rpm("-Va").stdout;
         let is_other = |line: &&str| line.starts_with("missing") || line.as_bytes().get(2) == Some(&b'5');
@@ -153,7 +152,6 @@ impl RpmRoot {
         said.lines().filter(is_other).filter_map(path).collect()
     }
 
-    /// Calls rpm with these words.
     pub(crate) fn rpm(&self, words: &str) -> Run {
         let mut command = Command::new("rpm");
         command.arg("--root").arg(self.stage.root()).args(self.words(words));
@@ -161,7 +159,7 @@ impl RpmRoot {
         self.told(&command.output().unwrap())
     }
 
-    /// Calls rpm where scripts of packages find `/proc` and `/dev/null` in the root, beside what the test put there.
+    /// Calls rpm so that scripts of packages find `/proc` and `/dev/null` in the root, besides the files of the test.
     pub(crate) fn rpm_with_proc(&self, words: &str) -> Run {
         self.stage.directory("/proc");
         self.stage.directory("/dev");
@@ -203,7 +201,7 @@ impl RpmRoot {
         options.into_iter().chain(words.split_whitespace().map(word)).collect()
     }
 
-    /// The same, which succeeds; what was said.
+    /// As `rpm`, but must succeed; returns the output.
     #[track_caller]
     pub(crate) fn rpm_done(&self, words: &str) -> String {
         let run = self.rpm(words);
@@ -211,7 +209,7 @@ impl RpmRoot {
         run.said()
     }
 
-    /// Makes a package and installs it over what is there.
+    /// Builds a package and installs it over the earlier one.
     #[track_caller]
     pub(crate) fn install(&self, package: &Rpm) -> String {
         self.build(std::slice::from_ref(package));
@@ -220,12 +218,11 @@ impl RpmRoot {
         self.rpm_done(&format!("-U --oldpackage --replacepkgs --ignorearch [{name}-{release}.{arch}]"))
     }
 
-    /// Waits until the next second: rpm counts its transactions in them.
+    /// Waits until the next second: rpm counts its transactions in seconds.
     pub(crate) fn tick() {
         std::thread::sleep(Duration::from_millis(1_100));
     }
 
-    /// Adopts packages of rpm.
     #[track_caller]
     pub(crate) fn adopt(&self, names: &[&str]) {
         names.iter().for_each(|name| drop(self.ok(&format!("adopt --rpm {name} -R @ROOT@"))));
@@ -244,10 +241,10 @@ impl RpmRoot {
     }
 }
 
-/// The states of a file in which it is not there as the package has it: replaced, not installed, net shared, wrong color.
+/// The states of a file that is not there as packaged: replaced, not installed, net shared, wrong color.
 const NOT_THERE: [&str; 4] = ["1", "2", "3", "4"];
 
-/// Who owns what: the file tables of all packages, through links.
+/// The owners of all paths: the file tables of all packages, resolved through links.
 fn owners(root: &Path) -> Owners {
     let query = "[%{=NAME}:%{=VERSION}-%{=RELEASE}.%{=ARCH}\\t%{FILESTATES}\\t%{FILENAMES}\\n]";
     let mut command = Command::new("rpm");

@@ -1,13 +1,13 @@
-//! Packages that dpkg or rpm is going to install.
+//! Packages for dpkg or rpm, before they are built.
 
 use std::fmt::Write as _;
 
-/// A package to be: of this version for dpkg, or of version 1.0 and this release for rpm.
+/// A package to be built: with this version for dpkg, or with version 1.0 and this release for rpm.
 #[derive(Clone)]
 pub(crate) struct Software {
     pub(super) name: String,
     pub(super) version: String,
-    /// None where it is for every architecture.
+    /// `None` if it is for every architecture.
     pub(super) arch: Option<String>,
     /// Fields of its control file, or tags of its spec file.
     pub(super) fields: String,
@@ -42,18 +42,18 @@ impl Software {
         Self { arch: Some(arch.to_owned()), ..self }
     }
 
-    /// The same without `md5sums`, as some packages of dpkg are.
+    /// Leaves out `md5sums`, as in some packages of dpkg.
     pub(crate) fn without_sums(self) -> Self {
         Self { has_sums: false, ..self }
     }
 
-    /// A field of its control file, or a tag of its spec file.
+    /// Adds a field to its control file, or a tag to its spec file.
     pub(crate) fn field(mut self, name: &str, value: &str) -> Self {
         writeln!(self.fields, "{name}: {value}").unwrap();
         self
     }
 
-    /// A file, 0644; what is below `/etc` is its configuration.
+    /// Adds a file with mode 0644; below `/etc`, it is a configuration file.
     pub(crate) fn file(self, path: &str, text: &str) -> Self {
         self.with_mode(path, 0o644, text)
     }
@@ -75,7 +75,7 @@ impl Software {
         self
     }
 
-    /// A script: `preinst`, say, or a line of a spec file, and its text.
+    /// Adds a script: `preinst`, for example, or a line of a spec file, and its text.
     pub(crate) fn script(mut self, name: &str, text: &str) -> Self {
         self.scripts.push((name.to_owned(), text.to_owned()));
         self

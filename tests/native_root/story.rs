@@ -1,4 +1,4 @@
-//! What the queries say about patches, and that all of them tell the same story.
+//! The answers of queries about patches: all of them tell the same story.
 
 use std::ops::Deref;
 
@@ -6,18 +6,18 @@ use serde_json::Value;
 
 use super::{DpkgRoot, RpmRoot, Watched};
 
-/// How it stands with a patch.
+/// The expected state of a patch.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum End<'a> {
     /// All of it is in force.
     Stands,
-    /// These paths are lost, and others not.
+    /// Only these paths are lost.
     PartlyLost(&'a [&'a str]),
     /// It is lost at these paths; if others stand, it may be called partly lost.
     Lost(&'a [&'a str]),
-    /// The version of the package has it.
+    /// The version of the package contains it.
     Contained,
-    /// Nothing is alarmed about, and nobody needs to hear of it.
+    /// Nothing alarms, and the queries need not mention it.
     Ended,
 }
 
@@ -26,7 +26,7 @@ impl End<'_> {
         matches!(self, End::PartlyLost(_) | End::Lost(_))
     }
 
-    /// What each answer about the patch has, and has not.
+    /// Words that each answer about the patch must have, and words that it must not have.
     fn words(&self) -> (&'static [&'static str], &'static [&'static str]) {
         match self {
             End::Stands => (&[], &["lost", "contained"]),
@@ -44,9 +44,9 @@ impl End<'_> {
     }
 }
 
-/// A root of dpkg or rpm, in stories that both tell.
+/// A root of dpkg or rpm, for stories of both.
 pub(crate) trait NativeRoot: Deref<Target = Watched> {
-    /// Removes a package, and lets the registrations follow.
+    /// Removes a package and refreshes the registrations.
     fn erase(&self, name: &str);
     /// The paths that its package manager finds changed or missing.
     fn verified(&self) -> Vec<String>;
@@ -74,8 +74,8 @@ impl NativeRoot for RpmRoot {
     }
 }
 
-/// Another package has the file now that the patch 100-01 of a package had added with these bytes: it stays when the patched
-/// package goes, and alarms nobody.
+/// Patch 100-01 of a package added a file with these bytes, and another package owns it now. Asserts that it stays
+/// when the patched package goes, and alarms nobody.
 #[track_caller]
 pub(crate) fn an_added_file_survives(
     root: &impl NativeRoot,
@@ -92,14 +92,14 @@ pub(crate) fn an_added_file_survives(
 }
 
 impl Watched {
-    /// Asserts that everyone who is asked about these patches of the root, which are all that it has or had, says the same.
+    /// Asserts that all queries agree about these patches, which are all that the root has or had.
     #[track_caller]
     pub(crate) fn tells(&self, patches: &[(&str, End<'_>)]) {
         let wrong = self.contradictions(patches);
         assert!(wrong.is_empty(), "{patches:?}\n{}", wrong.join("\n"));
     }
 
-    /// What is said otherwise, a text each.
+    /// The wrong answers, as messages.
     pub(crate) fn contradictions(&self, patches: &[(&str, End<'_>)]) -> Vec<String> {
         let mut wrong = self.whole_root(patches);
         for (id, end) in patches {
@@ -108,7 +108,7 @@ impl Watched {
         wrong
     }
 
-    /// What is wrong in the answers about all patches.
+    /// Errors in the answers about all patches.
     fn whole_root(&self, patches: &[(&str, End<'_>)]) -> Vec<String> {
         let mut wrong = Vec::new();
         let alarmed: Vec<&str> = patches.iter().filter(|(_, end)| end.alarms()).map(|(id, _)| *id).collect();
@@ -151,11 +151,11 @@ impl Watched {
         wrong
     }
 
-    /// What is wrong in the answers about one patch.
+    /// Errors in the answers about one patch.
     fn about(&self, id: &str, end: &End<'_>) -> Vec<String> {
         let mut wrong = Vec::new();
         let commands = ["show", "show --files", "remove --dry-run"];
-        // Of a patch that went with its package, nothing need be known.
+        // A patch that went with its package may be unknown.
         for command in commands.iter().filter(|_| !matches!(end, End::Ended)) {
             let run = self.unwatched(&format!("{command} -R @ROOT@ {id}"));
             let is_answered = run.code == 0 || *command == "remove --dry-run" && !matches!(end, End::Stands);
@@ -190,7 +190,7 @@ impl Watched {
     }
 }
 
-/// What an answer says and should not, or does not say and should.
+/// A forbidden word in an answer, or a missing one.
 fn misfit(end: &End<'_>, said: &str) -> Option<&'static str> {
     let said = said.to_lowercase();
     let (has, lacks) = end.words();
@@ -200,7 +200,7 @@ fn misfit(end: &End<'_>, said: &str) -> Option<&'static str> {
         .copied()
 }
 
-/// Whether a text names a path, in whichever spelling of its directory.
+/// True if a text names a path, in any spelling of its directory.
 fn names(text: &str, path: &str) -> bool {
     let of_usr = path.strip_prefix("/usr").unwrap_or(path);
     text.contains(of_usr)

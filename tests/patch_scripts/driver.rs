@@ -1,8 +1,9 @@
-//! The part of pkgadd that calls the scripts of a package: environment, response file, class list, in its order.
+//! The part of pkgadd that calls the scripts of a package in its order: environment, response file, class list.
 //!
-//! Objects without content are made by the driver, files by the class action script; records are written with installf(1M)
-//! and removef(1M), the tools that scripts have. As with the pkgadd of System V, the database reads as with the new package
-//! before the first script but checkinstall runs. Other duties of pkgadd are not its matter.
+//! Objects without content are made by the driver, files by the class action script; records are written with
+//! installf(1M) and removef(1M), the tools that scripts have. As with the pkgadd of System V, the database has the
+//! state with the new package before the first script other than checkinstall runs. Other duties of pkgadd are out of
+//! scope.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -20,11 +21,11 @@ use patchadm_svr4::package::{Ftype, Params};
 use super::Interpreters;
 use crate::scenario::Scenario;
 
-/// The package that is patched, and where it is.
+/// The patched package, and its directory.
 const PACKAGE: &str = "ACMEweb";
 const BASE: &str = "/opt/ACMEweb";
 
-/// A pkgmk that leaves directories and information files to the umask, as that of System V does.
+/// A pkgmk that leaves the modes of directories and information files to the umask, as on System V.
 const OTHER_PKGMK: &str = "#!/bin/sh
 PKGMK \"$@\" || exit
 while [ $# -gt 1 ]; do
@@ -40,17 +41,17 @@ done
 pub(super) struct ScriptDriver<'s> {
     stage: &'s Scenario,
     shell: Vec<String>,
-    /// The patch that is worked on has an own directory of tools.
+    /// Directory with the tools of the current patch.
     tools: PathBuf,
     count: RefCell<u32>,
 }
 
-/// How a script, or the first one that failed, ended.
+/// Result of a script, or of the first one that failed.
 #[derive(Debug)]
 pub(super) struct ScriptRun {
     pub(super) code: i32,
     pub(super) said: String,
-    /// What it added to the response file.
+    /// Lines that it added to the response file.
     pub(super) added: String,
 }
 
@@ -77,7 +78,7 @@ impl<'s> ScriptDriver<'s> {
         driver
     }
 
-    /// Puts a program in the place of a tool.
+    /// Replaces a tool with another program.
     pub(super) fn tool(&self, name: &str, text: &str) {
         let path = self.tools.join(name);
         fs::remove_file(&path).unwrap();
@@ -93,7 +94,7 @@ impl<'s> ScriptDriver<'s> {
         params::parse(&fs::read(self.records(PACKAGE).join("pkginfo")).unwrap()).unwrap()
     }
 
-    /// A parameter of the installed package; empty where it is missing.
+    /// A parameter of the installed package; empty if it is missing.
     pub(super) fn parameter(&self, name: &str) -> String {
         self.installed().text(name).into_owned()
     }
@@ -150,7 +151,7 @@ impl<'s> ScriptDriver<'s> {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        // a script that reads no list may end before
+        // A script that reads no list may have ended.
         let _ = child.stdin.take().unwrap().write_all(list.as_bytes());
         let output = child.wait_with_output().unwrap();
         let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
@@ -175,17 +176,18 @@ impl<'s> ScriptDriver<'s> {
         run
     }
 
-    /// Installs a sparse package over the installed one, as patchadd has pkgadd do it; the first script that fails ends it.
+    /// Installs a sparse package over the installed one, like pkgadd under patchadd; ends at the first script that
+    /// fails.
     pub(super) fn apply(&self, package: &Path, response: &str) -> ScriptRun {
         self.install(package, response, None)
     }
 
-    /// The same, but the script of this name and what follows it does not run any more.
+    /// As `apply`, but without the script of this name and everything after it.
     pub(super) fn apply_until(&self, package: &Path, response: &str, last: &str) {
         self.install(package, response, Some(last)).expect_end(0);
     }
 
-    /// Installs the undo package of a patch, as patchrm has pkgadd do it.
+    /// Installs the undo package of a patch, like pkgadd under patchrm.
     pub(super) fn back_out(&self, id: &str) -> ScriptRun {
         let package = self.unpack(id);
         let (list, counts) = (self.parameter("PATCHLIST"), self.parameter("PATCH_OBSOLETES"));
@@ -193,7 +195,7 @@ impl<'s> ScriptDriver<'s> {
         self.install(&package, &response, None)
     }
 
-    /// The undo package of a patch as a directory.
+    /// Unpacks the undo package of a patch into a directory.
     pub(super) fn unpack(&self, id: &str) -> PathBuf {
         let archive = self.records(PACKAGE).join("save").join(id).join("undo.Z");
         let unpacked = self.stage.beside(&format!("undo.{id}"));
@@ -204,7 +206,7 @@ impl<'s> ScriptDriver<'s> {
         unpacked.join(PACKAGE)
     }
 
-    /// Makes the undo data of a patch count again, as patchrm does after a backout.
+    /// Makes the undo data of a patch active again, as patchrm does after a backout.
     pub(super) fn mark_active(&self, id: &str) {
         let save = self.records(PACKAGE).join("save").join(id);
         if fs::remove_file(save.join("obsoleted_by")).is_ok() {
@@ -212,7 +214,7 @@ impl<'s> ScriptDriver<'s> {
         }
     }
 
-    /// Writes the lines that the objects of a package have in `contents`.
+    /// Writes the lines of the objects of a package to `contents`.
     fn record_first(&self, package: &Path) {
         let at = self.stage.at("/var/sadm/install/contents");
         let text = fs::read_to_string(&at).unwrap();
@@ -251,7 +253,7 @@ impl<'s> ScriptDriver<'s> {
             fs::copy(entry.path(), kept.join(entry.file_name())).unwrap();
         }
         let call = |name: &str| match kept.join(name) {
-            // What an earlier package left there is not run.
+            // A script that an earlier package left there does not run.
             script if package.join("install").join(name).exists() => self.run(&script, &[], &environment, ""),
             _ => ScriptRun { code: 0, said: String::new(), added: String::new() },
         };
@@ -270,7 +272,7 @@ impl<'s> ScriptDriver<'s> {
         ended
     }
 
-    /// Makes the objects, and their lines in contents.
+    /// Makes the objects and their lines in `contents`.
     fn place_objects(&self, package: &Path, kept: &Path, environment: &Params) -> ScriptRun {
         let map = Pkgmap::parse(&fs::read(package.join("pkgmap")).unwrap()).unwrap();
         let objects: Vec<&PkgmapEntry> = map.entries.iter().filter(|entry| !entry.is_information()).collect();
@@ -313,7 +315,7 @@ impl<'s> ScriptDriver<'s> {
         ran
     }
 
-    /// Makes a hard link, or sets the attributes of an object, and tells installf of it.
+    /// Makes a hard link or sets the attributes of an object, and records it with installf.
     fn finish_object(&self, entry: &PkgmapEntry) {
         let to = self.place(entry);
         let path = match entry.path.to_string() {
@@ -355,7 +357,7 @@ impl<'s> ScriptDriver<'s> {
         }
     }
 
-    /// Writes the pkginfo with what was delivered and answered.
+    /// Writes pkginfo with the delivered parameters and the answers.
     fn record(&self, delivered: &Params, answers: &Params) {
         let path = self.records(PACKAGE).join("pkginfo");
         let mut file = ParamFile::parse(&fs::read(&path).unwrap()).unwrap();

@@ -1,4 +1,4 @@
-//! One root, and random commands on it: each asked first, then given.
+//! Random commands on one root: each one is planned first, then run.
 
 use std::fs;
 use std::process::Command;
@@ -9,22 +9,22 @@ use crate::random::Random;
 use crate::scenario::Scenario;
 use crate::tree::Tree;
 
-/// Who gives the commands.
+/// The user who runs the commands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Owner {
-    /// Who runs the test, and owns the root.
+    /// The user who runs the test, and owns the root.
     Caller,
-    /// An ordinary user, who owns it.
+    /// An ordinary user who owns the root.
     Everyman,
 }
 
-/// A root and what is done with it.
+/// A root, and the commands on it.
 pub(super) struct Play {
     stage: Scenario,
     random: Random,
     patches: Vec<Delivered>,
     pub(super) owner: Owner,
-    /// How many commands were asked and given.
+    /// The number of commands that were planned and run.
     pub(super) asked: u64,
     told: Vec<String>,
 }
@@ -37,7 +37,7 @@ impl Play {
         Self { stage, random, patches, owner: Owner::Caller, asked: 0, told: Vec::new() }
     }
 
-    /// Plays it; the first difference between a plan and its run.
+    /// Plays the sequence; returns the first difference between a plan and its run.
     pub(super) fn play(&mut self) -> Option<String> {
         for _ in 0..10 {
             let found = match self.random.below(8) {
@@ -55,7 +55,7 @@ impl Play {
         None
     }
 
-    /// Does to the root what people and accidents do.
+    /// Changes the root like people and accidents do.
     fn meddle(&mut self) {
         let package = *self.random.one(&["ACMEweb", "ACMEdb"]);
         let path = format!("/opt/{package}/{}", self.random.one(&PATHS));
@@ -129,7 +129,7 @@ impl Play {
                 _ => self.random.one(&self.patches).id.clone(),
             });
         }
-        // Mostly of what is there.
+        // Half of the time, from the applied patches.
         if self.random.once_in(2) {
             let listed = self.stage.run("list -R @ROOT@").stdout;
             let applied: Vec<&str> =
@@ -148,7 +148,7 @@ impl Play {
         self.compare(&format!("{ask} --json -R @ROOT@ {ids}"), &format!("{give} --json -R @ROOT@ {ids}"))
     }
 
-    /// Asks and gives a command; what it said otherwise than its plan.
+    /// Plans a command and runs it; returns the difference between the two.
     fn compare(&mut self, ask: &str, give: &str) -> Option<String> {
         let is_backout = give.starts_with("patchrm") || give.starts_with("remove");
         let mut ask_now = self.command(ask);

@@ -1,4 +1,4 @@
-//! Random patches, and what commands say of them.
+//! Random patches, and the output of commands about them.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -15,20 +15,20 @@ use crate::scenario::Scenario;
 /// The paths of both packages, below their base directories.
 pub(super) const PATHS: [&str; 6] = ["bin/a", "bin/b", "etc/conf", "lib/x", "share/doc/one", "share/doc/two"];
 
-/// The bases of patches; the last are restricted.
+/// The bases of patches; the last ones are restricted.
 const BASES: [&str; 5] = ["100", "101", "102", "IDR103", "T104"];
 
-/// What a command said of a patch.
+/// The result of a command for a patch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct SaidOfPatch {
     pub(super) id: String,
-    /// Of what is only planned what it becomes when it is done.
+    /// For a plan, the verdict after it is carried out.
     pub(super) verdict: String,
     pub(super) code: i64,
     pub(super) reason: String,
 }
 
-/// What a command said.
+/// The result of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Said {
     pub(super) code: i64,
@@ -37,7 +37,7 @@ pub(super) struct Said {
 }
 
 impl Said {
-    /// What is in a JSON document.
+    /// Reads a JSON document.
     #[track_caller]
     pub(super) fn of(text: &str) -> Self {
         let document: Value = serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"));
@@ -63,7 +63,7 @@ impl Said {
         self.patches.iter().map(|patch| patch.verdict.clone()).collect()
     }
 
-    /// The same for a plan of a backout, which does not say that it is one.
+    /// Adapts the plan of a backout, which does not say that it is one.
     pub(super) fn of_backout(mut self) -> Self {
         for patch in self.patches.iter_mut().filter(|patch| patch.verdict == "applied") {
             "removed".clone_into(&mut patch.verdict);
@@ -72,7 +72,7 @@ impl Said {
     }
 }
 
-/// Runs a command that prints a document. Its exit code is the one in there.
+/// Runs a command that prints a document, and checks that its exit code is the one in the document.
 #[track_caller]
 pub(super) fn said_by(stage: &Scenario, command: &mut Command) -> Said {
     let output = command.output().unwrap();
@@ -97,7 +97,7 @@ pub(super) fn template() -> Scenario {
     stage
 }
 
-/// Another root like this one.
+/// A copy of this root.
 pub(super) fn copy(of: &Scenario) -> Scenario {
     let copy = Scenario::new();
     fs::remove_dir_all(copy.root()).unwrap();
@@ -111,7 +111,6 @@ fn file(package: Package, path: &str, text: &str) -> Package {
     package.content(ftype, path, 0o644, "root root", crate::packages::DELIVERED, format!("{path} {text}\n"))
 }
 
-/// A delivered patch.
 pub(super) struct Delivered {
     pub(super) id: String,
     pub(super) at: PathBuf,
@@ -166,7 +165,7 @@ fn patch(random: &mut Random, id: &str, all: &[String], beside: &Scenario) -> Pa
         }
     }
     let at = patch.directory(beside);
-    // Mostly scripts may be executed.
+    // Usually, scripts are executable.
     for name in ["prepatch", "postbackout"].into_iter().filter(|name| at.join(name).exists()) {
         let mode = if random.once_in(4) { 0o644 } else { 0o755 };
         fs::set_permissions(at.join(name), fs::Permissions::from_mode(mode)).unwrap();
@@ -177,7 +176,7 @@ fn patch(random: &mut Random, id: &str, all: &[String], beside: &Scenario) -> Pa
     at
 }
 
-/// Gives one delivered file other bytes.
+/// Changes the bytes of one delivered file.
 fn damage(patch: &std::path::Path) {
     for package in ["ACMEweb", "ACMEdb"] {
         for path in PATHS {

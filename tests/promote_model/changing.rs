@@ -61,13 +61,13 @@ pub(super) fn change(top: &Path, name: &str, random: &mut Random) {
     }
 }
 
-/// The names that there may be.
+/// The number of possible names.
 pub(super) const FILES: usize = 24;
 
-/// The files that have two names from the beginning.
+/// The number of files that have two names from the beginning.
 const PAIRS: usize = 3;
 
-/// Makes a file with two names, or removes both, or leaves them; it has one of two texts.
+/// Makes a file with two names and one of two texts, or removes both names, or leaves them.
 pub(super) fn change_pair(top: &Path, name: &str, random: &mut Random) {
     let names = ["a", "b"].map(|word| top.join(format!("{name}.{word}")));
     let what = random.below(5);
@@ -80,7 +80,7 @@ pub(super) fn change_pair(top: &Path, name: &str, random: &mut Random) {
     }
 }
 
-/// Changes what has two names, on one side.
+/// Changes the files with two names on one side.
 pub(super) fn change_pairs(top: &Path, random: &mut Random) {
     for number in 0..PAIRS {
         change_pair(top, &format!("pair{number}"), random);
@@ -88,7 +88,7 @@ pub(super) fn change_pairs(top: &Path, random: &mut Random) {
     change_pair(top, "newpair", random);
 }
 
-/// One of the names, a directory more often than one of them would be.
+/// A random name; directories are more frequent than among all names.
 pub(super) fn draw_name(random: &mut Random) -> String {
     if random.once_in(3) {
         return format!("dir{}", random.below(4));

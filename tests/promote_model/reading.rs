@@ -1,4 +1,4 @@
-//! Both trees as the test itself reads them, and what becomes of each path by the table of the three-way rule.
+//! Both trees as the test itself reads them, and the outcome for each path by the table of the three-way rule.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -52,7 +52,7 @@ pub(super) fn table(text: &str) -> BTreeMap<String, String> {
     with_base.map(|fields| (fields[..3].concat(), fields[4].to_owned())).collect()
 }
 
-/// The letters of three states, by first occurrence; `-` where nothing is.
+/// The letters of three states, by first occurrence; `-` if there is no object.
 pub(super) fn letters(states: [&State; 3]) -> String {
     let mut known: Vec<&State> = Vec::new();
     let letter = |state: &'_ State, known: &mut Vec<&State>| -> usize {
@@ -73,7 +73,8 @@ pub(super) fn letters(states: [&State; 3]) -> String {
     text
 }
 
-/// How often each line of the table was used: at all, for directories, and for names of a file with several.
+/// The number of uses of each line of the table: in total, for directories, and for names of a file with several
+/// names.
 #[derive(Default)]
 pub(super) struct Used {
     pub(super) all: BTreeMap<String, usize>,
@@ -94,9 +95,9 @@ impl Used {
     }
 }
 
-/// What the live tree has to be.
+/// The expected state of the live tree.
 pub(super) enum Expected {
-    /// It stops because of this path.
+    /// The run stops because of this path.
     Stops(String),
     /// Each path with its state.
     Becomes(BTreeMap<String, State>),
@@ -117,7 +118,7 @@ impl Sides<'_> {
         [self.base.state(path), self.stage.state(path), self.live.state(path)]
     }
 
-    /// The outcomes by the table, under the policy `keep` or `replace`, and which lines of it were used.
+    /// The outcomes by the table, under the policy `keep` or `replace`; counts the lines of it that were used.
     pub(super) fn expected(
         &self,
         table: &BTreeMap<String, String>,
@@ -147,7 +148,8 @@ impl Sides<'_> {
         Expected::Becomes(becomes.collect())
     }
 
-    /// What paths mean for those above and below them; the path that stops everything, if there is one.
+    /// Applies the effects of paths on those above and below them; returns the path that stops everything, if there
+    /// is one.
     fn settle(&self, outcomes: &mut BTreeMap<String, String>) -> Option<String> {
         let is_taken = |outcomes: &BTreeMap<String, String>, path: &str| {
             outcomes.get(path).is_some_and(|outcome| outcome == "take")
@@ -181,7 +183,7 @@ impl Sides<'_> {
     }
 }
 
-/// Holds a tree against what it has to be. The names of a file of which all were taken are those that it has in the tree
+/// Compares a tree with its expected state. If all names of a file were taken, they must be those of the tree that
 /// they were taken from.
 pub(super) fn check(becomes: &BTreeMap<String, State>, after: &Read, from: &Read, when: &str) {
     for (path, state) in becomes {

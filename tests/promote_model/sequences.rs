@@ -1,10 +1,10 @@
-//! Edits on both sides, promotions of all or of one path, backouts and refreshes, in random order: after each promotion
-//! and each refresh every path is what the table says from the base that the model itself keeps.
+//! Edits on both sides, promotions of all or of one path, backouts and refreshes, in random order: after each
+//! promotion and each refresh, every path is as the table says, from the base that the model itself keeps.
 //!
-//! The base in force is that of the newest promotion that is still applied: the stage as it was then, and outside the
-//! promoted paths what the base before it said. A refresh brings states of the live tree into it, and into every other
-//! base that said the same of the path. What is created in the live tree, and not brought into the stage, survives whatever
-//! follows.
+//! The base in force is that of the newest promotion that is still applied: the stage at that time, and outside the
+//! promoted paths the base before it. A refresh brings states of the live tree into it, and into every other base
+//! with the same state of the path. A file that is created in the live tree, and not brought into the stage, survives
+//! everything that follows.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -22,7 +22,7 @@ use crate::whole_contents::{faults_of_contents, missing_objects};
 /// The staged paths: a tree and its database.
 const PATHS: [&str; 2] = ["usr/pkg", "var/db/pkg"];
 
-/// What the stage said of each path.
+/// The state of each path in the stage.
 type Bases = [Columns; 2];
 
 /// A promotion that is applied.
@@ -30,14 +30,14 @@ struct Applied {
     id: String,
     base: Bases,
     before: [Tree; 2],
-    /// The trees that it left.
+    /// The trees after it.
     after: [Tree; 2],
 }
 
-/// What was done, and how often.
+/// The number of actions, by kind.
 type Counts = BTreeMap<&'static str, u64>;
 
-/// A root with its stage, and what the model knows of them.
+/// A root with its stage, and the model of both.
 struct Sequence<'t> {
     table: &'t BTreeMap<String, String>,
     when: String,
@@ -45,13 +45,13 @@ struct Sequence<'t> {
     live: Scenario,
     base_of_new: Bases,
     applied: Vec<Applied>,
-    /// Whether the last run of the root is the newest promotion.
+    /// True if the last run of the root is the newest promotion.
     can_undo: bool,
     /// Files that were created in the live tree.
     created: BTreeSet<PathBuf>,
     used: Used,
     counts: Counts,
-    /// The forms of undo data, drawn by the seed.
+    /// The forms of undo data, chosen by the seed.
     forms: UndoForms,
 }
 
@@ -59,7 +59,7 @@ fn columns(top: &Path) -> Columns {
     Tree::of(top, &[]).objects().clone()
 }
 
-/// What the trees of one path have to be, or why nothing happens.
+/// The expected states of both staged paths, or the reason why nothing happens.
 type Outcome = Result<[BTreeMap<String, State>; 2], String>;
 
 impl<'t> Sequence<'t> {
@@ -131,7 +131,7 @@ impl<'t> Sequence<'t> {
         self.created.insert(file);
     }
 
-    /// What becomes of both trees of the side that changes; of paths that are not promoted, nothing.
+    /// The expected states of both trees on the side that changes; paths that are not promoted stay as they are.
     fn expected(&mut self, promoted: &[&str], policy: &str, refreshes: bool) -> Outcome {
         let mut becomes = [BTreeMap::new(), BTreeMap::new()];
         for (at, path) in PATHS.iter().enumerate() {
@@ -151,7 +151,7 @@ impl<'t> Sequence<'t> {
         Ok(becomes)
     }
 
-    /// Nothing happened, because of a conflict that no policy decides.
+    /// Asserts that nothing happened, because of a conflict that no policy decides.
     fn must_have_stopped(&self, run: &Run, because: &str, before: &[Tree; 2]) {
         assert_eq!(run.code, 3, "{}, because of {because}: {} {}", self.when, run.stdout, run.stderr);
         before.iter().zip(&self.trees()).for_each(|(before, now)| assert_same(now, before));
@@ -195,14 +195,14 @@ impl<'t> Sequence<'t> {
         self.can_undo = true;
     }
 
-    /// Backs the newest promotion out. False if it is not backed out: something on the way was put in the place of a
-    /// directory since.
+    /// Backs out the newest promotion. Returns false if it is not backed out because an object on the way was put in
+    /// the place of a directory since.
     fn back_out(&mut self) -> bool {
         let ids: Vec<String> = self.applied.iter().map(|applied| applied.id.clone()).collect();
         if let Some(line) = self.forms.repack(&ids) {
             self.live.run(&line).ok();
             self.when += &format!(" after {line}");
-            // It is the last run now, and no application.
+            // The repacking is the last run now, and not an application.
             self.can_undo = false;
         }
         let Some(applied) = self.applied.pop() else { return false };
@@ -253,14 +253,14 @@ impl<'t> Sequence<'t> {
             let brought: Vec<String> = becomes[at].keys().filter(other).cloned().collect();
             self.bring(at, &brought);
         }
-        // What the stage has is known to it: it may go live that the stage deleted it.
+        // The stage knows the files that it has, so their deletion in the stage may go live.
         let (root, stage) = (self.live.root(), self.live.beside("web"));
         let is_known = |path: &PathBuf| path.strip_prefix(&root).is_ok_and(|path| stage.join(path).exists());
         self.created.retain(|path| !is_known(path));
         self.count("refreshes");
     }
 
-    /// The bases know that both sides have these paths as they are in the live tree.
+    /// Records in the bases that both sides have these paths as in the live tree.
     fn bring(&mut self, at: usize, brought: &[String]) {
         let live = columns(&self.live.at(PATHS[at]));
         let known = Read::of_columns(&self.in_force()[at]);
@@ -296,7 +296,7 @@ impl<'t> Sequence<'t> {
                 6 | 7 => drop(self.back_out()),
                 _ => self.refresh(),
             }
-            // Edits of the live tree delete what they like; a run leaves no line without an object.
+            // Edits of the live tree delete anything; a run leaves no line without an object.
             let missing = if what < 3 { missing_objects(&self.live.root()) } else { missing };
             let faults = faults_of_contents(&self.live.root(), &missing);
             assert!(faults.is_empty(), "{}: {faults:#?}", self.when);
@@ -305,7 +305,7 @@ impl<'t> Sequence<'t> {
                 assert_eq!(text, "created\n", "{}: {}", self.when, file.display());
             }
         }
-        // All of them come off.
+        // All promotions are backed out.
         let missing = missing_objects(&self.live.root());
         while self.back_out() {}
         let faults = faults_of_contents(&self.live.root(), &missing);

@@ -1,4 +1,4 @@
-//! A reader that never rests: whenever it looks, the newest set is a whole one, and never an older one than before.
+//! A reader that looks at the newest set again and again: it is always complete.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -15,17 +15,17 @@ use patchadm_inputs::sign::sha256_text;
 
 use super::names_below;
 
-/// How long it rests, so that the directory can be made anew.
+/// Time between readings, in which the directory can be restored.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// The reader, at work.
+/// A thread that reads the newest set.
 pub(super) struct SetReader {
     is_over: Arc<AtomicBool>,
     reader: Option<JoinHandle<u64>>,
 }
 
 impl SetReader {
-    /// Reads the set behind a link. It holds `whole` while it reads.
+    /// Starts to read the set behind a link. Each reading holds `whole`.
     pub(super) fn start(current: &Path, whole: Arc<Mutex<()>>) -> Self {
         let is_over = Arc::new(AtomicBool::new(false));
         let (ends, current) = (is_over.clone(), current.to_owned());
@@ -42,7 +42,7 @@ impl SetReader {
         Self { is_over, reader: Some(reader) }
     }
 
-    /// Ends it; gives the number of whole sets that it has read.
+    /// Stops the thread; returns the number of complete sets that it has read.
     pub(super) fn end(mut self) -> u64 {
         self.is_over.store(true, Relaxed);
         self.reader.take().unwrap().join().unwrap()
@@ -51,7 +51,7 @@ impl SetReader {
 
 impl Drop for SetReader {
     fn drop(&mut self) {
-        // Also where what it was to accompany has failed.
+        // Also if the accompanied work has failed.
         self.is_over.store(true, Relaxed);
         self.reader.take().map(JoinHandle::join);
     }
@@ -71,7 +71,7 @@ fn read(current: &Path) -> bool {
     }
 }
 
-/// Holds the manifest of a set against its files.
+/// Compares the manifest of a set with its files.
 pub(super) fn assert_whole_set(set: &Path) -> Result<(), String> {
     let failed = |error: std::io::Error| format!("{}: {error}", set.display());
     let manifest = fs::read_to_string(set.join("MANIFEST")).map_err(failed)?;
