@@ -1,5 +1,5 @@
-//! A command that meets errors: where in its course each change stands, read from the disk and not from what the
-//! program says, and the exit code and words with which it ends.
+//! Commands under injected errors: the phase of the run in which each change happens, read from the disk rather than
+//! from the program's output, and the exit code and message with which the command ends.
 
 use std::fs;
 use std::path::Path;
@@ -13,17 +13,17 @@ use rustix::io::Errno;
 
 use crate::reliability::stories::{Command, OUTSIDE, Story, Trial};
 
-/// Where a change stands in the course of a run, as far as codes tell it apart.
+/// The phase of a run in which a change happens, as far as exit codes distinguish phases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Moment {
-    /// History and logs are opened, to see whether they have what the run before did, or the cache of what is known of
-    /// libraries is written. The run itself has not begun.
+    /// History and logs are opened to check that they record the previous run, or the cache of library data is written.
+    /// The run itself has not begun.
     LookingBack,
-    /// New objects are written beside their places, or room is made for them.
+    /// New objects are written beside their destinations, or room is made for them.
     Staging,
     /// Old objects are saved.
     Saving,
-    /// Records are written beside their places, everything is made durable, the journal gets its name.
+    /// Records are written beside their destinations, everything is made durable, and the journal gets its name.
     Recording,
     /// The journal has its name.
     Switching,
@@ -37,14 +37,14 @@ pub(crate) enum Moment {
 #[derive(Clone, Debug)]
 pub(crate) struct Change {
     pub(crate) call: ChangeCall,
-    /// Its path, with `RUN` for the run.
+    /// The path, with `RUN` in place of the name of the run.
     pub(crate) path: String,
     pub(crate) moment: Moment,
-    /// How many runs had been committed before.
+    /// Number of runs that had been committed before.
     pub(crate) committed: usize,
 }
 
-/// What the journal of a root says.
+/// State of a root's journal.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Journal {
     Closed,
@@ -61,22 +61,21 @@ fn journal(root: &Path) -> Journal {
     }
 }
 
-/// The names that have a run in them: what stands before it and behind it.
+/// Names that contain a run: the text before it and the text after it.
 const NAMES_OF_RUN: [(&str, &str); 5] =
     [("", ""), ("ops-", ""), ("ops-", ".new"), ("undo-", ".gz"), ("undo.", ".tmp")];
 
-/// The first part of the name that the cache of what is known of libraries has until it is whole.
+/// Prefix of the temporary name of the cache of library data.
 const ELF_CACHE: &str = ".elf-cache-";
 
-/// Tells whether a path is that of the cache of what is known of libraries, before it is whole.
+/// True if the path is the temporary name of the cache of library data.
 pub(crate) fn is_elf_cache(path: &str) -> bool {
     path.rsplit('/').next().is_some_and(|name| name.starts_with(ELF_CACHE))
 }
 
-/// The path with `RUN` for what has the form of a run, and `BESIDE` for the directory beside a root: both have random
-/// names.
+/// Replaces the name of a run by `RUN`, and the directory beside a root by `BESIDE`: both names are random.
 fn without_run(path: &str) -> String {
-    // Undo directories of a root have the same name.
+    // Undo directories inside a root have the same name.
     let outside = path.split_once(&format!("/{OUTSIDE}/"));
     let path = match outside.filter(|(above, _)| !above.ends_with("patchadm")) {
         Some((_, below)) => format!("/BESIDE/{OUTSIDE}/{below}"),
@@ -103,7 +102,7 @@ fn without_run(path: &str) -> String {
     path.split('/').map(part).collect::<Vec<_>>().join("/")
 }
 
-/// The changes that a command makes when nothing goes wrong, in their order.
+/// The changes that a command makes when nothing goes wrong, in order.
 pub(crate) fn course(story: &Story) -> Vec<Change> {
     let trial = Trial::of(story);
     let (noted, root) = (Arc::new(Mutex::new(Vec::new())), trial.root());
@@ -126,7 +125,7 @@ pub(crate) fn course(story: &Story) -> Vec<Change> {
             {
                 Moment::Saving
             }
-            // What a stage keeps for the next promotion, when its run is over.
+            // Data that a stage keeps for the next promotion, written when its run is over.
             Journal::Closed if was == Some(Moment::Finishing) && path.starts_with("/.patchadm-stage/") => {
                 Moment::Finishing
             }
@@ -134,7 +133,7 @@ pub(crate) fn course(story: &Story) -> Vec<Change> {
             Journal::Closed => Moment::Recording,
             Journal::Open => Moment::Switching,
             Journal::Committed if is_journal(path) && was == Some(Moment::Switching) => {
-                // The one before wrote the outcome, this makes it durable.
+                // The previous change wrote the outcome; this one makes it durable.
                 assert_eq!((*call, changes[number - 1].call), (ChangeCall::Sync, ChangeCall::Write));
                 changes[number - 1].moment = Moment::Committing;
                 Moment::Committing
@@ -149,11 +148,11 @@ pub(crate) fn course(story: &Story) -> Vec<Change> {
     changes
 }
 
-/// The staged files that took the places of undo archives in the last run of a root, and the manifests that stay of those
+/// The staged files that replaced undo archives in the last run of a root, and the manifests that remain of archives
 /// that were given up.
 fn rewritten_archives(root: &Path) -> Vec<String> {
     let journal = fs::read(root.join("var/sadm/patchadm/journal")).unwrap_or_default();
-    // Behind the sectors each line is a checksum and what it is of.
+    // After the sectors, each line is a checksum and its payload.
     let lines = journal.get(4096..).unwrap_or_default().split(|byte| *byte == b'\n');
     let entries = lines.filter_map(|line| serde_json::from_slice(line.get(9..)?).ok());
     let is_rewritten = |op: &Op| {
@@ -174,15 +173,15 @@ fn rewritten_archives(root: &Path) -> Vec<String> {
     rewritten.collect()
 }
 
-/// Whether a change opens history or a log, which before a commit only the next run does, for the one before it; or writes
-/// the cache of what is known of libraries.
+/// True if a change opens history or a log, or writes the cache of library data. Before a commit, history and logs are
+/// opened only by the next run, to complete the previous one.
 fn is_looking_back(call: ChangeCall, path: &str) -> bool {
     call == ChangeCall::OpenWrite && (path.ends_with("/history") || path.ends_with("/log"))
         || is_elf_cache(path)
 }
 
-/// Whether a change belongs to a directory of records that gets an undo archive, or to one beside the root. The archive is
-/// written first, then its digest; where the digest comes first, both came from a stage and are copied like any record.
+/// True if a change belongs to a directory of records that gets an undo archive, or to one beside the root. The archive
+/// is written first, then its digest; if the digest comes first, both came from a stage and are copied like any record.
 fn is_saved(noted: &[(ChangeCall, String, Journal)], number: usize) -> bool {
     // An old file that cannot stay is copied.
     if noted[number].1.starts_with("/BESIDE/") || noted[number].1.contains("/RUN/o/copy-") {
@@ -190,7 +189,7 @@ fn is_saved(noted: &[(ChangeCall, String, Journal)], number: usize) -> bool {
     }
     let Some((_, rest)) = noted[number].1.split_once("/RUN/db/") else { return false };
     let staged = format!("/RUN/db/{}/undo", rest.split('/').next().unwrap());
-    // Those of the same run: of another one the journal was seen in between.
+    // Only the changes of the same run: between two runs the journal was seen in another state.
     let same = |(_, _, journal): &&(ChangeCall, String, Journal)| *journal == Journal::Closed;
     let (before, after) = noted.split_at(number);
     let begun = before.iter().rev().take_while(same).collect::<Vec<_>>().into_iter().rev();
@@ -199,7 +198,7 @@ fn is_saved(noted: &[(ChangeCall, String, Journal)], number: usize) -> bool {
 }
 
 fn is_staged(call: ChangeCall, path: &str) -> bool {
-    // Its place is made before the first stage, and its copies are written with it.
+    // The file is created before the first stage, and the journal's copies are written with it.
     if path.ends_with("/patchadm/journal.new") {
         return matches!(call, ChangeCall::Create | ChangeCall::Unlink);
     }
@@ -212,9 +211,10 @@ fn is_staged(call: ChangeCall, path: &str) -> bool {
     is_of_stage && !is_record && !matches!(call, ChangeCall::SyncFileSystem | ChangeCall::Sync)
 }
 
-/// A door through which so many changes pass, then `errno` is the answer: once, or always.
+/// A door that lets `number` changes through and then answers `errno`: once, or always.
 ///
-/// What is met is kept: compressed undo data, in which random names are, takes a write more or less.
+/// The failed change is recorded, because its number does not identify it: undo data contains random names, so
+/// compressing it may take one write more or less.
 pub(crate) fn failing(number: usize, errno: Errno, always: bool) -> (Door, Met) {
     let (passed, met) = (Mutex::new(0), Met::default());
     let keep = met.clone();
@@ -232,7 +232,7 @@ pub(crate) fn failing(number: usize, errno: Errno, always: bool) -> (Door, Met) 
 /// The change that failed first.
 pub(crate) type Met = Arc<Mutex<Option<(ChangeCall, String)>>>;
 
-/// Which change of the course that was: the nearest one of the same kind.
+/// The change of the course that failed: the nearest one of the same kind.
 pub(crate) fn met_change(changes: &[Change], number: usize, met: &Met) -> Result<Change, String> {
     let Some((call, path)) = met.lock().unwrap().clone() else {
         return Err("nothing failed".to_owned());
@@ -246,11 +246,11 @@ pub(crate) fn met_change(changes: &[Change], number: usize, met: &Met) -> Result
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) code: u8,
-    /// What it said: of a failure the words of the classic command, of a success its notes.
+    /// The output: the classic message of a failure, or the notes of a success.
     pub(crate) text: String,
 }
 
-/// Which command it is, for its codes.
+/// The command whose exit codes apply.
 pub(crate) fn program(command: &Command) -> refusal::Command {
     match command {
         Command::Apply { .. } | Command::ApplyAdopting(_) | Command::ApplyOnTrial(_) => {
@@ -272,7 +272,7 @@ pub(crate) fn program(command: &Command) -> refusal::Command {
     }
 }
 
-/// Does it, through a door.
+/// Performs the command through a door.
 pub(crate) fn attempt(trial: &Trial, command: &Command, door: Door) -> Ended {
     match trial.perform(command, door) {
         Ok(notes) => Ended { code: 0, text: notes.join("\n") },
@@ -284,7 +284,7 @@ pub(crate) fn attempt(trial: &Trial, command: &Command, door: Door) -> Ended {
     }
 }
 
-/// The code with which a command ends when a change fails.
+/// The exit code with which a command ends when a change fails.
 pub(crate) fn expected_code(command: &Command, moment: Moment, errno: Errno) -> u8 {
     if let Command::Exchange(_, inner) = command {
         return expected_code(inner, moment, errno);
@@ -316,7 +316,7 @@ pub(crate) fn expected_code(command: &Command, moment: Moment, errno: Errno) -> 
     };
     match moment {
         _ if errno == Errno::INTR => 0,
-        // The trial is stuck: nothing is known of the reason but whether there is room.
+        // The trial is stuck: the code only tells whether the file system is full.
         Moment::Staging | Moment::Saving | Moment::Recording | Moment::Switching
             if matches!(command, Command::Expire) =>
         {
@@ -336,7 +336,7 @@ pub(crate) fn expected_code(command: &Command, moment: Moment, errno: Errno) -> 
             7
         }
         Moment::Staging if is_full => by(18, 20),
-        // An archive that comes back is copied as any record is.
+        // An imported archive is copied like any record.
         Moment::Saving if matches!(command, Command::UndoImport(_)) => 5,
         Moment::Saving => by(4, 7),
         Moment::Staging | Moment::Recording | Moment::Switching => by(5, 5),
@@ -345,7 +345,7 @@ pub(crate) fn expected_code(command: &Command, moment: Moment, errno: Errno) -> 
     }
 }
 
-/// The sentence that says what the root is like after a single error.
+/// The sentence that describes the state of the root after a single error.
 pub(crate) fn expected_state(moment: Moment) -> &'static str {
     match moment {
         Moment::Staging | Moment::Saving | Moment::Recording => "Nothing was changed.",
@@ -355,7 +355,7 @@ pub(crate) fn expected_state(moment: Moment) -> &'static str {
     }
 }
 
-/// What the system says of an error.
+/// The operating system's message for an error.
 pub(crate) fn words(errno: Errno) -> String {
     let text = std::io::Error::from(errno).to_string();
     text.split(" (os error").next().unwrap().to_owned()

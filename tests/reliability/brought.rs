@@ -1,4 +1,4 @@
-//! The stories of patches that go live with the promotion of the stage that they were applied to.
+//! Stories of patches that go live when the stage that they were applied to is promoted.
 
 use std::fs;
 
@@ -9,7 +9,7 @@ use crate::reliability::promotions::STAGE;
 use crate::reliability::stories::{Command, Story, package, patch, second_patch};
 use crate::scenario::Scenario;
 
-/// A root whose stage has patches of a package, and something of its own.
+/// A root whose stage has patches of a package and a file of its own.
 fn patched(patches: &[Patch]) -> Scenario {
     let live = Scenario::new();
     live.file("/var/sadm/install/admin/default", NOCHECK);
@@ -29,7 +29,7 @@ pub(super) fn patches_promoted() -> Story {
 }
 
 pub(super) fn promoted_patches_backed_out() -> Story {
-    // Patches with names of one file would be a run each.
+    // Patches of files with several names would need a run each.
     let small = |id, text| Patch::of(id, Package::new("ACMEweb").file("bin/same", 0o755, text));
     let live = patched(&[small("100-01", "second\n"), small("200-01", "third\n")]);
     live.run(&format!("stage promote {STAGE} -R @ROOT@ --max-delete 100%")).ok();

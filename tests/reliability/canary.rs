@@ -1,7 +1,7 @@
-//! A tree beside a root that nobody has any business with: whoever opens, reads or changes anything of it is found out.
+//! A tree beside a root that no command may touch: any open, read or change of it is detected.
 //!
-//! inotify(7) tells of everything that is opened, read, written, made, removed or given other attributes, whichever way
-//! it was reached; nothing of it can be hidden by setting times back. A mere stat(2) is not told.
+//! inotify(7) reports everything that is opened, read, written, made, removed or given other attributes, by whatever
+//! path it is reached; setting times back hides nothing. A mere stat(2) is not reported.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,7 +19,7 @@ pub(crate) struct Canary {
     looks: BTreeMap<PathBuf, Look>,
 }
 
-/// What must stay as it is even of an object that the root has another name for: type and mode, owner, group, size,
+/// Attributes that must not change even if the root has another name for the object: type and mode, owner, group, size,
 /// time, and content.
 type Look = (u32, u32, u32, u64, (i64, i64), Vec<u8>);
 
@@ -27,8 +27,8 @@ impl Canary {
     /// Watches everything at and below `at`.
     pub(crate) fn watch(at: &Path) -> Self {
         let looks = looks(at);
-        // Nothing is closed that was not opened. A close can come late: a process that is being started holds descriptors
-        // of this one until it executes its program.
+        // Close events are left out: nothing is closed that was not opened, and a close can come late, because a
+        // process that is being started holds descriptors of this one until it executes its program.
         let flags = WatchFlags::ALL_EVENTS - WatchFlags::CLOSE_WRITE - WatchFlags::CLOSE_NOWRITE;
         let fd = init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).unwrap();
         let mut watched = BTreeMap::new();
@@ -40,7 +40,7 @@ impl Canary {
         Self { fd, watched, at: at.to_owned(), looks }
     }
 
-    /// What was done to it since it was asked last, by anybody: `path: OPEN`.
+    /// Events since the last call, caused by any process: `path: OPEN`.
     pub(crate) fn events(&self) -> Vec<String> {
         let mut buffer = [std::mem::MaybeUninit::uninit(); 1 << 14];
         let mut reader = Reader::new(&self.fd, &mut buffer);
@@ -53,7 +53,7 @@ impl Canary {
         events
     }
 
-    /// What is not as it was when it was asked last; what it has to read for that it does not tell of.
+    /// Paths that changed since the last call. The reads that this takes are not reported as events.
     pub(crate) fn changes(&mut self) -> Vec<String> {
         let now = looks(&self.at);
         self.events();

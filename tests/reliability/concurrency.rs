@@ -1,7 +1,7 @@
-//! Several commands on one root at once: writers one after another, readers whenever they like.
+//! Several commands on one root at once: writers one after another, readers at any time.
 //!
-//! Readers run in loops beside everything that a writer can be: applying, backing out, failing, ended by a signal,
-//! dead. Each answer has to be the one of before or the one of after, whole, and never an error.
+//! Readers run in loops beside every kind of writer: applying, backing out, failing, ended by a signal, dead. Each
+//! answer has to be the one before or the one after, whole, and never an error.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read};
@@ -27,10 +27,10 @@ use crate::scenario::Scenario;
 const FILES: usize = 64;
 const ADD: &str = "patchadd -R @ROOT@ delivered/100-01";
 const REMOVE: &str = "patchrm -R @ROOT@ 100-01";
-/// A patch whose last script says no, so that all of it is rolled back.
+/// A patch whose last script fails, so that everything is rolled back.
 const FAIL: &str = "patchadd --scripts run -R @ROOT@ delivered/200-01";
 
-/// What readers ask.
+/// Queries of the readers.
 const QUESTIONS: [&str; 6] = [
     "pkgparam -R @ROOT@ ACMEweb PATCHLIST PATCH_INFO_100-01",
     "showrev -p -R @ROOT@",
@@ -40,7 +40,7 @@ const QUESTIONS: [&str; 6] = [
     "list --json -R @ROOT@",
 ];
 
-/// A root of an ordinary user, and what every question is answered before and after its patch.
+/// A root of an ordinary user, and the answers to every question before and after its patch.
 struct Stage {
     scenario: Scenario,
     before: Vec<String>,
@@ -84,8 +84,8 @@ impl Stage {
         assert!(self.starts(line).wait().unwrap().success(), "{line}");
     }
 
-    /// The answer to a question, without the size of undo data, which the numbers of inodes in it change, and without the
-    /// note that a run was interrupted.
+    /// The answer to a question, without the size of undo data, which depends on the inode numbers in it, and without
+    /// the note that a run was interrupted.
     #[track_caller]
     fn answer(&self, line: &str) -> String {
         let run = self.scenario.run(line);
@@ -97,7 +97,8 @@ impl Stage {
         run.stdout.lines().filter(is_steady).collect::<Vec<_>>().join("\n")
     }
 
-    /// Asks all questions once, in an order that begins with one of them; whether each answer is that of after.
+    /// Asks all questions once, beginning with one of them. Returns for each whether its answer is the one after the
+    /// patch.
     #[track_caller]
     fn ask(&self, from: usize) -> Vec<bool> {
         let numbers = (from..from + QUESTIONS.len()).map(|number| number % QUESTIONS.len());
@@ -111,7 +112,7 @@ impl Stage {
         numbers.map(one).collect()
     }
 
-    /// Several reads of one process: within one answer they are about one state.
+    /// Several reads of one process: one answer reflects one state.
     fn ask_in_process(&self, root: &Root) -> bool {
         let at = |path: &str| ObjectPath::new(path.as_bytes()).unwrap();
         let found = read_consistently(root, |view: &RecordView<'_>| {
@@ -136,7 +137,8 @@ impl Stage {
         is_applied
     }
 
-    /// Lets readers ask until `write` is done; whether any answer was that of before, and of after.
+    /// Lets readers ask until `write` is done. Returns whether any answer was the one before the patch, and whether any
+    /// was the one after it.
     fn beside(&self, write: impl FnOnce()) -> [bool; 2] {
         let (done, seen) = (AtomicBool::new(false), [AtomicBool::new(false), AtomicBool::new(false)]);
         let root = Root::open(&self.scenario.root()).unwrap();
@@ -158,7 +160,7 @@ impl Stage {
                     thread::sleep(Duration::from_millis(1));
                 }
             });
-            // Also when it fails, or the readers would never end.
+            // Set even if it panics; otherwise the readers would never end.
             let written = std::panic::catch_unwind(std::panic::AssertUnwindSafe(write));
             done.store(true, Relaxed);
             if let Err(panic) = written {
@@ -203,7 +205,7 @@ fn readers_beside_every_kind_of_run_see_before_or_after() {
     });
     assert_eq!(seen, [true, true]);
 
-    // A run that fails was never there for anybody.
+    // Readers never see a run that fails.
     let seen = stage.beside(|| {
         for _ in 0..rounds / 2 {
             let code = stage.starts(FAIL).wait().unwrap().code();
@@ -237,13 +239,13 @@ fn readers_beside_every_kind_of_run_see_before_or_after() {
         let is_killed = child.wait().unwrap().signal().is_some();
         let is_open = stage.journal().is_some_and(|(_, open)| open);
         dead += u64::from(is_open);
-        // Nobody has recovered it yet: the answers are those that recovery will lead to.
+        // Nothing has recovered the root yet: the answers are already those that recovery will lead to.
         let said = stage.is_applied();
         let root = Root::open(&stage.scenario.root()).unwrap();
         assert_eq!(stage.ask_in_process(&root), said);
         assert!(is_killed || said != was);
         assert!(!is_open || said == was);
-        // It may be over before anybody has asked.
+        // The recovery may be over before a reader has asked.
         let seen = stage.beside(|| stage.writes("recover -R @ROOT@"));
         assert!(!seen[usize::from(!said)], "recovery changes nothing for readers");
     }

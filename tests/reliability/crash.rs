@@ -1,7 +1,7 @@
-//! The program is killed before every change that it makes, and recovery before every change of its own: in this
-//! process, by a door that lets so many changes through and then none, which is what a killed process leaves.
+//! Kills the program before every change that it makes, and recovery before every change of its own: in this process,
+//! by a door that lets a number of changes through and then none, which leaves what a killed process leaves.
 //!
-//! Everything that was written is there afterwards, as after a kill; what a power cut loses is the matter of `lost`.
+//! Everything that was written is kept, as after a kill; `lost` covers what a power cut loses.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,7 +19,7 @@ use crate::reliability::stories::{
 };
 use crate::reliability::{figures, part_of, sample_or_whole};
 
-/// A door that counts.
+/// A door that counts changes.
 fn counting() -> (Door, Arc<AtomicUsize>) {
     let count = Arc::new(AtomicUsize::new(0));
     let counted = count.clone();
@@ -37,7 +37,7 @@ pub(crate) fn dead_after(number: usize) -> Door {
     Door::watched(move |_| if is_alive() { Ok(()) } else { Err(Errno::IO) })
 }
 
-/// Does something with each item, on all processors.
+/// Processes each item, on all processors.
 pub(crate) fn in_parallel<T: Sync>(items: &[T], work: impl Fn(&T) + Sync) {
     let next = AtomicUsize::new(0);
     let workers = thread::available_parallelism().map_or(1, usize::from);
@@ -62,7 +62,7 @@ impl Legal {
         })
     }
 
-    /// The same where acts are played in some other way.
+    /// Like [`Self::of`], with a function that plays the acts.
     pub(crate) fn played(story: &Story, play: impl Fn(&Trial, &Command)) -> Self {
         let trial = Trial::of(story);
         let mut legal = vec![Picture::of(&trial.root())];
@@ -78,8 +78,8 @@ impl Legal {
         self.0.len() - 1
     }
 
-    /// Which of the states a recovered root is in; what is wrong with it if it is in none, or something of the run is
-    /// left. `logs` says whether a log that is missing counts.
+    /// The state that a recovered root is in; an error if it is in none, or if something of the run is left. `logs`
+    /// says whether a missing log counts.
     pub(crate) fn find(&self, trial: &Trial, logs: bool) -> Result<usize, String> {
         let unnamed = unnamed_files(&trial.root());
         if !unnamed.is_empty() {
@@ -88,7 +88,7 @@ impl Legal {
         self.find_beside_old_files(trial, logs)
     }
 
-    /// The same where old files may be left that no undo data names any more.
+    /// Like [`Self::find`], but allows old files that no undo data names any more.
     pub(crate) fn find_beside_old_files(&self, trial: &Trial, logs: bool) -> Result<usize, String> {
         let found = Picture::of(&trial.root());
         let left = strays(&trial.root());
@@ -111,20 +111,20 @@ impl Legal {
     }
 }
 
-/// How many changes a command makes.
+/// Number of changes that a command makes.
 pub(crate) fn changes_of(story: &Story) -> usize {
     let (door, count) = counting();
     Trial::of(story).run(&story.whole, door).unwrap();
     count.load(Ordering::Relaxed)
 }
 
-/// `most` numbers below `total`, evenly, or all of them.
+/// `most` evenly spaced numbers below `total`, or all of them if there are fewer.
 pub(crate) fn spread(total: usize, most: usize) -> Vec<usize> {
     if total <= most { (0..total).collect() } else { (0..most).map(|index| index * total / most).collect() }
 }
 
-/// Kills the command after `number` changes, recovers, and looks; then, if nothing was done, does it after all. Returns
-/// whether it could be foreseen how recovery leaves the root.
+/// Kills the command after `number` changes, recovers and checks the root; if nothing was done, then performs the
+/// command after all. Returns true if the root after recovery could be foreseen.
 fn kill(story: &Story, legal: &Legal, number: usize) -> bool {
     let trial = Trial::of(story);
     let when = format!("{}, killed after {number} changes", story.name);
@@ -146,7 +146,7 @@ fn kill(story: &Story, legal: &Legal, number: usize) -> bool {
     foreseen.is_some()
 }
 
-/// Kills the command after `number` changes, recovery after `second` more; true if that was all it had to do.
+/// Kills the command after `number` changes and recovery after `second` more; true if recovery had no more to do.
 fn kill_recovery(story: &Story, legal: &Legal, number: usize, second: usize) -> bool {
     let trial = Trial::of(story);
     let when = format!("{}, killed after {number} changes and {second} of recovery", story.name);

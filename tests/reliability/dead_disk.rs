@@ -1,6 +1,6 @@
-//! A disk that dies in the middle of a run: from some change on every one fails, those of the rollback too. The command
-//! says what is where, the journal stays, whoever reads the records sees them as before, no other command changes
-//! anything, and when the disk is well again `recover` brings everything back.
+//! A disk that dies in the middle of a run: from some change on every change fails, including those of the rollback.
+//! The command reports where everything is, the journal stays, readers see the records as before, no other command
+//! changes anything, and once the disk works again `recover` restores everything.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -20,7 +20,7 @@ use crate::reliability::stories::{Story, Trial, is_asked_for, stories};
 use crate::reliability::{figures, is_whole, sample_or_whole};
 use crate::tree::Tree;
 
-/// What the records say to whoever asks.
+/// Exit codes and output of queries that read the records.
 fn asked(root: &Path) -> Vec<(Option<i32>, String)> {
     let root = root.to_str().unwrap();
     let lines = [vec!["showrev", "-p", "-R", root], vec!["pkgparam", "-R", root, "ACMEweb", "PATCHLIST"]];
@@ -32,7 +32,7 @@ fn asked(root: &Path) -> Vec<(Option<i32>, String)> {
     lines.iter().map(ask).collect()
 }
 
-/// What a message says of each path: what it is, and where its old object is.
+/// Paths that a message reports, each with the place of its old object if one is given.
 fn told(text: &str, root: &str) -> BTreeMap<String, Option<PathBuf>> {
     let lines = text.lines().filter_map(|line| line.strip_prefix("  ")?.strip_prefix(root));
     let told = lines.filter_map(|line| {
@@ -43,7 +43,7 @@ fn told(text: &str, root: &str) -> BTreeMap<String, Option<PathBuf>> {
     told.collect()
 }
 
-/// What is at a path: bytes, or where a link leads to.
+/// Content at a path: bytes, or the target of a link.
 fn content(path: &Path) -> Option<Vec<u8>> {
     match fs::read_link(path) {
         Ok(target) => Some(target.into_os_string().into_encoded_bytes()),
@@ -52,25 +52,25 @@ fn content(path: &Path) -> Option<Vec<u8>> {
     }
 }
 
-/// Every path that is not as before is told, or is below one that is; what is told is so.
+/// Checks that every changed path is reported, or is below a reported one, and that every report is true.
 fn told_exactly(story: &Story, trial: &Trial, ended: &Ended) -> Result<(), String> {
     let (before, now) = (story.stage.root(), trial.root());
     let told = told(&ended.text, now.to_str().unwrap());
     let (then_tree, now_tree) = (Tree::of(&before, &OWN), Tree::of(&now, &OWN));
     let (then_all, now_all) = (then_tree.objects(), now_tree.objects());
-    // The other links of a file that was replaced are as before, but links of it no more.
+    // The other links of a replaced file are unchanged, except that they are not links of it any more.
     let alone = |columns: &Vec<String>| [&columns[..7], &columns[8..]].concat();
     let differs = |path: &&String| then_all.get(*path).map(alone) != now_all.get(*path).map(alone);
     for path in then_all.keys().chain(now_all.keys()).filter(differs) {
         let is_told = |known: &String| path == known || path.starts_with(&format!("{known}/"));
-        // What was moved is told where it was, with the place where it is.
+        // A moved object is reported at its old path, together with its current place.
         let is_moved_here = told.values().flatten().any(|place| *place == now.join(path));
         if !told.keys().any(is_told) && !is_moved_here {
             return Err(format!("{path} is not as before, and nobody says so"));
         }
     }
     for (path, old) in &told {
-        // Trees leave out what is only ours.
+        // Trees leave out the program's own paths.
         let is_own = OWN.iter().any(|own| path.starts_with(&format!("{own}/")));
         if !is_own && !differs(&path) {
             return Err(format!("{path} is as before, but something else is said"));
@@ -92,7 +92,7 @@ fn told_exactly(story: &Story, trial: &Trial, ended: &Ended) -> Result<(), Strin
     Ok(())
 }
 
-/// The disk dies before a change of the switch: what is said and done until it is well again.
+/// Checks the message and the root after the disk died before a change of the switch, until the disk works again.
 fn died_in_switch(story: &Story, trial: &Trial, ended: &Ended, reads: bool) -> Result<(), String> {
     told_exactly(story, trial, ended)?;
     if !ended.text.ends_with("Fix the problem named above, then run `patchadm recover`.") {
@@ -120,12 +120,12 @@ fn die(story: &Story, legal: &Legal, number: usize, changes: &[Change], errno: E
     let (door, met) = failing(number, errno, true);
     let ended = attempt(&trial, &story.whole, door);
     let change = met_change(changes, number, &met)?;
-    // What stops nothing leaves the dead disk to the next change.
+    // A failure that stops nothing leaves the dead disk to the next change.
     let is_heard = |change: &&Change| !is_of_attempts(change);
     let heard = changes.iter().skip(number).find(is_heard).map_or(change.moment, |change| change.moment);
     let expected = match change.moment {
         Moment::Switching => 65,
-        // The first change behind it meets the dead disk, too.
+        // The first change after it meets the dead disk, too.
         Moment::LookingBack => expected_code(&story.whole, Moment::Staging, errno),
         _ => expected_code(&story.whole, heard, errno),
     };

@@ -1,7 +1,8 @@
-//! A depot, seen by others while patches are published: every reader and every mirror has one complete, signed index at any
-//! moment, also after a publisher was killed at a system call; and the next publication goes on.
+//! A depot, seen by others while patches are published: at any moment every reader and every mirror has one complete,
+//! signed index, even after a publisher was killed at a system call, and the next publication continues.
 //!
-//! A reader checks what everybody can: the digest of the index, its signature, and every byte of every object that it names.
+//! A reader checks everything that is publicly verifiable: the digest of the index, its signature, and every byte of
+//! every object that it names.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,10 +21,10 @@ use crate::reliability::sigkill::{calls_of_program, has_strace, is_killed_at, tr
 use crate::reliability::{figures, sample_or_whole};
 use crate::scenario::{NOW, Scenario};
 
-/// The readers that never rest.
+/// Number of readers that read without a pause.
 const READERS: usize = 2;
 
-/// The publishers that get in each other's way.
+/// Number of publishers that compete.
 const PUBLISHERS: usize = 2;
 
 fn key() -> SecretKey {
@@ -42,7 +43,7 @@ fn work(stage: &Scenario, name: &str, ids: &[String]) -> PathBuf {
     work
 }
 
-/// The words that publish a working directory.
+/// The arguments that publish a working directory.
 fn words(work: &Path, depot: &Path) -> Vec<PathBuf> {
     let words = ["publish", "--key", &secret_key()].map(PathBuf::from);
     words.into_iter().chain([work.to_owned(), depot.to_owned()]).collect()
@@ -58,7 +59,7 @@ fn recipe(depot: &Path, mirror: &Path) -> String {
     format!("set -e\n{}", commands.replace("MIRROR", mirror.to_str().unwrap()))
 }
 
-/// Publishes patches one after another; another publisher may be at work.
+/// Publishes patches one after another, possibly beside another publisher. Returns how often a publication was refused.
 fn publish_all(stage: &Scenario, works: &[PathBuf]) -> u64 {
     let mut refused = 0;
     for work in works {
@@ -76,7 +77,7 @@ fn publish_all(stage: &Scenario, works: &[PathBuf]) -> u64 {
     refused
 }
 
-/// Reads until it is over; the version never goes back. Gives the number of readings.
+/// Reads until `is_over` is set; the version never decreases. Returns the number of readings.
 fn read_all_the_while(depot: &Path, is_over: &AtomicBool) -> u64 {
     let (key, mut version, mut readings) = (public_key("plain"), 0, 0);
     while !is_over.load(Relaxed) {
@@ -89,7 +90,7 @@ fn read_all_the_while(depot: &Path, is_over: &AtomicBool) -> u64 {
     readings
 }
 
-/// Mirrors until it is over, and reads each mirror. Gives the number of mirrors.
+/// Mirrors until `is_over` is set, and reads each mirror. Returns the number of mirrors.
 fn mirror_all_the_while(depot: &Path, mirror: &Path, is_over: &AtomicBool) -> u64 {
     let (recipe, key, mut mirrors) = (recipe(depot, mirror), public_key("plain"), 0);
     for name in ["objects", "index"] {
@@ -127,7 +128,7 @@ fn readers_and_mirrors_see_one_complete_index_while_patches_are_published() {
             .chunks(works.len() / PUBLISHERS)
             .map(|works| scope.spawn(move || publish_all(stage, works)))
             .collect();
-        // Also when one fails, or the others would never end.
+        // Even if one fails; otherwise the others would never end.
         let refused: Vec<_> = publishers.into_iter().map(thread::ScopedJoinHandle::join).collect();
         is_over.store(true, Relaxed);
         let readings: u64 = readers.into_iter().map(|reader| reader.join().unwrap()).sum();
@@ -149,12 +150,12 @@ fn readers_and_mirrors_see_one_complete_index_while_patches_are_published() {
     );
 }
 
-/// What a publisher that is killed was doing.
+/// The publication that a killed publisher was performing.
 #[derive(Clone, Copy, Debug)]
 enum Publication {
-    /// The first one in a depot that is not there yet.
+    /// The first one in a depot that does not exist yet.
     First,
-    /// Another one.
+    /// A later one.
     Next,
     /// The end of one whose index was signed elsewhere.
     Finish,
@@ -163,7 +164,7 @@ enum Publication {
 impl Publication {
     const ALL: [Self; 3] = [Self::First, Self::Next, Self::Finish];
 
-    /// The version before and after it; 0 is none.
+    /// The versions before and after it; 0 means none.
     fn versions(self) -> [u64; 2] {
         match self {
             Self::First => [0, 1],
@@ -172,7 +173,7 @@ impl Publication {
     }
 }
 
-/// A depot with one patch, the same with an index that waits, and a working directory with that patch and another one.
+/// A depot with one patch, a copy of it with a pending index, and a working directory with that patch and another one.
 struct Begun {
     stage: Scenario,
     work: PathBuf,
@@ -201,7 +202,7 @@ impl Begun {
         copy
     }
 
-    /// The depot of a publication before it, and the words for it.
+    /// The depot before a publication, and the arguments that publish.
     fn scene(&self, publication: Publication, name: &str) -> (PathBuf, Vec<PathBuf>) {
         match publication {
             Publication::First => (self.stage.beside(name), words(&self.work, &self.stage.beside(name))),
@@ -217,7 +218,7 @@ impl Begun {
         }
     }
 
-    /// Runs the program, which ends with one of these codes.
+    /// Runs the program and asserts that it ends with one of these codes.
     #[track_caller]
     fn run(&self, words: &[PathBuf], codes: &[i32]) {
         let line: Vec<String> = words.iter().map(|word| word.display().to_string()).collect();
@@ -225,7 +226,7 @@ impl Begun {
         assert!(codes.contains(&run.code), "{}{}", run.stdout, run.stderr);
     }
 
-    /// Kills a publisher at a call, looks, and publishes again. False if it was not killed.
+    /// Kills a publisher at a call, checks the depot, and publishes again. False if the publisher was not killed.
     fn kill(&self, publication: Publication, call: &str, number: usize) -> bool {
         let (depot, words) = self.scene(publication, &format!("{publication:?}{call}{number}"));
         let (when, key) = (format!("{publication:?}, killed at {call} {number}"), public_key("plain"));
@@ -235,7 +236,7 @@ impl Begun {
         let seen = look().map_or(0, |index| index.version);
         assert!([before, after].contains(&seen), "{when}: version {seen}");
         assert!(is_killed || seen == after, "{when}: acknowledged, but not there");
-        // One that was killed at its end has left nothing to finish.
+        // A publisher killed at its very end has left nothing to finish.
         let codes: &[i32] = if matches!(publication, Publication::Finish) { &[0, 3] } else { &[0] };
         self.run(&words, codes);
         let index = look().unwrap();
@@ -276,7 +277,7 @@ fn killed_at_any_system_call_a_publisher_leaves_one_complete_index_and_the_next_
     figures("depots_killed", &[("publishers killed at a system call", killed), ("incomplete indexes", 0)]);
 }
 
-/// What a line of a trace of [`DURABLE`] calls does for a depot.
+/// The step of a publication that a line of a trace of [`DURABLE`] calls performs.
 fn step_of(line: &str, depot: &Path) -> Option<&'static str> {
     let is_of = |path: PathBuf| line.contains(&format!("<{}>", path.display()));
     if line.contains(" syncfs(") {

@@ -1,5 +1,5 @@
-//! Few open files (`ulimit -n`): a run holds few of them however much it changes, and where it cannot have even these
-//! it ends with a message, and the root is as before.
+//! Few open files (`ulimit -n`): a run holds few descriptors however much it changes. If even these are not available,
+//! it ends with a message and leaves the root as before.
 
 use crate::delivery::Patch;
 use crate::packages::Package;
@@ -8,7 +8,7 @@ use crate::reliability::{figures, sample_or_whole};
 use crate::scenario::Scenario;
 use crate::tree::Tree;
 
-/// A process may open this many files everywhere; a run must be content with it.
+/// Every system lets a process open this many files; a run must not need more.
 const ENOUGH: u32 = 64;
 
 /// A root on which a package is installed, and a patch that replaces all its files and adds as many.
@@ -27,7 +27,7 @@ fn stage(directories: usize, files: usize) -> Scenario {
     stage
 }
 
-/// Runs a command with a limit; whether it did its work. If not, it must have said why, and nothing is changed.
+/// Runs a command with a limit; true if it succeeded. If not, it must have said why and changed nothing.
 fn done_or_not(stage: &Scenario, limit: u32, line: &str) -> bool {
     let state = || (Tree::of(&stage.at("/opt"), &[]), stage.lines());
     let before = state();

@@ -1,6 +1,6 @@
-//! How many bytes an apply and a backout digest: each byte of an object once on its way, and of an archive its own.
+//! Number of bytes that an apply and a backout digest: each byte of an object once, plus the bytes of the archive.
 //!
-//! Builds for debugging count them, all that a process does; so it is a process of its own that plays.
+//! Debug builds count all bytes that a process digests, so the test plays in a process of its own.
 
 use std::fs;
 use std::process::Command as Process;
@@ -12,13 +12,13 @@ use crate::packages::Package;
 use crate::reliability::stories::{Command, Story, Trial};
 use crate::scenario::Scenario;
 
-/// Bytes of a file. The bytes of each kind of object are a number of its own of these.
+/// Size of each file. The expected numbers of bytes are multiples of it.
 const FILE: usize = 300_000;
 
-/// What records and lists may have: the database of a package with few objects.
+/// Allowance for records and lists: the database of a package with few objects.
 const RECORDS: u64 = 100_000;
 
-/// Text that hardly compresses, another one for each seed.
+/// Text that hardly compresses, different for each seed.
 fn noise(seed: u64) -> Vec<u8> {
     let mut state = seed * 2 + 1;
     let mut next = || {

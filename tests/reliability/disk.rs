@@ -1,20 +1,20 @@
-//! A disk that forgets: what a power cut may leave of changes that were not synced, made on the real tree.
+//! A disk that forgets: the possible results of a power cut on changes that were not synced, made on the real tree.
 //!
-//! The disk stands at the door of a root and notes every change with what takes it back. A sync makes durable what it
-//! covers: syncfs everything, fsync of a directory the names in it, fsync of a file its bytes and attributes. At a
-//! power cut each other change is *kept* or *lost*, and a lost one is taken back on the tree itself, so that every
-//! object that remains is the one that the journal knows: same inode, same birth time. What was unlinked has a spare
-//! name outside the root, a directory that is removed is moved there instead.
+//! The disk stands at the door of a root and records every change together with its inverse. A sync makes durable what
+//! it covers: syncfs everything, fsync of a directory the names in it, fsync of a file its bytes and attributes. At a
+//! power cut each other change is *kept* or *lost*, and a lost one is undone on the tree itself, so that every object
+//! that remains is the one that the journal knows: same inode, same birth time. An unlinked object has a spare name
+//! outside the root, and a removed directory is moved there instead.
 //!
 //! ```text
 //!   kept   create a    exchange a b      syncfs     exchange c d     unlink d
 //!          ──────────── durable ───────────┤        may be lost      may be lost; not kept where the exchange is lost
 //! ```
 //! A journaling file system applies changes of one directory entry in their order, makes no entry in a directory that
-//! it has lost, and neither bytes nor attributes of an object that it has lost. So only such sets of kept changes are
-//! tried in which everything is kept that a kept one stands upon ([`Journaled::below`]). Within this, everything goes:
-//! ext4 and xfs would lose only the last changes, and bytes; btrfs also those behind an fsync of something else.
-//! What is written to a file at a time is kept or lost as a whole, or cut in half where it made the file longer.
+//! it has lost, and keeps neither bytes nor attributes of an object that it has lost. So only sets of kept changes are
+//! tried that contain everything a kept change depends on ([`Journaled::below`]). Within this, any set is possible:
+//! ext4 and xfs would lose only the last changes, and bytes; btrfs also those behind an fsync of something else. Each
+//! write to a file is kept or lost as a whole, or cut in half if it made the file longer.
 
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsStr;
@@ -35,12 +35,12 @@ use rustix::fs::{
 use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
 
-/// Something that changes are ordered by.
+/// Something by which changes are ordered.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Thing {
     /// A name in the directory with this inode.
     Name(u64, Vec<u8>),
-    /// That an object is there.
+    /// The existence of an object.
     Object(u64),
     /// The bytes of a file.
     Bytes(u64),
@@ -51,16 +51,15 @@ pub(crate) enum Thing {
 /// A change that is not durable yet, as far as its order is concerned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Journaled {
-    /// Which change of all this was, from 0.
+    /// Index of the change, from 0.
     pub(crate) number: usize,
-    /// What it changes.
     touches: BTreeSet<Thing>,
-    /// What must be there for it.
+    /// Things that must exist for the change.
     needs: BTreeSet<Thing>,
 }
 
 impl Journaled {
-    /// Whether this change cannot be kept where `earlier` is lost.
+    /// True if this change cannot be kept when `earlier` is lost.
     fn stands_on(&self, earlier: &Self) -> bool {
         let meets = |one: &BTreeSet<Thing>, other: &BTreeSet<Thing>| one.intersection(other).next().is_some();
         meets(&self.touches, &earlier.touches)
@@ -68,7 +67,7 @@ impl Journaled {
             || meets(&self.needs, &earlier.touches)
     }
 
-    /// For each change those before it that it stands on, directly or not, and itself.
+    /// For each change, the earlier changes that it depends on, directly or not, and the change itself.
     pub(crate) fn below(changes: &[Self]) -> Vec<Vec<bool>> {
         let mut below: Vec<Vec<bool>> = Vec::new();
         for (index, change) in changes.iter().enumerate() {
@@ -83,7 +82,7 @@ impl Journaled {
     }
 }
 
-/// An object that is held, whatever becomes of its names.
+/// An object that is held open, whatever happens to its names.
 #[derive(Debug)]
 struct Held {
     fd: OwnedFd,
@@ -91,7 +90,7 @@ struct Held {
 }
 
 impl Held {
-    /// Where it can be reached by what takes a path only.
+    /// A path to the object, for calls that take only a path.
     fn path(&self) -> String {
         format!("/proc/self/fd/{}", self.fd.as_raw_fd())
     }
@@ -104,7 +103,7 @@ impl Held {
         chmod(self.path(), Mode::from_raw_mode(mode & 0o7777))
     }
 
-    /// Gives it owner, mode and times.
+    /// Sets owner, mode and times.
     fn set(&self, stat: &Stat) -> Result<(), Errno> {
         let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
         chownat(&self.fd, "", Some(uid), Some(gid), AtFlags::EMPTY_PATH)?;
@@ -119,7 +118,7 @@ impl Held {
         utimensat(CWD, self.path(), &Timestamps { last_access, last_modification }, AtFlags::empty())
     }
 
-    /// Gives it these bytes, or with `torn` cuts it in the middle of what is behind them.
+    /// Restores these bytes; with `torn`, only cuts the bytes behind them in half.
     fn write(&self, bytes: &[u8], torn: bool) -> io::Result<()> {
         let file = fs::OpenOptions::new().write(true).open(self.path())?;
         let (before, now) = (bytes.len() as u64, file.metadata()?.len());
@@ -161,27 +160,27 @@ impl Place {
     }
 }
 
-/// How a change is taken back.
+/// How a change is undone.
 #[derive(Debug)]
 enum Back {
-    /// What was made at a name goes.
+    /// Removes an object that was made.
     Remove(Place),
-    /// A directory that was made goes.
+    /// Removes a directory that was made.
     RemoveDirectory(Place),
     Exchange(Place, Place),
-    /// What was moved from the first name to the second goes back, and what was there before comes back from its
-    /// spare name.
+    /// Moves an object from the second name back to the first, and restores the previous object of the second name from
+    /// its spare name.
     Move(Place, Place, Option<Place>),
-    /// What was removed comes back from its spare name.
+    /// Restores a removed object from its spare name.
     Return(Place, Place),
-    /// A file has these bytes again.
+    /// Restores the bytes of a file.
     Bytes(Arc<Held>, Vec<u8>),
-    /// An object has these attributes again.
+    /// Restores the attributes of an object.
     Attributes(Arc<Held>, Box<Stat>),
 }
 
 impl Back {
-    /// What the change touches, and what must be there for it.
+    /// The things that the change touches, and the things that must exist for it.
     fn order(&self, call: ChangeCall) -> (BTreeSet<Thing>, BTreeSet<Thing>) {
         let inode = |place: &Place| Thing::Object(place.stat().map_or(0, |stat| stat.st_ino));
         let (touches, needs) = match self {
@@ -206,7 +205,6 @@ impl Back {
         (touches.into_iter().collect(), needs.into_iter().collect())
     }
 
-    /// Takes the change back.
     fn undo(self, torn: bool) -> Result<(), Errno> {
         match self {
             Self::Remove(place) => place.remove(AtFlags::empty()),
@@ -238,8 +236,8 @@ pub(crate) struct Disk {
     deaf: Option<Deaf>,
 }
 
-/// Which syncs are said to be made and are not: told the call, the path, and how many of the same call on the same
-/// path came before.
+/// The syncs that are reported as made but are not. Called with the call, the path, and the number of earlier calls of
+/// the same kind on the same path.
 pub(crate) type Deaf = fn(ChangeCall, &ObjectPath, usize) -> bool;
 
 #[derive(Default)]
@@ -250,14 +248,14 @@ struct State {
     written: Option<ObjectPath>,
     /// How many things were put aside.
     spares: usize,
-    /// How a change that has been let through will be taken back.
+    /// How to undo a change that has been let through.
     pending: Option<Back>,
     changes: Vec<(Journaled, Back)>,
     held: HashMap<u64, Arc<Held>>,
     syncs: HashMap<(ChangeCall, ObjectPath), usize>,
     /// How many changes had passed at the last sync.
     begins: usize,
-    /// How many runs are committed, and durably.
+    /// Number of runs that are durably committed.
     commits: usize,
     windows: Vec<Window>,
 }
@@ -278,8 +276,8 @@ impl Disk {
         Arc::new(Self { spare, state: Mutex::default(), deaf })
     }
 
-    /// A door to it that lets changes through until `limit` have passed the disk, by all of its doors together. Writes
-    /// of one file that follow one another are one change: how many they are may depend on how well it compresses.
+    /// A door to it that lets changes through until `limit` have passed the disk, by all of its doors together.
+    /// Consecutive writes to one file count as one change: their number may depend on how well the file compresses.
     pub(crate) fn door(self: &Arc<Self>, limit: usize) -> Door {
         let (before, after) = (self.clone(), self.clone());
         let watcher = move |step: &RootChange<'_>| {
@@ -303,8 +301,8 @@ impl Disk {
         state.windows.iter().cloned().chain([state.window()]).collect()
     }
 
-    /// The power is cut: of the changes that are not durable those are lost for which `kept` is false. With `torn`,
-    /// lost bytes that made a file longer are there by half.
+    /// Cuts the power: of the changes that are not durable, those with a false `kept` are lost. With `torn`, half of
+    /// the lost bytes that made a file longer are kept.
     pub(crate) fn cut(&self, kept: &[bool], torn: bool) {
         let mut state = self.state.lock().unwrap();
         let changes = std::mem::take(&mut state.changes);
@@ -315,7 +313,7 @@ impl Disk {
         }
     }
 
-    /// Notes what became of a change.
+    /// Records the result of a change.
     fn note(&self, step: &RootChange<'_>, made: Result<(), Errno>) {
         let mut state = self.state.lock().unwrap();
         let pending = state.pending.take();
@@ -346,7 +344,7 @@ impl State {
         Window { begins: self.begins, commits: self.commits, changes }
     }
 
-    /// A sync was made.
+    /// Handles a sync that was made.
     fn settle(&mut self, step: &RootChange<'_>) {
         let window = self.window();
         let target = step.root.join(relative(step.path));
@@ -387,7 +385,7 @@ impl State {
         Place { directory: self.hold(spare), name: self.spares.to_string().into_bytes() }
     }
 
-    /// How a change that is about to be made will be taken back; none where it changes nothing.
+    /// How to undo a change that is about to be made; none if it changes nothing.
     fn back(&mut self, step: &RootChange<'_>, spare: &Path) -> Option<Back> {
         let target = step.root.join(relative(step.path));
         let mut place = |path| self.place(step.root, path);
@@ -430,7 +428,7 @@ impl State {
         })
     }
 
-    /// Gives what is about to be unlinked a spare name.
+    /// Gives an object that is about to be unlinked a spare name.
     fn keep(&mut self, place: &Place, spare: &Path) -> Place {
         let kept = self.spare(spare);
         linkat(&place.directory.fd, &*place.name, &kept.directory.fd, &*kept.name, AtFlags::empty()).unwrap();
@@ -446,7 +444,7 @@ impl State {
     }
 }
 
-/// Which changes an fsync of the object at `path` makes durable.
+/// The changes that an fsync of the object at `path` makes durable.
 fn covered(path: &Path, changes: &[Journaled]) -> Vec<bool> {
     let seen = fs::metadata(path).unwrap();
     let inode = seen.ino();

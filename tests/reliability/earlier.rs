@@ -1,4 +1,4 @@
-//! What an earlier build left, with other digests, is told as that: never as damage, and never as an edit.
+//! Records of an earlier build, which have other digests, are reported as such: never as damage, and never as an edit.
 //!
 //! Each archive in `testdata/earlier` is a root on which commit 0ce9ae3 was killed by SIGKILL in the middle of a run of
 //! one of the [stories](crate::reliability::stories). The README beside them says how they were made.
@@ -46,7 +46,7 @@ const SCRIPTS: Earlier =
 const ALL: [Earlier; 4] = [APPLY, COMMITTED, BACK_OUT, SCRIPTS];
 
 impl Earlier {
-    /// Reads the files of the archive whose path ends so.
+    /// Reads the files of the archive whose paths have this end.
     fn files(&self, end: &str) -> BTreeMap<String, Vec<u8>> {
         files_of(self.archive, |path| path.ends_with(end))
     }
@@ -57,7 +57,7 @@ impl Earlier {
     }
 }
 
-/// Reads the files of an archive whose path is one of these.
+/// Reads the files of an archive whose paths are wanted.
 fn files_of(archive: &[u8], is_wanted: impl Fn(&str) -> bool) -> BTreeMap<String, Vec<u8>> {
     let mut found = BTreeMap::new();
     let mut archive = tar::Archive::new(GzDecoder::new(archive));
@@ -73,8 +73,8 @@ fn files_of(archive: &[u8], is_wanted: impl Fn(&str) -> bool) -> BTreeMap<String
     found
 }
 
-/// Unpacks a root by tar(1), which restores the times of symbolic links as well. `None` for who is not root, or where there
-/// is no tar(1); says so.
+/// Unpacks a root with tar(1), which restores the times of symbolic links as well. `None`, with a message, without
+/// superuser rights or without tar(1).
 fn unpack(archive: &[u8]) -> Option<(TempDir, PathBuf)> {
     if !is_root() {
         crate::skipped("roots of an earlier build: they take the superuser");
@@ -96,7 +96,7 @@ fn unpack(archive: &[u8]) -> Option<(TempDir, PathBuf)> {
 /// The files that a command makes to lock a root.
 const LOCKS: [&str; 2] = ["var/sadm/install/.lockfile", "var/sadm/patchadm/script.lock"];
 
-/// The root on which an earlier build applied a patch, as that build leaves it when nothing kills it.
+/// The root on which an earlier build applied a patch, as that build leaves it if it is not killed.
 fn tidied_up() -> Option<(TempDir, PathBuf)> {
     let (dir, root) = COMMITTED.unpack()?;
     let own = root.join("var/sadm/patchadm");
@@ -109,7 +109,7 @@ fn tidied_up() -> Option<(TempDir, PathBuf)> {
     Some((dir, root))
 }
 
-/// Asserts that two texts are the same, and names the first line that is not.
+/// Asserts that two texts are the same, and names the first line that differs.
 #[track_caller]
 fn assert_same_text(found: &[u8], expected: &[u8]) {
     let [found_lines, expected_lines] = [found, expected].map(|text| text.split(|&byte| byte == b'\n'));

@@ -1,9 +1,10 @@
-//! Every change that a command makes fails once, with each error that a disk or a limit gives: the command ends with
-//! the code of that moment, says in one message what failed, what the root is like and what to do, and the root is so.
+//! Every change that a command makes fails once, with each error that a disk or a limit gives. The command ends with
+//! the exit code of that phase and says in one message what failed, what the root is like and what to do; and the root
+//! is like that.
 //!
-//! Before the journal is published nothing has changed; then everything is rolled back; a mark that may not have
-//! reached the disk leaves the outcome to `recover`; what fails after the commit is only a note. A call that a signal
-//! interrupted is made again, and nobody notices.
+//! Before the journal is published nothing has changed; afterwards everything is rolled back. A mark that may not have
+//! reached the disk leaves the outcome to `recover`, and a failure after the commit is only a note. A call that a
+//! signal interrupts is retried without notice.
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
@@ -30,7 +31,7 @@ use crate::scenario::Scenario;
 
 const ERRORS: [Errno; 6] = [Errno::NOSPC, Errno::IO, Errno::DQUOT, Errno::ROFS, Errno::MFILE, Errno::INTR];
 
-/// What the message says to do about each.
+/// The advice of the message for each error.
 fn advice(errno: Errno) -> &'static str {
     match errno {
         Errno::NOSPC | Errno::DQUOT => "Free space on the file system and try again.",
@@ -52,10 +53,10 @@ const SAMPLED: [Told; 7] = [
     old_files_brought_back,
 ];
 
-/// Those with scripts that write into what is mapped.
+/// The stories whose scripts write to mapped objects.
 const WITH_SCRIPTS: [Told; 2] = [|| with_scripts(false), || with_scripts(true)];
 
-/// A package whose scripts write into what is mapped, and into nothing else.
+/// A package whose scripts write to mapped objects, and to nothing else.
 fn with_scripts(patch: bool) -> Story {
     let stage = Scenario::new();
     stage.file("/var/sadm/install/admin/default", NOCHECK);
@@ -87,7 +88,7 @@ fn with_scripts(patch: bool) -> Story {
     Story { name, stage, acts: vec![act.clone()], whole: act }
 }
 
-/// Lets one change fail and looks at everything; what is wrong, as text.
+/// Lets one change fail and checks everything; an error describes what is wrong.
 fn fail_once(
     story: &Story,
     legal: &Legal,
@@ -120,7 +121,7 @@ fn fail_once(
     if matches!(change.moment, Moment::Committing | Moment::Finishing) && errno != Errno::INTR {
         trial.recover(Door::default()).map_err(|error| format!("recovery: {error}"))?;
     }
-    // What could not be told to a log is missing there.
+    // Lines that could not be written to a log are missing there.
     let logs = change.moment != Moment::Finishing && !is_log(change);
     let state = legal.find(&trial, logs)?;
     if !is_legal.contains(&state) {
@@ -129,18 +130,18 @@ fn fail_once(
     Ok(ended.code)
 }
 
-/// The log of what scripts say: where it cannot be written to, that stops nothing.
+/// The log of the scripts' output: a failed write to it stops nothing.
 fn is_log(change: &Change) -> bool {
     change.moment == Moment::Switching && change.path.ends_with("/RUN/log")
 }
 
-/// The record of attempts: where it cannot be written to, that stops nothing.
+/// The record of attempts: a failed write to it stops nothing.
 pub(super) fn is_of_attempts(change: &Change) -> bool {
     change.path.ends_with("/RUN/attempt") || change.path.ends_with("/attempts")
 }
 
-/// What is kept to be faster the next time: of libraries, of old files, and of a stage at the end, and before a hook may have changed
-/// something. Where it cannot be written, nothing is lost.
+/// Data that only makes the next run faster: about libraries, about old files, and about a stage, at the end or before
+/// a hook may have changed something. A failed write of it loses nothing.
 fn is_for_next_time(story: &Story, change: &Change) -> bool {
     if is_elf_cache(&change.path) || change.path.ends_with("/identities") {
         return true;
@@ -149,12 +150,13 @@ fn is_for_next_time(story: &Story, change: &Change) -> bool {
     is_its_moment && change.path.starts_with("/.patchadm-stage/")
 }
 
-/// In a run with scripts the old objects are saved when it is known what scripts did, with the records of that moment.
+/// In a run with scripts the old objects are saved once it is known what the scripts did, with the records of that
+/// phase.
 fn is_late_saving(story: &Story, change: &Change) -> bool {
     change.moment == Moment::Switching && story.name.ends_with("with scripts")
 }
 
-/// One message: what failed, with a path and the reason, what the root is like, and what to do.
+/// Checks that one message names the failure, with a path and the reason, the state of the root, and what to do.
 fn said_well(
     story: &Story,
     trial: &Trial,
@@ -163,7 +165,7 @@ fn said_well(
     ended: &Ended,
 ) -> Result<(), String> {
     let wrong = |what: &str| Err(format!("{what}: {}", ended.text));
-    // That another tool has changed the database is said whatever fails.
+    // Changes of the database by another tool are reported whatever fails.
     let is_of_failure = |line: &&str| {
         !line.contains(" of another tool ") && !line.contains("not by this program; the change is kept")
     };
@@ -172,7 +174,7 @@ fn said_well(
         return if is_silent { Ok(()) } else { wrong("somebody noticed") };
     }
     match (change.moment, &story.whole) {
-        // They tell of no recovery.
+        // These commands report no recovery.
         (Moment::LookingBack, Command::Repair(_) | Command::Expire) => return Ok(()),
         // The second attempt at the end of a run has succeeded.
         (Moment::Finishing, _) if is_silent => {
@@ -197,7 +199,7 @@ fn said_well(
         return wrong("the reason is told more than once");
     }
     if matches!(story.whole, Command::Expire) && change.moment != Moment::Committing {
-        // Why a trial is stuck is told in one line, and what to do about the trial behind it.
+        // One line gives the reason why a trial is stuck, and what to do about the trial behind it.
         return if ended.text.contains("it cannot be reverted") { Ok(()) } else { wrong("nothing is stuck") };
     }
     let mut end = format!("\n{}", expected_state(change.moment));

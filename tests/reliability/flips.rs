@@ -1,7 +1,7 @@
-//! Signed patches of which one byte was changed: every byte of every file, in every form, is the patch's whole word.
+//! Signed patches with one byte changed: the signature covers every byte of every file, in every form.
 //!
-//! A patch is opened and read as a plan reads it, under a policy that requires signatures. Nothing is applied, so that every
-//! byte can be tried; that a command refuses with 41 and leaves its root alone is in `signatures.rs`.
+//! A patch is opened and read as a plan reads it, under a policy that requires signatures. Nothing is applied, so that
+//! every byte can be tried; `signatures.rs` tests that a command refuses with 41 and leaves its root alone.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use crate::reliability::{figures, sample_or_whole};
 use crate::scenario::Scenario;
 use crate::signatures::{FORMS, members, signed, testdata};
 
-/// The places of a larger file that are tried.
+/// Number of places that are tried in a larger file.
 const PLACES: usize = 4096;
 
 /// A policy that requires signatures and trusts the key of the cases.
@@ -30,7 +30,7 @@ fn read(path: &Path, demand: &Demand) -> Result<(), SourceError> {
     source.verify(&image, &|| None)
 }
 
-/// The files whose bytes the signature answers for, and the signature itself.
+/// The files whose bytes the signature covers, and the signature itself.
 fn files(at: &Path, form: &str) -> Vec<PathBuf> {
     if form.is_empty() {
         let mut files = members(at);
@@ -41,8 +41,8 @@ fn files(at: &Path, form: &str) -> Vec<PathBuf> {
     vec![at.to_owned(), beside(".manifest"), beside(".manifest.minisig")]
 }
 
-/// The bytes that are tried: all of a small file, some thousands of a large one. Of a signature the first line is a comment
-/// that nobody signed and nobody reads.
+/// Positions of the bytes that are tried: all of a small file, some thousands of a large one. The first line of a
+/// signature is a comment that is neither signed nor read.
 fn places(file: &Path, bytes: &[u8]) -> Vec<usize> {
     let is_signature = file.extension().is_some_and(|ending| ending == "minisig");
     let first = if is_signature { bytes.iter().position(|&byte| byte == b'\n').unwrap() } else { 0 };

@@ -1,5 +1,5 @@
-//! What a plan is made for where a run was interrupted: the root as recovery would leave it. Here the one is held against
-//! the other, object for object.
+//! After an interrupted run, a plan is made for the root as recovery would leave it. These functions compare that root
+//! with the recovered one, object by object.
 
 use std::collections::BTreeMap;
 
@@ -9,11 +9,11 @@ use patchadm_svr4::package::ObjectPath;
 
 use crate::reliability::stories::Trial;
 
-/// The objects of a root by path, without what a recovery writes about itself, and without what is another one by nature:
-/// inodes, the number of names, times of directories and of changes.
+/// The objects of a root by path, without the records of a recovery about itself, and without attributes that differ by
+/// nature: inodes, the number of names, times of directories and of changes.
 type Seen = BTreeMap<ObjectPath, Live>;
 
-/// The root as its recovery would leave it; none where nothing is to be recovered, or where that cannot be told.
+/// The root as its recovery would leave it; none if there is nothing to recover, or if the result cannot be foreseen.
 pub(crate) fn foreseen(trial: &Trial) -> Option<Seen> {
     let root = Root::open(&trial.root()).unwrap();
     match foresee_recovery(&root, None) {
@@ -22,12 +22,11 @@ pub(crate) fn foreseen(trial: &Trial) -> Option<Seen> {
     }
 }
 
-/// The root as it is.
 pub(crate) fn as_it_is(trial: &Trial) -> Seen {
     seen(&Root::open(&trial.root()).unwrap())
 }
 
-/// What differs, a line each.
+/// The differences, one per line.
 pub(crate) fn differences(foreseen: &Seen, found: &Seen) -> Vec<String> {
     let paths = foreseen.keys().chain(found.keys().filter(|path| !foreseen.contains_key(*path)));
     let differs = paths.filter(|path| foreseen.get(*path) != found.get(*path));

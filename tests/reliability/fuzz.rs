@@ -1,11 +1,11 @@
-//! The parsers, given what nobody writes: the saved inputs of `fuzz/`, then inputs that are made from them.
+//! Runs the parsers on inputs that nobody writes: the saved inputs of `fuzz/`, then inputs that are made from them.
 //!
-//! The bodies are those of the fuzz targets, so that what a fuzzer has found stays found on every machine. After the
-//! saved inputs come new ones: from a seed, so that each run plays the same, by flipped bits, words of the format,
-//! pieces moved, doubled, cut out and taken from other inputs. No coverage guides it; that is the fuzzer's work.
+//! The bodies are those of the fuzz targets, so that the findings of a fuzzer stay found on every machine. After the
+//! saved inputs come new ones, made from a seed so that each run plays the same: by flipped bits, words of the format,
+//! and pieces moved, doubled, cut out and taken from other inputs. No coverage guides it; that is the fuzzer's work.
 //!
-//! All of it is played by a second process with a limit on its memory, which a decoder that trusts a length runs into.
-//! An input that breaks a promise is written to `target/reliability/`, from where it can be given to the fuzzer.
+//! A second process with a memory limit plays all of it; a decoder that trusts a length runs into the limit. An input
+//! that breaks a promise is written to `target/reliability/`, from where it can be given to the fuzzer.
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -28,13 +28,13 @@ use targets::{TARGETS, Target};
 /// Executions of all targets together: of a sample, and of the whole.
 const EXECUTIONS: (u64, u64) = (12_000, 2_000_000);
 
-/// What the process may have, in bytes: the test binary itself, the runtime, and 256 MiB.
+/// Memory limit of the process, in bytes: the test binary itself, the runtime, and 256 MiB.
 const MEMORY: u64 = 512 << 20;
 
-/// What one input may take. Machines are busy; a parser that is quadratic takes minutes.
+/// Time limit for one input. Machines are busy; a quadratic parser takes minutes.
 const LONGEST: Duration = Duration::from_secs(20);
 
-/// The largest input that is made.
+/// The largest generated input.
 const LARGEST: usize = 16 << 10;
 
 /// Set for the process that plays.
@@ -119,7 +119,7 @@ impl<'t> Session<'t> {
         Self { target, saved, random: Random(seed) }
     }
 
-    /// Plays the saved inputs and then as many new ones as are left; how many it were.
+    /// Plays the saved inputs, then new ones up to `executions`. Returns how many were played.
     fn play(&mut self, executions: u64) -> u64 {
         let saved = self.saved.clone();
         saved.iter().for_each(|input| self.once(input));
@@ -145,7 +145,7 @@ impl<'t> Session<'t> {
         panic!("target {}, {took:?}: the input is in {}", self.target.name, at.display());
     }
 
-    /// An input that was not saved.
+    /// A new input, made from a saved one.
     fn made(&mut self) -> Vec<u8> {
         let mut input = self.any_saved();
         for _ in 0..=self.random.below(6) {
@@ -195,7 +195,7 @@ impl<'t> Session<'t> {
         }
     }
 
-    /// A piece of something that is `length` long: often short, not empty where there is anything.
+    /// A range of something that is `length` long: often short, and empty only if `length` is 0.
     fn range(&mut self, length: usize) -> (usize, usize) {
         let from = self.random.below(length.max(1));
         let most = if self.random.below(4) == 0 { length - from } else { (length - from).min(16) };

@@ -1,12 +1,12 @@
 //! Hostile input: patches, packages and undo archives whose maker wants to do harm, or did not care.
 //!
-//! The corpus is one table, made by the modules below `table`: each line names a case, says how it is made, what is run
-//! on it, and what must happen: refused with a code and words and an unchanged root, or handled exactly. What holds for
-//! every case is in [`case`].
+//! The corpus is one table, made by the modules below `table`: each line names a case, how it is made, the command that
+//! is run on it, and the expected result: refused with a code and words and an unchanged root, or handled exactly. The
+//! rules for every case are in [`case`].
 //!
-//! The cases are played in a sandbox, by this same test that is started once more inside it: whatever a case managed to
-//! reach, there would be nothing of this machine. Where no sandbox can be made they are played by a user who may write
-//! nowhere else.
+//! The cases are played in a sandbox, by this same test, started once more inside it: whatever a case managed to reach,
+//! there would be nothing of this machine. If no sandbox can be made, they are played by a user who may write nowhere
+//! else.
 
 mod archives;
 mod bench;
@@ -30,14 +30,14 @@ use crate::reliability::{figures, is_whole, part_of, sample_or_whole};
 use crate::sandbox::Sandbox;
 use crate::scenario::{Scenario, is_root};
 
-/// The name of the tests that are started once more, and what tells them that they are.
+/// The name of the tests that are started once more, and the variable that tells them so.
 const TEST: &str = "reliability::hostile::every_hostile_case_is_refused_or_handled_exactly";
 const INSIDE: &str = "PATCHADM_HOSTILE";
 
-/// How many lines of the table lie between two of a sample.
+/// A sample plays one of this many lines of the table.
 const STRIDE: usize = 9;
 
-/// The lines that are played now: all of them, or a part of each so many of the quick ones.
+/// The lines to play now: a part of all lines, or in a sample a part of every [`STRIDE`]-th quick one.
 fn chosen(table: Vec<Case>, part: usize, parts: usize) -> Vec<Case> {
     let is_root = is_root();
     let possible = table.into_iter().filter(|case| is_root || !case.privileged);
@@ -46,7 +46,7 @@ fn chosen(table: Vec<Case>, part: usize, parts: usize) -> Vec<Case> {
     part_of(played, part, parts).collect()
 }
 
-/// Plays cases on as many processors as there are; what is wrong with which.
+/// Plays cases on all processors. Returns the failed cases and what is wrong.
 fn play(cases: &[Case]) -> Vec<String> {
     let template = Bench::template();
     let (next, wrong) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
@@ -66,14 +66,14 @@ fn play(cases: &[Case]) -> Vec<String> {
     wrong.into_inner().unwrap()
 }
 
-/// What is in the directories for temporary files, where nothing but scenarios belongs.
+/// Entries of the directories for temporary files that do not belong to scenarios.
 fn strays() -> BTreeSet<String> {
     let places = ["/tmp", "/var/tmp"].into_iter().filter_map(|place| fs::read_dir(place).ok());
     let names = places.flatten().map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
     names.filter(|name| !name.starts_with(".tmp")).collect()
 }
 
-/// What the test does inside the sandbox.
+/// The work of the test inside the sandbox.
 fn inside(part: usize, parts: usize) {
     let is_own = std::env::temp_dir() == Path::new("/tmp");
     let before = strays();
@@ -87,7 +87,7 @@ fn inside(part: usize, parts: usize) {
     );
 }
 
-/// The command that plays the cases where they can do no harm; none where there is no such place.
+/// The command that plays the cases where they can do no harm; none if there is no such place.
 fn box_of(stage: &Scenario) -> Option<Command> {
     let this = std::env::current_exe().unwrap();
     if let Some(sandbox) = Sandbox::new(&stage.beside("")) {
@@ -149,7 +149,7 @@ fn the_table_has_all_classes_and_no_name_twice() {
     let names: BTreeSet<(u8, &str)> = table.iter().map(|case| (case.class, case.name.as_str())).collect();
     assert_eq!(names.len(), table.len(), "a name occurs twice");
     let classes: BTreeSet<u8> = table.iter().map(|case| case.class).collect();
-    // A link that is swapped between look and use is the subject of tests of its own.
+    // Links that are swapped between check and use have tests of their own.
     let missing: Vec<u8> = (1..=16).filter(|class| *class != 4 && !classes.contains(class)).collect();
     assert_eq!(missing, Vec::<u8>::new());
     assert!(table.len() >= 300, "{}", table.len());

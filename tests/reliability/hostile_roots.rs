@@ -1,9 +1,9 @@
 //! Roots whose own tree is hostile: directories and records that are symbolic links to somewhere else, pipes, devices,
-//! loops, hard links to files of others. No command reads or changes anything outside `-R`, none waits for ever, none
-//! says that it is its own fault; what is refused leaves the root as it was.
+//! loops, hard links to files of others. No command reads or changes anything outside `-R`, none hangs, and none
+//! reports an internal error; a refused command leaves the root as it was.
 //!
-//! Beside the root is a copy of it before the hostile change, the canary: a link that is followed out of the root finds
-//! there what it looks for. All of it runs in a sandbox, because packages with scripts are among what is tried: a script
+//! Beside the root is the canary, a copy of it before the hostile change: a link that is followed out of the root finds
+//! there what it looks for. All of it runs in a sandbox, because packages with scripts are among those tried: a script
 //! that is not refused where it should be would follow the links.
 
 use std::collections::BTreeSet;
@@ -23,7 +23,7 @@ use crate::sandbox::Sandbox;
 use crate::scenario::{Scenario, is_root};
 use crate::tree::Tree;
 
-/// Directories that can be something else.
+/// Directories that are replaced.
 const DIRECTORIES: [&str; 20] = [
     "usr",
     "usr/sadm/install/scripts",
@@ -47,7 +47,7 @@ const DIRECTORIES: [&str; 20] = [
     "var/sadm/pkg/ACMEscr/install",
 ];
 
-/// Files that can be something else.
+/// Files that are replaced.
 const FILES: [&str; 24] = [
     "etc/passwd",
     "etc/group",
@@ -75,12 +75,12 @@ const FILES: [&str; 24] = [
     "var/sadm/pkg/ACMEweb/save/100-01/remote",
 ];
 
-/// What stands in the place of a directory or a file.
+/// The replacement of a directory or a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
     /// A link to the same path of the canary.
     Absolute,
-    /// The same by `..`.
+    /// A relative link, by `..`, to the same path of the canary.
     Upward,
     /// A link to the top of the host.
     Top,
@@ -92,7 +92,7 @@ enum Form {
     Pipe,
     /// A directory for a file, a file for a directory.
     Other,
-    /// A second name of the file of the canary.
+    /// A second name of the canary's file.
     Shared,
     /// A device that gives bytes without end.
     Device,
@@ -111,7 +111,7 @@ const OF_FILES: [Form; 8] = [
     Form::Device,
 ];
 
-/// Commands that only ask.
+/// Commands that change nothing.
 const QUERIES: [&str; 12] = [
     "pkginfo -R @ROOT@",
     "pkginfo -l -R @ROOT@ ACMEweb",
@@ -143,11 +143,11 @@ const CHANGES: [&str; 12] = [
     "recover -R @ROOT@",
 ];
 
-/// What a script does that works where it is told to: it leaves marks, and clears its own places away.
+/// A script that works in the directories it is told to use: it leaves marks, and clears its own places.
 const SCRIPT: &str = "for at in $PKGSAV $PKG_INSTALL_ROOT/var/tmp ${BASEDIR:-/none}; do \
     [ -d $at ] && { echo mark > $at/mark; rm -rf $at/old; }; done; exit 0\n";
 
-/// A root with two packages, a patch and a policy; the root of which hostile ones are made.
+/// A root with two packages, a patch and a policy, from which hostile ones are made.
 fn good() -> Scenario {
     let mut stage = Scenario::new();
     stage.file("/var/sadm/install/admin/nocheck", NOCHECK);
@@ -174,7 +174,7 @@ fn good() -> Scenario {
     scripts.of_class("mine", 'f', "bin/do", 0o755, "do\n").write(&stage.beside("spool"));
     let asking = Package::new("ACMEask").file("a", 0o644, "a\n").information("request", SCRIPT);
     asking.write(&stage.beside("spool"));
-    // Whoever runs unprivileged scripts must get through.
+    // Unprivileged scripts need access to these directories.
     for open in ["", "root", "spool"] {
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         fs::set_permissions(stage.beside(open), mode).unwrap();
@@ -190,7 +190,7 @@ fn copy(from: &Path, to: &Path) {
     assert!(copied.success());
 }
 
-/// Puts `form` in the place of `path`; false where it cannot be made here.
+/// Replaces `path` by `form`; false if that cannot be made here.
 fn spoil(stage: &Scenario, outside: &Path, path: &str, form: Form) -> bool {
     let at = stage.root().join(path);
     if form == Form::Shared && !outside.join(path).exists() {
@@ -219,7 +219,7 @@ fn spoil(stage: &Scenario, outside: &Path, path: &str, form: Form) -> bool {
     true
 }
 
-/// Runs a command to its end: code and what it said. A test fails where it does not end by itself.
+/// Runs a command to its end. Returns its code and output; the test fails if it does not end by itself.
 fn run(mut command: Command, what: &str) -> (i32, String) {
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
@@ -237,8 +237,8 @@ fn run(mut command: Command, what: &str) -> (i32, String) {
     (output.status.code().unwrap(), said.into_owned())
 }
 
-/// Everything of a root but what a refused change may leave: the lock file and our own directory, which are in other
-/// places where the directories above them lead there.
+/// Everything of a root except what a refused change may leave: the lock file and our own directory. These are in other
+/// places if the directories above them lead there.
 fn everything(stage: &Scenario) -> Tree {
     Tree::of(
         &stage.root(),
@@ -254,12 +254,12 @@ struct Tried {
     traced: u64,
 }
 
-/// A stage on which roots are spoiled, and what is wrong with what happened on them.
+/// A stage on which roots are spoiled, and the failures found there.
 struct Arena {
     stage: Scenario,
     canary: Canary,
     outside: PathBuf,
-    /// Whether a run is unfinished on the root: whoever changes it recovers first, and may refuse then.
+    /// True if the root has an unfinished run: a command that changes the root recovers first, and may refuse then.
     is_interrupted: bool,
     roots: BTreeSet<(String, String)>,
     tried: Tried,
@@ -280,14 +280,14 @@ impl Arena {
         Self { stage, canary, outside, is_interrupted, roots, tried, wrong }
     }
 
-    /// A root with `form` in the place of `path`; none where that cannot be made.
+    /// Makes a root with `form` in the place of `path`; false if that cannot be made.
     fn root(&mut self, path: &str, form: Form) -> bool {
         fs::remove_dir_all(self.stage.root()).unwrap();
         copy(&self.stage.beside("good"), &self.stage.root());
         spoil(&self.stage, &self.outside, path, form)
     }
 
-    /// Runs one command on one hostile root, and says what is wrong with that.
+    /// Runs one command on one hostile root, and records what is wrong.
     fn trial(&mut self, path: &str, form: Form, line: &str, traced: bool) {
         if !self.root(path, form) {
             return;
@@ -302,7 +302,7 @@ impl Arena {
         self.tried.commands += 1;
         self.roots.insert((path.to_owned(), format!("{form:?}")));
         let events = self.canary.events();
-        // A file with a name outside is opened by its name in the root.
+        // A file with a name outside is opened by its name in the root, which raises an event.
         if form != Form::Shared && !events.is_empty() {
             self.wrong.push(format!("{what}: {events:?}"));
         }
@@ -317,7 +317,7 @@ impl Arena {
             self.tried.refused += 1;
             let difference = before.difference(&everything(&self.stage));
             let may_differ = self.is_interrupted || line.starts_with("pkgchk -f");
-            // pkginfo(1) has nothing to say where no package is.
+            // pkginfo(1) prints nothing if there is no package.
             let may_be_silent = line.starts_with("pkginfo -R");
             if said.is_empty() && !may_be_silent || !difference.is_empty() && !may_differ {
                 self.wrong.push(format!("{what} ({code}): {said}\n{difference}"));
@@ -327,14 +327,14 @@ impl Arena {
             self.tried.traced += 1;
             let outside = format!("<{}", self.outside.display());
             let text = fs::read_to_string(&trace).unwrap();
-            // To see that a place is another one for a script than for us, it is looked at, and no more.
+            // Opening a path with `O_PATH` only checks whether a script would see another place than we do.
             let opened = text.lines().filter(|line| line.contains(&outside) && !line.contains("O_PATH"));
             self.wrong.extend(opened.map(|line| format!("{what}: {line}")));
         }
     }
 }
 
-/// The command under strace(1), which follows everything that it starts and says where what it opens is.
+/// The command under strace(1), which follows all child processes and prints the paths of descriptors.
 fn traced_by(stage: &Scenario, line: &str, trace: &Path) -> Command {
     let command = stage.command(line);
     let mut traced = Command::new("strace");
@@ -345,14 +345,14 @@ fn traced_by(stage: &Scenario, line: &str, trace: &Path) -> Command {
     traced
 }
 
-/// Whether strace(1) works here.
+/// True if strace(1) works here.
 pub(crate) fn can_trace() -> bool {
     let tried = Command::new("strace").args(["-o", "/dev/null", "true"]).stderr(Stdio::null()).status();
     tried.is_ok_and(|status| status.success())
 }
 
-/// Tries commands on every hostile root: all of `lines` on each, or so many of them in turn, of which a part of a sample
-/// plays its own.
+/// Tries commands on every hostile root: all of `lines` on each, or `each` of them in turn, of which a part of a sample
+/// plays its own share.
 fn try_all(arena: &mut Arena, lines: &[&str], each: usize, step: usize, traces: bool, share: (usize, usize)) {
     let (part, parts) = share;
     let directories = DIRECTORIES.iter().flat_map(|path| OF_DIRECTORIES.map(|form| (*path, form)));
@@ -376,15 +376,15 @@ fn interrupt(stage: &Scenario) {
     assert!(killed_at_rename(stage, "patchadd -R @ROOT@ delivered/101-01", 3));
 }
 
-/// Runs a command under strace(1), which kills it at its so-manieth rename; whether a run was published by then and has
-/// no outcome.
+/// Runs a command under strace(1), which kills it at the `number`-th rename; true if a run was published by then and
+/// has no outcome.
 pub(crate) fn killed_at_rename(stage: &Scenario, line: &str, number: u64) -> bool {
     killed_at(stage, line, "renameat2", number)
         && crate::reliability::killed::journal(&stage.at("/var/sadm/patchadm/journal"))
             .is_some_and(|(_, is_open)| is_open)
 }
 
-/// Kills a command at the call of this number; true where it came to that.
+/// Kills a command at the `number`-th call; true if the command got that far.
 pub(crate) fn killed_at(stage: &Scenario, line: &str, call: &str, number: u64) -> bool {
     let command = stage.command(line);
     let mut killed = Command::new("strace");
@@ -397,7 +397,7 @@ pub(crate) fn killed_at(stage: &Scenario, line: &str, call: &str, number: u64) -
     status.signal() == Some(9)
 }
 
-/// What plays in the box; it cannot write to the checkout, so it only says what it has played.
+/// Plays inside the box, which cannot write to the checkout: the process only prints what it has played.
 #[allow(clippy::print_stdout)] // to the test outside the box
 fn play(share: (usize, usize)) {
     let traces = can_trace();

@@ -1,8 +1,8 @@
-//! Runs that end by a signal, at any moment: the root is as before or as after, and nobody ever sees a mixture.
+//! Runs ended by a signal, at any moment: the root is as before or as after, and a mixture is never visible.
 //!
 //! A trial starts patchadd or patchrm, whichever the root is ready for, and kills it after a while. Half of the trials
-//! wait for a moment that is drawn at random, half for the journal to be published, so that the switch, which is short,
-//! is hit as well. What the queries say in between, what recovery makes of it, and the state afterwards must agree.
+//! wait for a random moment, half for the journal to be published, so that the switch, which is short, is hit as well.
+//! The answers of the queries in between, the result of recovery, and the state afterwards must agree.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -53,7 +53,7 @@ fn stage() -> Scenario {
     stage
 }
 
-/// Everything that has to be as before or as after at once.
+/// Everything that must change at once.
 #[derive(Clone, PartialEq, Eq)]
 struct State {
     software: Tree,
@@ -79,7 +79,7 @@ impl State {
     }
 }
 
-/// What the queries say of the patches of the root: once by package, once by root, once by each command.
+/// Answers of the queries about the patches of the root: once by package, once by root, once by each command.
 fn asked(stage: &Scenario) -> [String; 4] {
     [
         "pkgparam -R @ROOT@ ACMEweb PATCHLIST",
@@ -95,7 +95,7 @@ fn asked(stage: &Scenario) -> [String; 4] {
     })
 }
 
-/// Numbers that are the same in every run of the tests (xorshift).
+/// Pseudorandom numbers that are the same in every run of the tests (xorshift).
 pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {
@@ -108,7 +108,7 @@ impl Dice {
     }
 }
 
-/// The run of the journal, and whether it is published and without outcome.
+/// The run of the journal, and whether the journal is published and without an outcome.
 pub(crate) fn journal(file: &Path) -> Option<(String, bool)> {
     let bytes = fs::read(file).ok()?;
     let head = parse_head(bytes.get(..4096)?).ok()?;
@@ -123,7 +123,7 @@ pub(crate) fn until_published(command: &mut Child, file: &Path, last: Option<&st
     }
 }
 
-/// A root on which runs are killed, and what it is like before and after the patch.
+/// A root on which runs are killed, and its state before and after the patch.
 pub(crate) struct Trials {
     pub(crate) stage: Scenario,
     before: (State, [String; 4]),
@@ -131,7 +131,7 @@ pub(crate) struct Trials {
     dice: Dice,
     /// How long an undisturbed run takes.
     usual: Duration,
-    /// How often each thing was found after a kill.
+    /// How often each state was found after a kill.
     counts: BTreeMap<&'static str, usize>,
     pub(crate) applied: bool,
 }
@@ -173,7 +173,7 @@ impl Trials {
         *self.counts.entry(what).or_default() += 1;
     }
 
-    /// Whether the root is as after the patch; it must be that or as before.
+    /// True if the root is as after the patch; it must be that or as before.
     #[track_caller]
     pub(crate) fn is_applied(&self, when: &str) -> bool {
         let now = State::of(&self.stage);
@@ -190,7 +190,7 @@ impl Trials {
         true
     }
 
-    /// Recovery may be cut at any point, and begins again.
+    /// Kills recovery at a random point; the next one begins again.
     fn kill_recovery(&mut self) {
         let mut command = self.stage.command("recover -R @ROOT@");
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
@@ -226,8 +226,8 @@ impl Trials {
     }
 }
 
-/// Answers that can be compared: a PATCHLIST may be empty instead of absent, and undo data compressed by some bytes
-/// more or less, as inode numbers are in it.
+/// Answers made comparable: a PATCHLIST may be empty instead of absent, and the size of compressed undo data varies by
+/// some bytes, because it contains inode numbers.
 fn normal(said: &[String; 4]) -> Vec<&str> {
     said.iter().map(|text| text.split("undo data").next().unwrap_or_default().trim()).collect()
 }
@@ -250,7 +250,7 @@ pub(crate) fn strays(stage: &Scenario) -> Vec<String> {
 
 in_parts!(a_killed_run_leaves_the_root_as_before_or_as_after_and_no_query_sees_a_mixture, kill_runs, 3);
 
-/// Kills a part of the runs. Whoever comes last of all parts goes on until everything was met.
+/// Kills a part of the runs. The last one of all parts goes on until everything was met.
 fn kill_runs(part: usize, parts: usize) {
     static MET: Mutex<(usize, BTreeSet<&str>)> = Mutex::new((0, BTreeSet::new()));
     let mut trials = Trials::new(0x5eed_0001 + 16 * part as u64);
@@ -297,7 +297,7 @@ fn a_run_that_is_asked_to_end_rolls_back_or_completes() {
         trials.applied = trials.is_applied(&format!("trial {trial}"));
         let number = signal.as_raw();
         if trials.applied == was {
-            // A signal that comes before the program listens ends it at once.
+            // A signal that comes before the program handles signals ends it at once.
             assert!([(Some(128 + number), None), (None, Some(number))].contains(&ended), "{ended:?}");
             trials.count("rolled back");
         } else {
@@ -336,7 +336,7 @@ fn queries_beside_a_running_switch_see_before_or_after() {
                     after += 1;
                 } else {
                     let is_before = answer == said || answer == trials.before.1[1];
-                    // Wrong: the writer ends soon as well.
+                    // On failure the writer ends soon as well.
                     is_enough.fetch_or(!is_before, Ordering::Relaxed);
                     assert!(is_before, "{answer}");
                     before += 1;

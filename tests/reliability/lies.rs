@@ -1,20 +1,20 @@
 //! Roots whose records lie: everything in them is written as this program writes it, every checksum and digest is right,
 //! and one value is not true. Whoever owns a root can write such records, and so can root in a container's tree.
 //!
-//! Each value of each kind of record is replaced by each value of a table, and then some command that changes the root is
-//! run by root. Whatever the record says, nothing outside the root is read, changed, made, removed or signalled, nothing in
-//! it gets rights that it had not, and the command does not fail by its own fault. The true value, put in the same way,
+//! Each value of each kind of record is replaced by each value of a table, and then root runs some command that changes
+//! the root. Whatever the record says, nothing outside the root is read, changed, made, removed or signalled, nothing
+//! in it gains rights, and the command does not fail with an internal error. The true value, put in the same way,
 //! passes in each place.
 
-/// What one command does on a root that lies.
+/// One command on a root that lies.
 mod arena;
 /// Lists of what a patch delivered.
 mod delivered;
 /// The kinds of records, their values, and how they are replaced.
 mod records;
-/// How a root is made whose records lie.
+/// The roots whose records lie.
 mod roots;
-/// That each rule is needed.
+/// Proof that each rule is needed.
 mod rules;
 /// The records of undo data as files.
 mod stored;
@@ -22,9 +22,9 @@ mod stored;
 mod table;
 /// Undo archives with another manifest.
 mod undo;
-/// The table of what is told.
+/// The table of lies.
 mod values;
-/// What is seen from outside.
+/// Observation from outside.
 mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -53,12 +53,12 @@ const CHANGES: [&str; 11] = [
     "patchrm -R @ROOT@ 101-01",
 ];
 
-/// The records that only some of them read.
+/// Commands for records that only some of them read.
 const OF_UNDO: [&str; 5] = [CHANGES[1], CHANGES[9], CHANGES[3], CHANGES[0], CHANGES[6]];
 const OF_REMOTE: [&str; 3] = [CHANGES[10], CHANGES[10], CHANGES[3]];
 const OF_LEDGER: [&str; 4] = [CHANGES[1], CHANGES[10], CHANGES[0], CHANGES[3]];
 
-/// What meets undo data as files.
+/// Commands that meet undo data as files.
 const OF_STORED: [&str; 5] = [
     "remove -R @ROOT@ 103-01",
     "patchrm -R @ROOT@ 103-01",
@@ -70,7 +70,7 @@ const OF_STORED: [&str; 5] = [
 /// The backout of a patch with scripts of its own.
 const OF_HOOKS: [&str; 2] = ["patchrm -R @ROOT@ 102-01", "remove -R @ROOT@ 102-01"];
 
-/// Commands that find a run unfinished: all recover it first.
+/// Commands on a root with an unfinished run: all recover it first.
 const RECOVERING: [&str; 6] = [
     "recover -R @ROOT@",
     "recover -R @ROOT@",
@@ -94,11 +94,11 @@ struct Case {
     lie: usize,
     command: &'static str,
     is_traced: bool,
-    /// Whether more than one value is told: what somebody would do who knows the program.
+    /// True if more than one value is told: a lie of somebody who knows the program.
     is_plot: bool,
 }
 
-/// What became of the cases of one kind of record.
+/// Results of the cases of one kind of record.
 #[derive(Clone, Copy, Default)]
 struct Tally {
     played: u64,
@@ -116,7 +116,7 @@ struct Player {
 }
 
 /// Everything that can be told on the roots of an arena, in the same order in every arena. A lie is told to the root of
-/// one owner, in turn to that of a user and to that of uid 0; one that somebody has thought out, to both.
+/// one owner, in turn to that of a user and to that of uid 0; a plot is told to both.
 fn cases(arena: &Arena) -> Vec<Case> {
     let mut cases = Vec::new();
     let root = arena.stage.root();
@@ -150,7 +150,7 @@ fn cases(arena: &Arena) -> Vec<Case> {
 }
 
 impl Player {
-    /// Plays one case, and says what is wrong with what happened.
+    /// Plays one case, and records what is wrong.
     fn play(&mut self, case: &Case, is_trusted: bool) {
         let lies = self.arena.outside.lies(&case.field);
         let Some(lie) = lies.get(case.lie) else { return };
@@ -171,7 +171,7 @@ impl Player {
         }
     }
 
-    /// Tells the truth in the place of a case.
+    /// Tells the true value instead of a lie.
     fn tell_the_truth(&mut self, case: &Case) {
         let told = self.arena.tell_the_truth(case.template, &case.field, case.command);
         self.wrong.extend(told.err());
@@ -179,7 +179,7 @@ impl Player {
     }
 }
 
-/// Whether the lies about a record are told in a state.
+/// True if the lies about a record are told in a state.
 fn plays(state: State, record: &Record) -> bool {
     match state {
         State::Rest => record.kind != "hook",
@@ -189,26 +189,26 @@ fn plays(state: State, record: &Record) -> bool {
     }
 }
 
-/// Whether lies about a field of a record are told in a state.
+/// True if lies about a field of a record are told in a state.
 fn is_told(state: State, field: &Field, all: &[Field]) -> bool {
     let is_journal = field.kind.starts_with("journal");
     if field.record.form == Form::Stored {
-        // All else is as in the manifest of an archive.
+        // Everything else is as in the manifest of an archive.
         let words = ["file", "features", "member", "path", "b3", "size"];
         return words.iter().any(|word| field.pointer.contains(word));
     }
     match state {
-        // All else is as where undo data is an archive.
+        // Everything else is as with undo data in an archive.
         State::CutStoring | State::CommittedStoring | State::CommittedDropping => {
             field.kind == "journal archive"
                 && ["files", "drop"].iter().any(|word| field.pointer.contains(word))
         }
-        // Of a run that is over only the sectors are read, and what is told of it, which may have been lost.
+        // Of a finished run only the sectors are read, and its story, which may have been lost.
         State::Rest => {
             let is_sector = field.record.form == Form::Journal && field.line < 8;
             !is_journal || is_sector || field.kind == "journal story"
         }
-        // All else is as on one file system.
+        // Everything else is as on one file system.
         State::CutOnTwo if is_journal => {
             let is_on_second = |other: &Field| {
                 (other.line, &other.pointer[..]) == (field.line, "/op/domain") && other.truth == 1
@@ -219,8 +219,8 @@ fn is_told(state: State, field: &Field, all: &[Field]) -> bool {
     }
 }
 
-/// What a field is, of which the lies are told once in each state: the same one of another line is not another, but that
-/// each domain of a run has a line and a stage of its own.
+/// The identity of a field, whose lies are told once in each state. The same field in another line is not another one,
+/// except that each domain of a run has a line and a stage of its own.
 fn place_of(field: &Field) -> (String, String, String) {
     let of_domain = match field.kind.as_str() {
         "journal domain" => field.line.to_string(),
@@ -230,7 +230,7 @@ fn place_of(field: &Field) -> (String, String, String) {
     (field.kind.clone(), shape(&field.pointer), of_domain)
 }
 
-/// A pointer without the numbers of a list.
+/// A pointer without the indices of lists.
 fn shape(pointer: &str) -> String {
     let is_number = |part: &&str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
     let depth = pointer.split('/').count();
@@ -289,7 +289,7 @@ fn share(part: usize, parts: usize) -> Player {
     player
 }
 
-/// What plays in the box, a part; it cannot write to the checkout, so it only says what it has played.
+/// Plays a part inside the box, which cannot write to the checkout: the process only prints what it has played.
 #[allow(clippy::print_stdout)] // to the test outside the box
 fn play(part: usize, parts: usize) {
     let Player { tallies, wrong, .. } = share(part, parts);
@@ -300,10 +300,11 @@ fn play(part: usize, parts: usize) {
     assert!(wrong.is_empty(), "{} lies work:\n{}", wrong.len(), wrong.join("\n"));
 }
 
-/// What tells a test that it is in the box.
+/// The variable that tells a test that it is in the box.
 const INSIDE: &str = "PATCHADM_TESTS_INSIDE";
 
-/// Plays a test once more where it can do no harm, with these variables: what it said; none where that cannot be done here.
+/// Plays a test once more where it can do no harm, with these variables. Returns its output; none if that cannot be
+/// done here.
 fn in_a_box(test: &str, variables: &[(&str, &str)]) -> Option<String> {
     if !is_root() || !can_trace() {
         crate::skipped(&format!("{test}: it takes the superuser and strace(1)"));

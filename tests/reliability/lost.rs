@@ -1,11 +1,11 @@
-//! The power is cut: what was not synced may be lost, or may be there without what came before it.
+//! Power cuts: changes that were not synced may be lost, or may survive without the changes before them.
 //!
-//! A command runs on a [`Disk`] that forgets, up to some change; then a set of those changes that were not durable is
-//! lost, the root is recovered, and must be in a legal state. All sets are tried where up to ten changes were not
-//! durable at once; where there were more, none, all, the first so many, all but one, one alone, each with what it
-//! stands upon, and 200 others drawn by a seed. A set is tried once, after the last change that it keeps.
+//! A command runs on a [`Disk`] that forgets, up to some change; then a set of the changes that were not durable is
+//! lost, the root is recovered, and must be in a legal state. All sets are tried if up to ten changes were not durable
+//! at once; otherwise each prefix of them, from none to all, all but one, one alone, each with the changes it depends
+//! on, and 200 others drawn by a seed. A set is tried once, after the last change that it keeps.
 //!
-//! What a run has acknowledged, or only made durable, must be there: no power cut takes it back.
+//! A run that was acknowledged, or only made durable, must survive: no power cut takes it back.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -23,30 +23,30 @@ use crate::reliability::stories::{Command, ELSEWHERE, EXCHANGED, STORIES, Story,
 use crate::reliability::{figures, part_of, sample_or_whole};
 use crate::tree::{Tree, assert_same};
 
-/// Up to so many changes every set is tried.
+/// Up to this many changes every set is tried.
 const ALL: usize = 10;
 
-/// How many sets are drawn where there are more.
+/// Number of sets that are drawn if there are more.
 const DRAWN: usize = 200;
 
-/// What is cut: a command, or the recovery after a command was killed.
+/// The command that is cut, or the recovery after a command was killed.
 struct Plot<'s> {
     story: &'s Story,
     legal: &'s Legal,
-    /// After how many changes the command is killed, for recovery to be cut.
+    /// Number of changes after which the command is killed, for recovery to be cut.
     killed: Option<usize>,
-    /// Which syncs are said to be made and are not.
+    /// The syncs that are reported as made but are not.
     deaf: Option<Deaf>,
 }
 
-/// What a power cut leaves.
+/// The state that a power cut leaves.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Durable {
-    /// After how many changes it happens; none: after all was acknowledged.
+    /// Number of changes after which it happens; none: after everything was acknowledged.
     after: Option<usize>,
-    /// Which of the changes that were not synced are there.
+    /// For each change that was not synced, true if it survives.
     kept: Vec<bool>,
-    /// Whether what is lost of a file is lost by half.
+    /// True if half of the lost bytes of a file survive.
     torn: bool,
 }
 
@@ -65,8 +65,8 @@ impl Plot<'_> {
         (trial, disk)
     }
 
-    /// Every state to be tried, each with the legal state that must be reached at least, or exactly where the plot
-    /// has come to its end.
+    /// Every state to try, each with the earliest legal state that must be reached, or the exact one if the plot has
+    /// come to its end.
     fn states(&self) -> Vec<(Durable, usize)> {
         let (_trial, disk) = self.play(None);
         let windows = disk.windows();
@@ -88,7 +88,7 @@ impl Plot<'_> {
         states
     }
 
-    /// Cuts the power and recovers: which legal state is reached, or what is wrong.
+    /// Cuts the power and recovers. Returns the legal state that is reached, or what is wrong.
     fn cut(&self, durable: &Durable) -> Result<usize, String> {
         let (trial, disk) = self.play(durable.after);
         disk.cut(&durable.kept, durable.torn);
@@ -97,7 +97,7 @@ impl Plot<'_> {
         found.map_err(|wrong| format!("{recovered:?}: {wrong}"))
     }
 
-    /// Tries states until so many are wrong, and returns what was wrong.
+    /// Tries states until `enough` are wrong. Returns what was wrong.
     fn wrong_among(&self, states: &[(Durable, usize)], enough: usize) -> Vec<String> {
         let wrong = Mutex::new(Vec::new());
         let (trial, _) = self.play(None);
@@ -119,7 +119,7 @@ impl Plot<'_> {
     }
 }
 
-/// The state in which only these changes of a window are there, after as few changes as that takes.
+/// The state in which only these changes of a window exist, after as few changes as possible.
 fn at_once(window: &Window, mut kept: Vec<bool>) -> Durable {
     let older = window.changes.iter().filter(|change| change.number < window.begins).count();
     let length = kept.iter().rposition(|kept| *kept).map_or(0, |last| last + 1).max(older);
@@ -128,7 +128,7 @@ fn at_once(window: &Window, mut kept: Vec<bool>) -> Durable {
     Durable { after: Some(last.map_or(window.begins, |last| last.number + 1)), kept, torn: false }
 }
 
-/// The sets of these changes that may be there without the others.
+/// The sets of these changes that may exist without the others.
 fn sets(changes: &[Journaled]) -> Vec<Vec<bool>> {
     let below = Journaled::below(changes);
     let length = changes.len();
@@ -159,13 +159,13 @@ fn sets(changes: &[Journaled]) -> Vec<Vec<bool>> {
     sets
 }
 
-/// `most` of them, evenly, or all.
+/// Up to `most` of the items, evenly spaced.
 fn thinned<T>(items: Vec<T>, most: usize) -> Vec<T> {
     let step = items.len().div_ceil(most).max(1);
     items.into_iter().step_by(step).collect()
 }
 
-/// Cuts the power everywhere, and finds nothing wrong; how many states there were.
+/// Cuts the power everywhere, and asserts that nothing is wrong. Returns the number of states.
 fn survives(plot: &Plot<'_>, most: usize) -> u64 {
     let states = thinned(plot.states(), most);
     let (count, wrong) = (states.len() as u64, plot.wrong_among(&states, usize::MAX));
@@ -191,8 +191,8 @@ fn cut_commands(part: usize, parts: usize) {
     figures("lost", &counts);
 }
 
-/// What is not durable at the same time, in the course of a command: while objects are staged, the journal's name, the
-/// switch, the outcome, and what comes after it; for each run of the command.
+/// The changes that are not durable at the same time in the course of a command: while objects are staged, the
+/// journal's name, the switch, the outcome, and the work after it; for each run of the command.
 fn course(story: &Story) -> Vec<Window> {
     let trial = Trial::of(story);
     let disk = Disk::new(trial.spare(), None);
@@ -200,7 +200,7 @@ fn course(story: &Story) -> Vec<Window> {
     disk.windows()
 }
 
-/// Numbers of changes, evenly, after which a command is killed for its recovery to be cut: there is something to roll
+/// Evenly spaced numbers of changes after which a command is killed and its recovery is cut: there is something to roll
 /// back, to finish, or just to tidy up.
 fn kills(story: &Story, most: usize) -> Vec<usize> {
     let total = course(story).last().unwrap().begins;
@@ -227,13 +227,13 @@ fn cut_recoveries(part: usize, parts: usize) {
     );
 }
 
-/// What is not durable when the objects of a stage are made an undo directory: the changes since the commit, and a few after
-/// it. In whatever state the disk is, the run is done, and its undo data brings everything back.
+/// Cuts the changes that are not durable when the objects of a stage become an undo directory: those since the commit,
+/// and a few after it. In whatever state the disk is, the run is done, and its undo data restores everything.
 #[test]
 fn a_power_cut_between_the_commit_and_the_rename_of_the_stage_loses_no_undo_data() {
     let story = revision();
     let (legal, before) = (Legal::of(&story), Tree::of(&story.stage.root(), &["var"]));
-    // A disk counts the writes of one file that follow one another as one change.
+    // A disk counts consecutive writes to one file as one change.
     let (passed, rename) = (Mutex::new((0, None)), Arc::new(AtomicUsize::new(0)));
     let noted = rename.clone();
     let door = Door::watched(move |step| {
@@ -289,7 +289,7 @@ fn without_the_sync_of_the_rollback_the_protocol_would_leave_mixed_states() {
     assert_found_out(4);
 }
 
-/// The protocol without one of its syncs is found out: the model has teeth.
+/// Asserts that the protocol without one of its syncs is found out: the model has teeth.
 fn assert_found_out(number: usize) {
     let story = &STORIES[0]();
     let legal = Legal::of(story);
@@ -301,7 +301,7 @@ fn assert_found_out(number: usize) {
             call == ChangeCall::Sync && path.as_bytes() == b"/var/sadm/patchadm"
         }),
         ("that of the switch", None, |call, _, before| call == ChangeCall::SyncFileSystem && before == 1),
-        // Here the sync of history and log would stand for it.
+        // Otherwise the sync of history and log would take its place.
         ("that of the outcome and of what follows", None, |call, path, _| {
             call == ChangeCall::Sync && path.as_bytes() == b"/var/sadm/patchadm/journal"
                 || call == ChangeCall::SyncFileSystem

@@ -1,6 +1,6 @@
-//! The program is killed before every change that it makes, then its journal is damaged or removed, and somebody types
-//! what the program says. The root is as before or as after, or it is said honestly that neither can be proved; no run
-//! that was acknowledged is lost.
+//! Kills the program before every change that it makes, then damages or removes its journal and follows the program's
+//! advice. The root is as before or as after, or the program says honestly that neither can be proved; no acknowledged
+//! run is lost.
 
 use std::fs;
 use std::path::Path;
@@ -18,25 +18,25 @@ use crate::reliability::stories::{
 };
 use crate::reliability::{figures, part_of, sample_or_whole};
 
-/// What happens to the journal.
+/// Damage to the journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Loss {
     /// Somebody removes it.
     Removed,
-    /// A byte of its header is another one.
+    /// A byte of its header is changed.
     Header,
-    /// Its sector of the outcome is rubbish.
+    /// Its outcome sector is rubbish.
     Outcome,
-    /// Its second half is not there.
+    /// Its second half is missing.
     Half,
-    /// It is removed, and every copy of it in a stage, as of a run of an earlier build.
+    /// It is removed together with every copy of it in a stage, as of a run of an earlier build.
     RemovedWithCopies,
 }
 
 const LOSSES: [Loss; 5] = [Loss::Removed, Loss::Header, Loss::Outcome, Loss::Half, Loss::RemovedWithCopies];
 
 impl Loss {
-    /// Lets it happen; false where there is no journal.
+    /// Inflicts the damage; false if there is no journal.
     fn befalls(self, root: &Path) -> bool {
         let own = root.join("var/sadm/patchadm");
         let journal = own.join("journal");
@@ -64,7 +64,7 @@ impl Loss {
     }
 }
 
-/// What was found in all trials.
+/// Results of all trials.
 #[derive(Default)]
 struct Counts {
     played: AtomicU64,
@@ -73,12 +73,12 @@ struct Counts {
     unproved: AtomicU64,
 }
 
-/// Kills the command after `number` changes, loses the journal, and types what the program says.
+/// Kills the command after `number` changes, loses the journal, and follows the program's advice.
 fn play((story, has_scripts): (&Story, bool), legal: &Legal, (number, loss): (usize, Loss), counts: &Counts) {
     let trial = Trial::of(story);
     let when = format!("{}, killed after {number} changes, journal {loss:?}", story.name);
     let said = trial.perform(&story.whole, dead_after(number));
-    // Where the disk dies behind the outcome, the notes say that history and stage are not as they should be.
+    // If the disk dies after the outcome, the notes say that history and stage are not as they should be.
     let (is_acknowledged, is_whole) = (said.is_ok(), said.is_ok_and(|notes| notes.is_empty()));
     if !loss.befalls(&trial.root()) {
         return;
@@ -93,13 +93,13 @@ fn play((story, has_scripts): (&Story, bool), legal: &Legal, (number, loss): (us
     };
     match recovered {
         Ok(recovered) => {
-            // What a run was to remove of an undo directory, only its journal knows.
+            // Only the journal knows what a run was to remove of an undo directory.
             let state = match loss {
                 Loss::RemovedWithCopies => legal.find_beside_old_files(&trial, false),
                 _ => legal.find(&trial, false),
             };
             let state = state.unwrap_or_else(|wrong| panic!("{when}: {recovered:?}: {wrong}"));
-            // Of scripts only the journal and the history know that they came to their end.
+            // Only the journal and the history know that scripts came to their end.
             let is_known = if has_scripts { is_whole } else { is_acknowledged };
             assert!(!is_known || state == legal.last(), "{when}: acknowledged, but it is in state {state}");
             let count = if state == 0 { &counts.before } else { &counts.after };
@@ -160,7 +160,7 @@ fn lose_journals(part: usize, parts: usize) {
     }
     let Counts { played, before, after, unproved } = counts;
     let [played, before, after, unproved] = [played, before, after, unproved].map(AtomicU64::into_inner);
-    // Whoever comes last of all parts has met both.
+    // The last one of all parts has met both.
     let mut met = MET.lock().unwrap();
     *met = [met[0] + 1, met[1] + before, met[2] + after];
     if met[0] == parts as u64 {

@@ -1,8 +1,8 @@
-//! An administrator edits a file that a command is just about to change, or that a dead one had changed: the command is
-//! given up with its code, everything else is as before, and the edit is there.
+//! An administrator edits a file that a command is about to change, or that a killed command had changed: the command
+//! is given up with its code, everything else is as before, and the edit is kept.
 //!
-//! The command is stopped (SIGSTOP) when its journal is published and the file that it comes to last is still the old
-//! one; where it was too fast for that, it is taken back and tried again.
+//! The command is stopped (SIGSTOP) when its journal is published and the file that it changes last is still the old
+//! one; if it was too fast for that, it is undone and tried again.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -45,8 +45,8 @@ fn signal(child: &Child, signal: Signal) {
     kill_process(Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap(), signal).unwrap();
 }
 
-/// Starts a command and stops it in the middle of its switch, the first file changed or the last one not yet; none if
-/// it was too fast.
+/// Starts a command and stops it in the middle of its switch, before it changes the last file and, with
+/// `is_first_changed`, after it has changed the first one; none if it was too fast.
 fn stopped(stage: &Scenario, line: &str, is_first_changed: bool) -> Option<Child> {
     let inode = |path: &str| fs::symlink_metadata(stage.at(path)).map(|seen| seen.ino()).ok();
     let place = stage.at("/var/sadm/patchadm/journal");
@@ -64,7 +64,7 @@ fn stopped(stage: &Scenario, line: &str, is_first_changed: bool) -> Option<Child
         thread::sleep(Duration::from_micros(50));
     }
     signal(&child, Signal::STOP);
-    // A signal is not taken at once.
+    // A signal is not delivered at once.
     thread::sleep(Duration::from_millis(2));
     if inode(LAST) == last && journal(&place).is_some_and(|(_, open)| open) {
         return Some(child);
@@ -74,8 +74,8 @@ fn stopped(stage: &Scenario, line: &str, is_first_changed: bool) -> Option<Child
     None
 }
 
-/// The same, as often as it takes, and everything but one path as it was before the command that was stopped; `back`
-/// takes back what it did where it was too fast, which writes the records anew.
+/// Like [`stopped`], tried as often as it takes; also returns everything but one path as it was before the stopped
+/// command. `back` undoes a command that was too fast, which writes the records anew.
 fn stopped_at_last(
     stage: &Scenario,
     [line, back]: [&str; 2],

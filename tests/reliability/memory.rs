@@ -1,8 +1,8 @@
-//! How much memory the program takes: objects may be as large as they like, none is held as a whole. What is held grows
-//! with their number alone, by less than 8 kB for each.
+//! Memory use of the program: objects may be as large as they like, none is held as a whole. Memory grows with their
+//! number alone, by less than 8 kB for each.
 //!
-//! The measure is the high-water mark of the resident set, `VmHWM` of proc(5). It is read again and again while a
-//! command runs; as the kernel keeps it, only what is reached in the last millisecond could be missed.
+//! The measure is the high-water mark of the resident set, `VmHWM` of proc(5). It is polled while a command runs; as
+//! the kernel keeps it, only a peak in the last millisecond could be missed.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Write};
@@ -26,14 +26,15 @@ use crate::scenario::Scenario;
 
 const MIB: u64 = 1 << 20;
 
-/// The limit of a sample, which a build for debugging plays: some 50 MiB of that are pages of files, mostly of the
-/// program itself.
+/// The limit of a sample, which a debug build plays: some 50 MiB of it are pages of files, mostly of the program
+/// itself.
 const SAMPLE: u64 = 64 * MIB;
 
-/// What a patch of 16 MiB may need over one of a byte: less than it holds, most of it the buffers of two threads.
+/// Memory that a patch of 16 MiB may need over one of a byte: less than its content, most of it the buffers of two
+/// threads.
 const MORE: u64 = 14 * MIB;
 
-/// Runs a command that has to succeed; the largest resident set that it had, in bytes.
+/// Runs a command that has to succeed. Returns its largest resident set, in bytes.
 #[track_caller]
 fn peak(stage: &Scenario, line: &str) -> u64 {
     let said = stage.beside("said");
@@ -53,7 +54,7 @@ fn peak(stage: &Scenario, line: &str) -> u64 {
     peak
 }
 
-/// Content of an object that no memory ever holds as a whole: lines that gzip makes half as long.
+/// Content of an object that is never held in memory as a whole: lines that gzip makes half as long.
 struct Content {
     block: Vec<u8>,
     length: u64,
@@ -95,7 +96,7 @@ impl Read for Repeated<'_> {
     }
 }
 
-/// How what a patch brings is spread over files.
+/// How the content of a patch is spread over files.
 #[derive(Clone, Copy)]
 struct Load {
     files: u64,
@@ -185,7 +186,7 @@ fn stream(stage: &Scenario, patch: &Path) -> PathBuf {
 }
 
 /// Applies a patch of this load and backs it out, delivered as a compressed stream, and in the whole in every other
-/// form as well; the most memory that any of it took.
+/// form as well. Returns the peak memory use.
 fn highest(load: Load, most: u64) -> u64 {
     let (stage, patch) = stage(load);
     let mut forms = vec![stream(&stage, &patch)];
@@ -213,7 +214,7 @@ fn highest(load: Load, most: u64) -> u64 {
 #[test]
 fn a_patch_is_applied_and_backed_out_in_memory_that_its_size_does_not_change() {
     let size = sample_or_whole(16 * MIB, 1024 * MIB);
-    // In a build for debugging most of what is resident are pages of the program itself: those that a patch of nothing needs.
+    // In a debug build most resident pages belong to the program itself: those that a tiny patch needs.
     let most = if is_whole() { 64 * MIB } else { highest(Load { files: 1, each: 1 }, u64::MAX) + MORE };
     let one = highest(Load { files: 1, each: size }, most);
     let many = highest(Load { files: size >> 18, each: 1 << 18 }, most);
@@ -227,7 +228,7 @@ fn a_patch_is_applied_and_backed_out_in_memory_that_its_size_does_not_change() {
     );
 }
 
-/// A depot of one file of so many bytes, which its index calls a patch.
+/// A depot of one file of `size` bytes, which its index calls a patch.
 fn large_depot(stage: &Scenario, size: u64) -> PathBuf {
     let depot = stage.beside("depot");
     fs::create_dir(&depot).unwrap();

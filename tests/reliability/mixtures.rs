@@ -1,11 +1,11 @@
-//! Every mixture, by machine: random patches of one package, applied and backed out by the program, by scripts and by
-//! pkgadd, in any order that is allowed, with edits in between. The form of undo data is drawn for each patch, and undo data
-//! is written again in other forms between the steps; a file that undo data kept as it was comes back itself.
+//! Random mixtures: patches of one package, applied and backed out by the program, by scripts and by pkgadd, in any
+//! order that is allowed, with edits in between. The form of undo data is drawn for each patch, and undo data is
+//! rewritten in other forms between the steps; a file that undo data kept as it was comes back itself.
 //!
-//! After each step every object, `contents`, every parameter and the records are those of a fresh root on which only the
-//! patches that are left were applied, and `list` and `verify` say what is so. What is deliberately different stands in
-//! [`DIFFERENCES`], and everything that stands there is found. Scripts run in a sandbox; without one only the program's
-//! own engine is played.
+//! After each step every object, `contents`, every parameter and the records equal those of a fresh root on which only
+//! the remaining patches were applied, and `list` and `check` say so. Deliberate differences are listed in
+//! [`DIFFERENCES`], and every one of them is found. Scripts run in a sandbox; without one only the program's own engine
+//! is played.
 
 mod fresh;
 mod play;
@@ -23,13 +23,13 @@ use crate::scenario::Scenario;
 use fresh::Template;
 use play::{Counts, Play};
 
-/// The sequences of a sample, and of the whole.
+/// Number of sequences in a sample, and in the whole.
 const SEQUENCES: (u64, u64) = (4, 2_400);
 
 /// Set for the process that plays.
 const PLAYS: &str = "PATCHADM_MIXTURES";
 
-/// What is deliberately different from a fresh root. Copies of what was edited before a backout are compared one by one.
+/// Deliberate differences from a fresh root. Copies of files edited before a backout are compared one by one.
 const DIFFERENCES: &[Explained] = &[
     ("*", "*", "pkginfo PATCHLIST without a patch", "an empty list tells classic readers the same as none"),
     (
@@ -41,12 +41,12 @@ const DIFFERENCES: &[Explained] = &[
     ("*", "*", "pkginfo PATCH_INFO_* of a patch that has gone", "the record says that it was backed out"),
 ];
 
-/// What was played, and the lines of [`DIFFERENCES`] that explain what was found.
+/// Counts of what was played, and the lines of [`DIFFERENCES`] that explain what was found.
 type Played = (BTreeMap<String, u64>, BTreeSet<usize>);
 
 in_parts!(every_mixture_of_patches_engines_edits_and_backouts_is_exact, mix, 2);
 
-/// Plays a part of the sequences. Whoever comes last of all parts looks whether everything explained was found.
+/// Plays a part of the sequences. The last one of all parts checks that everything explained was found.
 fn mix(part: usize, parts: usize) {
     static MET: Mutex<(usize, BTreeSet<usize>)> = Mutex::new((0, BTreeSet::new()));
     let stage = Scenario::new();
@@ -92,7 +92,7 @@ fn the_process_in_the_sandbox() {
     println!("\nplayed {}", serde_json::to_string(&played).unwrap());
 }
 
-/// What was played, where nothing but explained differences was found.
+/// Asserts that only explained differences were found. Returns what was played.
 fn checked((counts, differences): &(Counts, Vec<Difference>)) -> Played {
     let is_met = |one: &&Explained| differences.iter().any(|difference| explains(one, difference));
     let met: Vec<Explained> = DIFFERENCES.iter().filter(is_met).copied().collect();

@@ -1,4 +1,4 @@
-//! Stories beside dpkg, which is played: registrations that follow it, and packages that are adopted on demand.
+//! Stories with a simulated dpkg: registrations that follow it, and packages that are adopted on demand.
 
 use std::fs;
 
@@ -7,9 +7,9 @@ use crate::delivery::Patch;
 use crate::reliability::stories::{Command, Story};
 use crate::scenario::Scenario;
 
-/// A root in which dpkg has upgraded an adopted package with three patches. One stands in part, for a path filter kept one of
-/// its files; one ends, and what an administrator had written before it is put beside the new file; one ends with what it
-/// added.
+/// A root in which dpkg has upgraded an adopted package with three patches. One remains in part, because a path filter
+/// kept one of its files; one ends, and the content that an administrator had written before is put beside the new
+/// file; one ends together with its additions.
 pub(super) fn registration_refreshed() -> Story {
     let stage = adopted();
     let applied = |options: &str, id: &str, files: &[(&str, &str)]| {
@@ -43,7 +43,7 @@ pub(super) fn registration_ended() -> Story {
     Story::of("adopt --refresh of a removed package", stage, Command::Refresh)
 }
 
-/// A root that knows the program, with a package of dpkg that nobody adopted.
+/// A root that knows the program, with a dpkg package that is not adopted.
 fn installed() -> Scenario {
     let stage = Scenario::new();
     stage.file("/var/sadm/install/contents", "");
@@ -54,7 +54,7 @@ fn installed() -> Scenario {
     stage
 }
 
-/// A patch is applied with the adoption of its package.
+/// A patch is applied, and its package is adopted with it.
 pub(super) fn adopted_on_demand() -> Story {
     let stage = installed();
     let package =

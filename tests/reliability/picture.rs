@@ -1,4 +1,4 @@
-//! Everything of a root that has to be as before or as after at once, and what no finished run leaves.
+//! Everything of a root that must change at once, and everything that no finished run leaves.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -21,9 +21,9 @@ use crate::tree::Tree;
 /// The software and the whole package database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Picture {
-    /// To the last attribute and byte, but for where archives outside the root are.
+    /// Exact to the last attribute and byte, except for the place of archives outside the root.
     exact: BTreeMap<String, Vec<String>>,
-    /// The same of two roots on which the same happened: without times of records, the numbers of runs, and the times
+    /// Comparable between two roots with the same history: without times of records, the numbers of runs, and the times
     /// of directories in undo archives.
     alike: BTreeMap<String, String>,
 }
@@ -39,7 +39,8 @@ impl Picture {
         let mut alike: BTreeMap<String, String> = alike.collect();
         let outside = root.with_file_name(OUTSIDE);
         if outside.is_dir() {
-            // Before the journal is published nobody knows of the new archive there, which says by its name that it is none yet.
+            // Before the journal is published nobody knows the new archive there, whose name says that it is
+            // incomplete.
             let is_archive = |path: &str| path.strip_suffix(".tmp").is_none();
             for (path, columns) in
                 Tree::of(&outside, &[]).objects().iter().filter(|(path, _)| is_archive(path))
@@ -57,7 +58,7 @@ impl Picture {
         }
         if let Ok(text) = fs::read_to_string(root.join("var/sadm/patchadm/trial/record")) {
             let mut record: Value = serde_json::from_str(&text).unwrap();
-            // An end that failed is told there, and no other state than before it.
+            // A failed end of a trial is recorded there; otherwise the state is as before it.
             record["stuck"] = Value::Null;
             exact.insert("trial".to_owned(), vec![record.to_string()]);
             record["run"] = Value::Null;
@@ -70,19 +71,19 @@ impl Picture {
         Self { exact, alike }
     }
 
-    /// Whether this is the same root, with nothing changed at all. Only the log of a patch may be longer.
+    /// True if this is the same root with nothing changed at all. Only the log of a patch may be longer.
     pub(crate) fn is(&self, other: &Self) -> bool {
         self.exact == other.exact
     }
 
-    /// Whether the same has happened to both; `logs` says whether logs count.
+    /// True if both roots have the same history; `logs` says whether logs count.
     pub(crate) fn is_like(&self, other: &Self, logs: bool) -> bool {
         let counts = |path: &&String| logs || !is_log(path);
         let ours = self.alike.iter().filter(|(path, _)| counts(path));
         ours.eq(other.alike.iter().filter(|(path, _)| counts(path)))
     }
 
-    /// What differs, for a person.
+    /// The differences, as text.
     pub(crate) fn difference(&self, other: &Self) -> String {
         let mut text = String::new();
         for (sign, one, another) in [('-', self, other), ('+', other, self)] {
@@ -114,7 +115,7 @@ fn alike(root: &Path, path: &str, columns: &[String]) -> String {
                 Some(archive(&root.join(path)) + &stored(root, &root.join(path)))
             }
             "undo.b3" => Some(digest(&root.join(path))),
-            // Behind the marker of the root; one that a cut has torn has nothing there.
+            // Behind the marker of the root; a file that a cut has torn has nothing there.
             "undo.paths" => {
                 let text = fs::read_to_string(root.join(path)).unwrap();
                 Some(text.get(16..).unwrap_or("torn").to_owned())
@@ -144,13 +145,13 @@ fn lost(text: &str) -> String {
     text.lines().map(line).collect::<Vec<_>>().join("|")
 }
 
-/// A pointer without what no two roots have in common: the directory beside them, and the numbers of runs.
+/// A pointer without details that differ between any two roots: the directory beside them, and the numbers of runs.
 fn pointer(root: &Path, text: &str) -> String {
     let directory = root.parent().unwrap().display().to_string();
     text.lines().map(|line| without_run(&line.replace(&directory, "@BESIDE@"))).collect::<Vec<_>>().join("|")
 }
 
-/// A path with the name of a run in that of an archive left out.
+/// A path without the name of the run in the name of an archive.
 pub(crate) fn without_run(path: &str) -> String {
     match path.rsplit_once("/undo-") {
         Some((directory, name)) => {
@@ -161,7 +162,7 @@ pub(crate) fn without_run(path: &str) -> String {
     }
 }
 
-/// The archives that are not those that the ledgers of a root name.
+/// The archives that differ from those that the ledgers of a root name.
 pub(crate) fn strangers(root: &Path) -> Vec<String> {
     let ledgers = root.join("var/sadm/patchadm/ledger");
     let mut found = Vec::new();
@@ -196,7 +197,7 @@ pub(crate) fn strangers(root: &Path) -> Vec<String> {
     found
 }
 
-/// Whether the archive beside is the one that this file names.
+/// Says whether the archive beside this file is the one that the file names.
 fn digest(path: &Path) -> String {
     let text = fs::read_to_string(path).unwrap();
     let mut words = text.split_whitespace();
@@ -209,21 +210,21 @@ fn digest(path: &Path) -> String {
     if found == digest { format!("of {name}") } else { format!("{digest} is not of {name}: {found}") }
 }
 
-/// The record of a promotion without the run, which is another one each time.
+/// The record of a promotion without the run, which differs each time.
 fn promotion(text: &str) -> String {
     let mut record: Value = serde_json::from_str(text).unwrap();
     record["run"].take();
     record.to_string()
 }
 
-/// The text of a log without what no two roots have in common.
+/// The text of a log without details that differ between any two roots.
 fn log(root: &Path, text: &str) -> String {
     let text = text.replace(&root.display().to_string(), "@ROOT@");
     let line = |line: &str| if line.starts_with("# run ") { "# run" } else { line }.to_owned();
     text.lines().map(line).collect::<Vec<_>>().join("|")
 }
 
-/// The members of an undo archive with their digests; what depends on the times of directories is left out.
+/// The members of an undo archive with their digests, without data that depends on the times of directories.
 fn archive(path: &Path) -> String {
     let bytes = fs::read(path).unwrap();
     let read = || -> Result<String, Box<dyn std::error::Error>> {
@@ -252,7 +253,7 @@ fn archive(path: &Path) -> String {
     read().unwrap_or_else(|error| format!("damaged: {error}"))
 }
 
-/// The digests of the old files that undo data as files names, by path; what is missing is said.
+/// The digests of the old files that undo data as files names, by path; missing files are reported.
 fn stored(root: &Path, path: &Path) -> String {
     let content = |(object, file): (String, PathBuf)| match fs::read(root.join(file)) {
         Ok(bytes) => format!("{object} {} ", &Digest::of(&bytes).to_string()[..6]),
@@ -261,7 +262,7 @@ fn stored(root: &Path, path: &Path) -> String {
     stored_files(path).into_iter().map(content).collect()
 }
 
-/// The objects of undo data as files, and where their content is, relative to the root.
+/// The objects of undo data as files, and the paths of their content, relative to the root.
 fn stored_files(path: &Path) -> Vec<(String, PathBuf)> {
     let bytes = fs::read(path).unwrap();
     let read = || -> Result<Option<UndoManifest>, Box<dyn std::error::Error>> {
@@ -321,7 +322,7 @@ fn without_stamp(pkginfo: &str) -> String {
     pkginfo.lines().filter(|line| !line.starts_with("NATIVE_STAMP=")).collect::<Vec<_>>().join("|")
 }
 
-/// A pkgmap without the sum of such parameters.
+/// A pkgmap without the sum of the pkginfo.
 fn without_sum(pkgmap: &str) -> String {
     pkgmap.lines().filter(|line| !line.contains(" i pkginfo ")).collect::<Vec<_>>().join("|")
 }
@@ -361,7 +362,7 @@ fn without_times(manifest: &[u8]) -> Result<Vec<u8>, Box<dyn std::error::Error>>
     Ok(manifest.to_bytes())
 }
 
-/// What is there of an unfinished run, and must not be when it is recovered.
+/// Remains of an unfinished run, which must not exist after recovery.
 pub(crate) fn strays(root: &Path) -> Vec<String> {
     let own = root.join("var/sadm/patchadm");
     let known = [
@@ -381,7 +382,7 @@ pub(crate) fn strays(root: &Path) -> Vec<String> {
         "undo",
         "unprivileged",
     ];
-    // A cache that was not finished goes with the next run that writes one.
+    // An unfinished cache is removed by the next run that writes one.
     let prefixes = ["journal.damaged-", ".elf-cache-"];
     let is_known =
         |name: &String| known.contains(&&**name) || prefixes.iter().any(|prefix| name.starts_with(prefix));

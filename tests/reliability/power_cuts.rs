@@ -1,10 +1,10 @@
-//! Power cuts on real file systems: what was synced is there, the rest is not, and the root is as before or as after.
+//! Power cuts on real file systems: synced data survives, the rest does not, and the root is as before or as after.
 //!
 //! A root is made on ext4, on xfs, or on one of them with the other at `/opt`, each in an image of its own. While
-//! patchadd, patchrm, pkgadd, pkgrm, promote or recover work, the file systems are shut down (`xfs_io -x -c shutdown`, with and
-//! without what their logs have in memory): from then on nothing reaches the image any more, as when the power goes.
-//! They are unmounted, mounted again, which replays their logs, and recovered by the program itself. Sometimes only one
-//! of two is cut, and the program has to say what it can and cannot put back.
+//! patchadd, patchrm, pkgadd, pkgrm, promote or recover work, the file systems are shut down (`xfs_io -x -c shutdown`,
+//! with and without the part of their logs that is in memory): from then on nothing reaches the image any more, as when
+//! the power goes. They are unmounted, mounted again, which replays their logs, and recovered by the program itself.
+//! Sometimes only one of two is cut, and the program has to say what it can and cannot restore.
 //! ```text
 //! PATCHADM_TESTS=whole cargo test --test integration reliability::power_cuts -- --nocapture
 //! ```
@@ -13,9 +13,9 @@
 
 /// Images, mounts, and the switch.
 pub(crate) mod disk;
-/// That only images are cut.
+/// Tests that only images are cut.
 mod safety;
-/// The root and what it has to be like.
+/// The root and its expected states.
 mod scene;
 /// Stories that are cut at a certain change.
 pub(crate) mod stories;
@@ -90,7 +90,7 @@ fn cut_roots(part: usize, parts: usize) {
     let first = sample_or_whole(100 * (part as u64 / 2), 0);
     let (part, parts) = sample_or_whole((part % 2, parts / 2), (part, parts));
     let numbered: Vec<(u64, Layout)> = part_of((first..).zip(layouts), part, parts).collect();
-    // Two at a time: a cut is to meet a machine that is busy, not one that is overrun.
+    // Two at a time: a cut is to hit a busy machine, not an overloaded one.
     let mut counts = Counts::new();
     for pair in numbered.chunks(2) {
         let played: Vec<Counts> = thread::scope(|scope| {

@@ -1,4 +1,4 @@
-//! The stories of stages: what a stage has goes live, and comes back. The stage lies beside the root.
+//! The stories of stages: the contents of a stage go live, and are backed out. The stage lies beside the root.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -66,12 +66,12 @@ fn request(root: &Root) -> PromoteRequest {
     }
 }
 
-/// The directory of the stage of a root, where it has one.
+/// The directory of the stage of a root, if it has one.
 pub(crate) fn stage_of(root: &Path) -> Option<PathBuf> {
     Some(root.with_file_name(STAGE)).filter(|stage| stage.exists())
 }
 
-/// What a stage holds, and what its next promotion would do: that of the base in force.
+/// The contents of a stage, and the plan of its next promotion, which depends on the base in force.
 pub(crate) fn view_of_stage(root: &Path) -> Option<String> {
     let stage = stage_of(root)?;
     let tree = Tree::of(&stage, &[".patchadm-stage", "var/sadm/install/.lockfile"]);
@@ -83,7 +83,7 @@ pub(crate) fn view_of_stage(root: &Path) -> Option<String> {
     Some(format!("{:?} {:?} {:?} {reason:?} {tree}", next.base, next.paths, next.conflicts))
 }
 
-/// Copies the stage of a story to where another root is.
+/// Copies the stage of a story beside another root.
 pub(crate) fn copy_stage(story: &Story, beside: &Path) {
     let stage = story.stage.beside(STAGE);
     if stage.exists() {
@@ -164,7 +164,7 @@ impl Built {
         self.write("ACMEweb/tree", "a tree no more\n", 0o644);
         self.remove("ACMEweb/share/pointed");
         self.symlink("ACMEweb/share/pointed", "flat/leaf");
-        // Names of one file part, come together, and are new.
+        // Names of one file are separated, joined, and new.
         self.remove("own/bin/again");
         self.write("own/bin/again", "tool 1\n", 0o644);
         self.remove("ACMEweb/bin/two");
@@ -186,8 +186,8 @@ impl Built {
         self.time("ACMEweb/bin/added", 1_650_000_000);
     }
 
-    /// Hooks of the root's policy, before and after, in both directions. They change nothing, because nothing that a hook
-    /// writes is taken back.
+    /// Hooks of the root's policy, before and after, in both directions. They change nothing, because the writes of a
+    /// hook are not undone.
     fn with_hooks(self) -> Self {
         for name in ["before", "after"] {
             let hook = format!("/etc/promote/{name}");
@@ -245,7 +245,7 @@ fn promotion_backed_out() -> Story {
     built.story("back out a promotion", Command::BackOut(vec!["web-01".to_owned()]))
 }
 
-/// A second promotion, which supersedes the first one, and behind a patch.
+/// A second promotion, which supersedes the first one and follows a patch.
 fn promoted_again() -> Story {
     let built = Built::new();
     built.build();
@@ -265,7 +265,7 @@ fn promotion_undone() -> Story {
     built.story("undo a promotion", Command::Undo)
 }
 
-/// A tree that no package has, on a root that had no run but the one that listed the stage.
+/// A tree that no package has, on a root whose only run listed the stage.
 fn first_promotion() -> Story {
     let live = Scenario::new();
     live.file("/opt/own/bin/tool", "tool 1\n");
@@ -286,7 +286,7 @@ fn promoted_by_exchange() -> Story {
     built.story("promote by exchange", Command::Exchange("/opt/ACMEweb", Box::new(Command::Promote)))
 }
 
-/// The same on the way back.
+/// The backout of a promotion by exchange.
 fn promotion_backed_out_by_exchange() -> Story {
     let built = Built::new();
     built.build();

@@ -1,11 +1,11 @@
-//! Somebody else changes the tree while a command works on it: directories, files and parents are exchanged with
-//! symbolic links that lead to a canary outside, or with other directories, in a tight loop. Nothing outside is ever
-//! written or read; the command ends by itself, with success or with an error; and when the disturbance is over and the
-//! tree is set right, recovery leaves everything that was not exchanged as before the command or as after it. A run that
-//! was killed before, and is recovered while links come and go, is undone altogether.
+//! Somebody else changes the tree while a command works on it: in a tight loop, directories, files and parents are
+//! exchanged with symbolic links that lead to a canary outside, or with other directories. Nothing outside is ever
+//! written or read, and the command ends by itself, with success or with an error. When the disturbance is over and the
+//! tree is put right, recovery leaves everything that was not exchanged as before the command or as after it. A run
+//! that was killed before, and is recovered while links come and go, is undone completely.
 //!
-//! Whoever disturbs here may do what the owner of a directory above may: move what is in it. That is what a user can do
-//! to whom a part of a tree belongs, while root applies a patch to it.
+//! The disturber has the rights of the owner of a directory above: to move its entries. A user who owns a part of a
+//! tree can do that while root applies a patch to it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -31,7 +31,8 @@ use crate::reliability::{figures, part_of, sample_or_whole};
 use crate::scenario::Scenario;
 use crate::tree::Tree;
 
-/// What is exchanged, and with what: a link to its twin in the canary, or another directory with the same names.
+/// The paths that are exchanged, and their replacements: a link to the twin in the canary, or another directory with
+/// the same names.
 const DISTURBANCES: [(&str, With); 14] = [
     ("opt", With::Link),
     ("opt/ACMEweb", With::Link),
@@ -49,7 +50,7 @@ const DISTURBANCES: [(&str, With); 14] = [
     ("var/sadm/install/contents", With::Link),
 ];
 
-/// What stands in the other place of an exchange.
+/// The replacement in an exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum With {
     /// A symbolic link to the same path outside.
@@ -58,10 +59,10 @@ enum With {
     Directory,
 }
 
-/// Where what is exchanged waits: on the same file system, in a directory that no package has.
+/// The directory of the other object of an exchange: on the same file system, and in no package.
 const ASIDE: &str = "aside";
 
-/// Commands that change the root, each with the one that takes it back, if one does.
+/// Commands that change the root, each with the one that undoes it, if any.
 const PAIRS: [[&str; 2]; 4] = [
     ["patchadd -R @ROOT@ delivered/100-01", "patchrm -R @ROOT@ 100-01"],
     ["pkgadd -n -R @ROOT@ -d spool ACMEnew", "pkgrm -n -R @ROOT@ ACMEnew"],
@@ -90,7 +91,7 @@ fn stage() -> Scenario {
     stage
 }
 
-/// Everything that has to be as before or as after at once.
+/// Everything that must change at once.
 #[derive(Clone, PartialEq, Eq)]
 struct State {
     software: Tree,
@@ -114,9 +115,9 @@ impl State {
         Self { software: Tree::of(&stage.root(), &["var", ASIDE]), contents: stage.lines(), parameters }
     }
 
-    /// Whether two states agree in everything but what is at or below `path`.
+    /// True if two states agree in everything except at or below `path`.
     fn agrees(&self, other: &Self, path: &str) -> bool {
-        // What stood in the place of a file at a bad moment is kept beside it.
+        // An object that stood in the place of a file at a bad moment is kept beside it.
         let below = [format!("{path}/"), format!("{path}.edited-")];
         let is_in = |name: &str| name == path || below.iter().any(|below| name.starts_with(below));
         let rest = |state: &Self| -> Vec<(String, Vec<String>)> {
@@ -133,12 +134,12 @@ struct Disturbance {
     here: PathBuf,
     there: PathBuf,
     with: With,
-    /// What belongs here, where it is a directory.
+    /// The inode of the original, if it is a directory.
     inode: u64,
 }
 
 impl Disturbance {
-    /// Makes what is to be exchanged with `path`.
+    /// Makes the replacement of `path`.
     fn new(stage: &Scenario, outside: &Path, path: &str, with: With) -> Self {
         use std::os::unix::fs::MetadataExt as _;
         let (here, there) = (stage.root().join(path), stage.root().join(ASIDE).join("other"));
@@ -159,7 +160,7 @@ impl Disturbance {
         renameat_with(CWD, &self.here, CWD, &self.there, RenameFlags::EXCHANGE).is_ok()
     }
 
-    /// Exchanges again and again while `work` is done; how often.
+    /// Exchanges again and again while `work` runs. Returns its result, and the number of exchanges.
     fn during<T>(&self, work: impl FnOnce() -> T) -> (T, u64) {
         let stop = AtomicBool::new(false);
         thread::scope(|scope| {
@@ -167,7 +168,7 @@ impl Disturbance {
                 let mut count = 0;
                 while !stop.load(Ordering::Relaxed) {
                     count += u64::from(self.exchange());
-                    // Now and then there is time for more than one call of the other side.
+                    // Leaves time now and then for more than one call of the other side.
                     if count % 7 == 0 {
                         thread::sleep(Duration::from_micros(50));
                     }
@@ -180,7 +181,7 @@ impl Disturbance {
         })
     }
 
-    /// Puts what belongs here back.
+    /// Puts the original back.
     fn set_right(&self) {
         use std::os::unix::fs::MetadataExt as _;
         let seen = |path: &Path| fs::symlink_metadata(path).ok();
@@ -193,14 +194,14 @@ impl Disturbance {
         }
     }
 
-    /// Gives back a file that was carried off at a bad moment, when another one was in its place; whether there was one.
+    /// Gives back a file that was moved away at a bad moment, when another one was in its place; true if there was one.
     fn give_back(&self) -> bool {
         let holds_a_file = fs::symlink_metadata(&self.there).is_ok_and(|there| there.is_file());
         self.with == With::Link && holds_a_file && self.exchange()
     }
 }
 
-/// Runs a command to its end: code and what it said.
+/// Runs a command to its end. Returns its code and output.
 fn run(stage: &Scenario, line: &str) -> (i32, String) {
     let mut command = stage.command(line);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -259,7 +260,7 @@ impl Races {
         *self.counts.entry(what).or_default() += number;
     }
 
-    /// A root that nobody has disturbed, on which the second state of a pair holds if `advanced`.
+    /// Makes an undisturbed root, on which the second state of a pair holds if `advanced`.
     fn fresh(&self, pair: usize, advanced: bool) {
         fs::remove_dir_all(self.stage.root()).unwrap();
         let copied =
@@ -270,7 +271,7 @@ impl Races {
         }
     }
 
-    /// Disturbs one command, of `killed` the recovery.
+    /// Disturbs one command or, with `killed`, its recovery.
     fn trial(&mut self, (path, with): (&str, With), pair: usize, advanced: bool, killed: bool) {
         self.fresh(pair, advanced);
         let line = PAIRS[pair][usize::from(advanced)];
@@ -291,19 +292,20 @@ impl Races {
         assert!(changes.is_empty(), "{what} changed {changes:?}");
         disturbance.set_right();
         let (mut recovered, mut told) = run(&self.stage, "recover -R @ROOT@");
-        // Only whoever has the old object can give it back; until then recovery says that it is nowhere.
+        // Only the holder of the old object can give it back; until then recovery reports that it is nowhere.
         if recovered == 9 && told.contains("neither in its place nor in the stage") && disturbance.give_back()
         {
             (recovered, told) = run(&self.stage, "recover -R @ROOT@");
         }
         assert_eq!(recovered, 0, "{what} ({code}): {said}\nthen recover: {told}");
-        // A command takes what is exchanged for what it happens to be; what was planned before is undone to the letter.
+        // A command takes an exchanged object for what it happens to be; a run that was planned before is undone
+        // exactly.
         let is_exact = killed && with == With::Link && self.outside.join(path).is_dir();
         let is_like =
             |known: &State, state: &State| if is_exact { known == state } else { known.agrees(state, path) };
         let is_one_of_both = |state: &State| self.states[pair].iter().any(|known| is_like(known, state));
         let mut state = State::of(&self.stage);
-        // When the link was put aside as an edit, two files are exchanged, and either may be here at the end.
+        // If the link was put aside as an edit, two files are exchanged, and either may be here at the end.
         if !is_one_of_both(&state) && disturbance.give_back() {
             state = State::of(&self.stage);
         }
@@ -311,8 +313,8 @@ impl Races {
         let difference = self.states[pair][0].software.difference(&state.software);
         let records = (&state.parameters, &state.contents);
         assert!(is_one_of_both, "{what} ({code}): {said}\nthen recover: {told}\n{difference}{records:?}");
-        // A command that says it has done its work has done it. Where the records were away when it looked, there was
-        // nothing to do: removef says nothing of a path that nobody has recorded.
+        // A command that reports success has done its work. If the records were away when it looked, there was nothing
+        // to do: removef prints nothing for a path that is not recorded.
         let saw_no_records = path.starts_with("var") && line.starts_with("removef");
         if code == 0 && !killed && !saw_no_records {
             assert!(
@@ -421,7 +423,7 @@ fn a_source_that_changes_while_it_is_read_gives_the_patch_or_nothing_and_never_a
     figures("races-sources", &told);
 }
 
-/// A directory that is moved aside while it is held keeps what is done in it: what is opened is what was looked at.
+/// A held directory that is moved aside keeps the changes made in it: the opened object is the one that was checked.
 #[test]
 fn a_held_directory_is_the_one_that_was_opened_whatever_is_put_in_its_place() {
     use patchadm_rootfs::Root;

@@ -1,8 +1,8 @@
 //! SIGKILL from outside, at a certain system call of the real program: strace(1) counts the calls and sends it.
 //!
-//! The other tests stop the program in its own process, at the door. This one needs no door: every call of the kinds
-//! that change something is counted by the kernel's tracer, those of the libraries and of the start included. Where a
-//! call is `openat`, most of them only read.
+//! The other tests stop the program in its own process, at the door. This one needs no door: the tracer counts every
+//! call of the kinds that change something, including those of the libraries and of the start. Most `openat` calls only
+//! read.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -42,7 +42,7 @@ const CALLS: [&str; 18] = [
     "write",
 ];
 
-/// The stories of undo data as files that are played, whole.
+/// The stories of undo data as files that the whole plays.
 const PLAYED: [&str; 4] = [
     "apply two as one run and keep the old files",
     "undo one run by old files",
@@ -50,7 +50,7 @@ const PLAYED: [&str; 4] = [
     "repack old files as gz",
 ];
 
-/// A command of the program that does what a command of a story does.
+/// The arguments of the program for a command of a story.
 fn arguments(trial: &Trial, command: &Command) -> Vec<PathBuf> {
     let words = |words: &[&str], rest: &[String]| {
         let words = words.iter().map(PathBuf::from).chain([trial.root()]);
@@ -122,12 +122,12 @@ fn arguments(trial: &Trial, command: &Command) -> Vec<PathBuf> {
     }
 }
 
-/// Runs it below strace with these options. False if it was killed.
+/// Runs a command under strace with these options. False if it was killed.
 fn traced(trial: &Trial, command: &Command, options: &[&str]) -> bool {
     program_traced(&arguments(trial, command), options)
 }
 
-/// Runs the program below strace with these options. False if it was killed.
+/// Runs the program under strace with these options. False if it was killed.
 fn program_traced(arguments: &[PathBuf], options: &[&str]) -> bool {
     let mut strace = Process::new("strace");
     strace.args(["-f", "-qq"]).args(options);
@@ -159,20 +159,20 @@ pub(crate) fn has_strace(test: &str) -> bool {
     is_here
 }
 
-/// How often a command makes each call.
+/// The number of calls of each kind that a command makes.
 fn calls_of(story: &Story, scratch: &Path) -> BTreeMap<&'static str, usize> {
     let trial = Trial::of(story);
     calls_of_program(&arguments(&trial, &story.whole), scratch)
 }
 
-/// The calls of these kinds that the program makes, a line each, with the paths of descriptors.
+/// The program's calls of these kinds, one per line, with the paths of descriptors.
 pub(crate) fn trace_of_program(arguments: &[PathBuf], calls: &[&str], scratch: &Path) -> String {
     let (calls, to) = (format!("trace={}", calls.join(",")), scratch.join("trace"));
     assert!(program_traced(arguments, &["-y", "-e", &calls, "-o", to.to_str().unwrap()]));
     fs::read_to_string(to).unwrap()
 }
 
-/// How often the program makes each call.
+/// The number of calls of each kind that the program makes.
 pub(crate) fn calls_of_program(arguments: &[PathBuf], scratch: &Path) -> BTreeMap<&'static str, usize> {
     let text = trace_of_program(arguments, &CALLS, scratch);
     let count = |call: &&'static str| {
@@ -184,7 +184,8 @@ pub(crate) fn calls_of_program(arguments: &[PathBuf], scratch: &Path) -> BTreeMa
     CALLS.iter().map(count).collect()
 }
 
-/// Kills the command at the `number`-th call of a kind, recovers, and looks.
+/// Kills the command at the `number`-th call of a kind, recovers, and checks the root. False if the command ended by
+/// itself.
 fn kill(story: &Story, legal: &Legal, call: &str, number: usize) -> bool {
     let trial = Trial::of(story);
     let ended = !is_killed_at(&arguments(&trial, &story.whole), call, number);

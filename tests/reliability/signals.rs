@@ -1,5 +1,5 @@
-//! Signals: the first one rolls a run back, more of them change nothing about that, and after the commit none does.
-//! Nobody who reads the report is no reason to end either.
+//! Signals: the first one rolls a run back, more of them change nothing about that, and after the commit none has an
+//! effect. A report that nobody reads does not end a command either.
 
 use std::io::pipe;
 use std::os::unix::process::ExitStatusExt;
@@ -28,7 +28,7 @@ fn switching(stage: &Scenario, line: &str, at: &Path) -> Child {
     child
 }
 
-/// Signals of each kind in turn until the command has ended; how it ended, and how many it took.
+/// Sends signals of each kind in turn until the command has ended. Returns its status, and the number of signals.
 fn pester(mut child: Child, first: usize) -> (ExitStatus, usize) {
     let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
     for sent in 0.. {
@@ -94,7 +94,7 @@ fn pkgadd_and_pkgrm_are_rolled_back_by_a_signal_and_end_with_3() {
         if rolled_back == [true, true] {
             return;
         }
-        // So that both commands get their turn.
+        // Gives both commands their turn.
         if is_there != rolled_back[0] {
             stage.run(if is_there { remove } else { add });
             is_there = !is_there;
@@ -118,7 +118,7 @@ fn pkgadd_and_pkgrm_are_rolled_back_by_a_signal_and_end_with_3() {
 fn what_was_changed_is_told_by_the_code_when_nobody_reads_the_report() {
     let trials = Trials::new(0x5eed_0012);
     let without_reader = |line: &str| {
-        // Nobody reads before the command begins: a short report is never in the pipe in time.
+        // The reader is gone before the command begins: otherwise a short report would fit into the pipe.
         let (reader, report) = pipe().unwrap();
         drop(reader);
         trials.stage.command(line).stdout(report).stderr(Stdio::null()).status().unwrap().code()

@@ -1,6 +1,6 @@
-//! Root works on stages while their surroundings are somebody else's: the directory above a stage is exchanged with another
-//! one in a tight loop, and directories in a stage that belong to a user change places at the worst moment. Root refreshes,
-//! enters and makes the stage that it has judged, and nothing comes to any other place.
+//! Root works on stages whose surroundings belong to somebody else: the directory above a stage is exchanged with
+//! another one in a tight loop, and directories in a stage that belong to a user change places at the worst moment.
+//! Root refreshes, enters and makes the stage that it has checked, and nothing gets to any other place.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, chown, symlink};
@@ -24,14 +24,15 @@ use crate::stage_enter::StagedRoot;
 use crate::stage_rights::{give, root_with_set_id_program, set_mode};
 use crate::tree::Tree;
 
-/// Ends of commands that are no accident.
+/// Exit codes that are no accident.
 const ENDS: [i32; 6] = [0, 1, 3, 4, 5, 125];
 
 fn exchange(here: &Path, there: &Path) -> bool {
     renameat_with(CWD, here, CWD, there, RenameFlags::EXCHANGE).is_ok()
 }
 
-/// Exchanges two names again and again while `work` is done, and puts them right; how often.
+/// Exchanges two names again and again while `work` runs, and puts them right. Returns its result, and the number of
+/// exchanges.
 fn exchanging<T>(here: &Path, there: &Path, work: impl FnOnce() -> T) -> (T, u64) {
     let stop = AtomicBool::new(false);
     let (done, count) = thread::scope(|scope| {
@@ -156,7 +157,7 @@ fn root_makes_a_stage_in_the_directory_that_it_made_while_somebody_exchanges_it(
     figures("stage-races-new", &told);
 }
 
-/// A user to whom a directory of the live tree belongs has it in the stage of root, too.
+/// A user who owns a directory of the live tree owns it in the stage of root, too.
 #[test]
 fn nothing_comes_into_a_directory_that_its_user_has_put_there_since_the_decision() {
     if !is_root() {
@@ -178,7 +179,7 @@ fn nothing_comes_into_a_directory_that_its_user_has_put_there_since_the_decision
     let once = is_done.clone();
     let place = home.clone();
     let door = Door::watched(move |step| {
-        // The first copy is made: everything is decided.
+        // The first copy is made, so everything is decided.
         let is_copy = step.call == ChangeCall::Create && step.path.as_bytes().ends_with(b"/key");
         if is_copy && !once.swap(true, Ordering::Relaxed) {
             assert!(exchange(&place.join("private"), &place.join("mine")));
@@ -193,7 +194,7 @@ fn nothing_comes_into_a_directory_that_its_user_has_put_there_since_the_decision
     let now = home.join("private");
     assert_eq!(fs::metadata(&now).unwrap().ino(), inode);
     assert_eq!(fs::read_dir(&now).unwrap().count(), 0, "nothing came into the user's directory");
-    // Put right, it is completed.
+    // Once the directories are put right, the refresh completes.
     assert!(exchange(&home.join("private"), &home.join("mine")));
     live.run("stage refresh web -R @ROOT@").ok();
     assert_eq!(fs::read_to_string(home.join("private/more/key")).unwrap(), "secret\n");

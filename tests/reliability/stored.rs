@@ -1,5 +1,5 @@
-//! Stories of undo data as files, and of undo data that is written again in another form. All their names have the words
-//! *old files* or *repack* in them.
+//! Stories of undo data as files, and of undo data that is rewritten in another form. All their names contain the words
+//! *old files* or *repack*.
 
 use patchadm_changeset::plan::UndoFormat;
 
@@ -81,7 +81,7 @@ fn add(stage: &Scenario, form: &str, patch: &Patch) {
     stage.run(&format!("add --undo-format {form} -R @ROOT@ {}", at.display())).ok();
 }
 
-/// The undo data of two patches, which share files, is written again.
+/// The undo data of two patches that share files is rewritten.
 fn repacked(name: &'static str, from: &str, to: UndoFormat) -> Story {
     let stage = stage();
     add(&stage, from, &first());
@@ -90,7 +90,7 @@ fn repacked(name: &'static str, from: &str, to: UndoFormat) -> Story {
     Story::of(name, stage, Command::Repack(ids.to_vec(), to))
 }
 
-/// A patch goes from under two others; the undo data of each has a form.
+/// A patch is backed out from under two others, each with its own form of undo data.
 fn middle(name: &'static str, forms: [&str; 3]) -> Story {
     let stage = stage();
     let files = |text: &str, mode| {
@@ -107,7 +107,7 @@ fn middle(name: &'static str, forms: [&str; 3]) -> Story {
     Story::of(name, stage, Command::BackOut(vec!["100-01".to_owned()]))
 }
 
-/// Two patches that can be one run: what lies between them was never there.
+/// Two patches that can be one run: the state between them never exists.
 fn of_one_run() -> [Patch; 2] {
     let changed = |text: &str| {
         let package = Package::new("ACMEweb").file("bin/su", 0o4755, format!("{text} su\n"));
@@ -141,7 +141,7 @@ pub(crate) fn revision() -> Story {
     Story::of("apply a revision and keep the old files", stage, Command::Apply { patches, again: false })
 }
 
-/// The later revision goes: the one before has its undo data again.
+/// The later revision is backed out: the one before has its undo data again.
 fn revision_backed_out() -> Story {
     let stage = stage();
     add(&stage, "files", &first());
@@ -157,14 +157,14 @@ fn undone() -> Story {
     Story::of("undo by old files", stage, Command::Undo)
 }
 
-/// A package goes with its patches, and their undo data with it.
+/// A package is removed with its patches and their undo data.
 fn package_removed() -> Story {
     let stage = stage();
     add(&stage, "files", &first());
     Story::of("pkgrm with old files", stage, Command::Remove(vec!["ACMEweb".to_owned()]))
 }
 
-/// Another version of a package takes the place of its patches.
+/// Another version of a package replaces its patches.
 fn package_updated() -> Story {
     let stage = stage();
     stage.install(&another_package());
@@ -184,7 +184,7 @@ fn exchanged() -> Story {
     Story::of("apply by exchange and keep the old files", stage, act)
 }
 
-/// The same on the way back.
+/// The backout by exchange.
 fn exchanged_back() -> Story {
     let stage = stage();
     add(&stage, "files", &first());

@@ -1,4 +1,5 @@
-//! The stories that are broken off: small roots, and what is done to them, in this process and through a door.
+//! The stories that are interrupted: small roots, and the commands that are run on them, in this process and through a
+//! door.
 //!
 //! A story begins on a root that is copied for every trial, so that trials are alike to the last attribute (but for
 //! inode numbers). Its acts run as one command; after each of them the root is in a legal state, and in no other.
@@ -60,7 +61,6 @@ use crate::reliability::stored::{STORED, STORED_BY_EXCHANGE};
 use crate::reliability::trials::{put_on_trial, trial_confirmed, trial_over, trial_undone};
 use crate::scenario::{NOW, Scenario};
 
-/// What one command does.
 #[derive(Clone, Debug)]
 pub(crate) enum Command {
     /// `patchadd`, or `patchadd -u`, of patches in directories beside the root.
@@ -126,7 +126,7 @@ impl Story {
     }
 }
 
-/// The package that is patched: something for every kind of change.
+/// The package that is patched, with something for every kind of change.
 pub(super) fn package() -> Package {
     Package::new("ACMEweb")
         .directory("bin")
@@ -143,7 +143,7 @@ pub(super) fn package() -> Package {
         .symlink("share/current", "v1")
 }
 
-/// A patch that does everything that a patch can do.
+/// A patch with every kind of change.
 pub(super) fn patch() -> Patch {
     let changed = Package::new("ACMEweb")
         .line("share", "d none share 0750 root root")
@@ -173,12 +173,12 @@ pub(super) fn second_patch() -> Patch {
     Patch::of("200-01", changed)
 }
 
-/// A root on which the package is installed, and where both patches lie beside it.
+/// A root on which the package is installed and these patches are applied, and the paths of both patches beside it.
 fn patched_with(applied: &[&Patch]) -> (Scenario, [PathBuf; 2]) {
     patched_under("", applied)
 }
 
-/// The same under a policy.
+/// Like [`patched_with`], under a policy.
 fn patched_under(policy: &str, applied: &[&Patch]) -> (Scenario, [PathBuf; 2]) {
     let stage = Scenario::new();
     if !policy.is_empty() {
@@ -227,14 +227,14 @@ fn log_taken_over() -> Story {
     Story::of("apply over a log", stage, apply(&[&first]))
 }
 
-/// The same on the way back.
+/// The backout by exchange.
 fn exchanged_back() -> Story {
     let (stage, _) = patched_with(&[&patch()]);
     let act = Command::BackOut(vec!["100-01".to_owned()]);
     Story::of("back out by exchange", stage, Command::Exchange("/opt/ACMEweb", Box::new(act)))
 }
 
-/// Three patches that are one run: never one of them without the others.
+/// Three patches that are one run: all of them or none.
 fn one_run() -> Story {
     let (stage, _) = patched_with(&[]);
     let package = |content: &str| Package::new("ACMEweb").file("bin/same", 0o755, content);
@@ -250,7 +250,7 @@ fn one_run() -> Story {
     Story::of("apply three as one run", stage, apply(&delivered.each_ref()))
 }
 
-/// Attributes were changed by an administrator since, and the patch is applied once more.
+/// The patch is applied once more after an administrator changed attributes.
 fn applied_again() -> Story {
     let (stage, [first, _]) = patched_with(&[&patch()]);
     stage.mode("/opt/ACMEweb/bin/httpd", 0o711);
@@ -276,7 +276,7 @@ fn two_backouts() -> Story {
     Story { name: "back out two", stage, acts, whole: Command::BackOut(ids.to_vec()) }
 }
 
-/// Old objects stay as they are.
+/// A policy that keeps old objects as they are.
 const FILES: &str = "undo_format=files\n";
 
 pub(crate) fn old_files_kept() -> Story {
@@ -297,7 +297,7 @@ fn old_files_given_up() -> Story {
     Story::of("commit of old files", stage, Command::Commit(vec!["100-01".to_owned()]))
 }
 
-/// A patch goes from under two others, whose undo data is as files.
+/// A patch is backed out from under two others whose undo data is files.
 fn middle_backout_of_files() -> Story {
     under_two_others("back out in the middle of old files", |stage| {
         stage.file("/etc/patchadm/policy", FILES);
@@ -305,12 +305,12 @@ fn middle_backout_of_files() -> Story {
     })
 }
 
-/// A patch goes from under two others: the undo archives of both are written anew.
+/// A patch is backed out from under two others, whose undo archives are rewritten.
 fn middle_backout() -> Story {
     under_two_others("back out in the middle", |_| String::new())
 }
 
-/// The same where one of the two archives is outside the root.
+/// Like [`middle_backout`], with one of the two archives outside the root.
 pub(crate) fn middle_backout_elsewhere() -> Story {
     under_two_others("back out under an archive elsewhere", |stage| {
         let directory = stage.beside(OUTSIDE);
@@ -319,7 +319,7 @@ pub(crate) fn middle_backout_elsewhere() -> Story {
     })
 }
 
-/// The backout of a patch under two others; `options` are those with which the last one is applied.
+/// The backout of a patch under two others; the last one is applied with `options`.
 fn under_two_others(name: &'static str, options: impl Fn(&Scenario) -> String) -> Story {
     let stage = Scenario::new();
     stage.file("/var/sadm/install/admin/default", NOCHECK);
@@ -347,8 +347,8 @@ pub(crate) fn run_undone() -> Story {
     Story::of("undo", stage, Command::Undo)
 }
 
-/// A root whose policy keeps libraries: a library, a program made for it, and these patches applied; and where patches for
-/// the next library, for the next program, and with the first library again lie beside it.
+/// A root whose policy keeps libraries: a library, a program made for it, and these patches applied. Beside it are
+/// patches with the next library, with the next program, and with the first library again.
 fn with_library(applied: &[usize]) -> (Scenario, [PathBuf; 3]) {
     let stage = Scenario::new();
     stage.file("/var/sadm/install/admin/default", NOCHECK);
@@ -381,37 +381,37 @@ fn with_library(applied: &[usize]) -> (Scenario, [PathBuf; 3]) {
     (stage, delivered)
 }
 
-/// A library stays for a program that was made for it.
+/// A library is kept for a program that was made for it.
 fn library_kept() -> Story {
     let (stage, [library, ..]) = with_library(&[]);
     Story::of("keep a library", stage, apply(&[&library]))
 }
 
-/// The program comes for which the new library was made: the old one goes.
+/// The program comes for which the new library was made: the old library is dropped.
 pub(crate) fn library_dropped() -> Story {
     let (stage, [_, program, _]) = with_library(&[0]);
     Story::of("drop a kept library", stage, apply(&[&program]))
 }
 
-/// A patch brings a kept library itself.
+/// A patch delivers a kept library itself.
 fn library_taken_over() -> Story {
     let (stage, [.., again]) = with_library(&[0]);
     Story::of("take a kept library over", stage, apply(&[&again]))
 }
 
-/// The library is backed out under the new program: the new one stays for that.
+/// The library is backed out under the new program: the new library is kept for it.
 fn library_backed_out() -> Story {
     let (stage, _) = with_library(&[0, 1]);
     Story::of("back out a library that is kept", stage, Command::BackOut(vec!["100-01".to_owned()]))
 }
 
-/// The new program is backed out: the library of the old one comes out of the undo archive.
+/// The new program is backed out: the library of the old one comes from the undo archive.
 fn library_brought_back() -> Story {
     let (stage, _) = with_library(&[0, 1]);
     Story::of("bring back a kept library", stage, Command::BackOut(vec!["200-01".to_owned()]))
 }
 
-/// Two patches of one run: the first keeps a library, the second takes its last need away.
+/// Two patches of one run: the first keeps a library, the second removes the last need for it.
 fn library_kept_within_a_run() -> Story {
     let (stage, [library, program, _]) = with_library(&[]);
     Story::of("keep a library and drop it", stage, apply(&[&library, &program]))
@@ -461,7 +461,7 @@ fn undo_data_imported() -> Story {
     Story::of("undo-import", stage, Command::UndoImport(file))
 }
 
-/// Where the next export of a root goes: beside it, under a name that no other one had.
+/// The path of the next export of a root: beside it, under a unique name.
 pub(super) fn next_export(root: &Path) -> PathBuf {
     static NUMBER: AtomicUsize = AtomicUsize::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -486,8 +486,8 @@ fn package_added() -> Story {
     Story::of("pkgadd", stage, act)
 }
 
-/// Another version of a patched package, beside one that shares a directory with it: something comes, changes, turns
-/// into something else, goes with its directory, and stays for the other package.
+/// Another version of a patched package, beside one that shares a directory with it: objects are added, changed, given
+/// another type, removed with their directory, or stay for the other package.
 fn package_updated() -> Story {
     let (stage, _) = patched_with(&[&patch()]);
     stage.install(&another_package());
@@ -514,7 +514,7 @@ pub(crate) fn package_removed() -> Story {
     Story::of("pkgrm", stage, Command::Remove(vec!["ACMEweb".to_owned()]))
 }
 
-/// A root with software that no package has, beside one.
+/// A root with a package, and with software that no package has.
 fn with_software() -> Scenario {
     let (stage, _) = patched_with(&[]);
     stage.file("/opt/own/bin/tool", "tool\n");
@@ -533,7 +533,7 @@ fn software_forgotten() -> Story {
     Story::of("adopt --forget", stage, Command::Forget("ACMEown"))
 }
 
-/// Scripts that write into the root, among them that of a class: all of it on objects of the package.
+/// Scripts that write into the root, including a class script, and only to objects of the package.
 fn with_scripts() -> Story {
     let (stage, _) = patched_with(&[]);
     let spool = stage.beside("added");
@@ -550,7 +550,7 @@ fn with_scripts() -> Story {
     Story::of("pkgadd with scripts", stage, Command::Add { spool, packages: vec!["ACMEsrv".to_owned()] })
 }
 
-/// Another version whose scripts write into what changes, goes and stays without an owner.
+/// Another version whose scripts write to objects that change, go, or stay without an owner.
 fn updated_with_scripts() -> Story {
     let stage = Scenario::new();
     stage.file("/var/sadm/install/admin/default", NOCHECK);
@@ -579,13 +579,13 @@ fn updated_with_scripts() -> Story {
     Story::of("pkgadd --update with scripts", stage, act)
 }
 
-/// The scripts of an undo archive have their turn, and what they did is taken back before everything is restored.
+/// The scripts of an undo archive run, and their changes are undone before everything is restored.
 fn backout_by_scripts() -> Story {
     let (stage, _) = patched_with(&[&patch()]);
     Story::of("back out by scripts", stage, Command::BackOutByScripts(vec!["100-01".to_owned()]))
 }
 
-/// A pkgadd of the undo archive of a patch: its scripts have their turn, then the package is restored.
+/// A pkgadd of the undo archive of a patch: its scripts run, then the package is restored.
 fn archive_played() -> Story {
     let (stage, _) = patched_with(&[&patch()]);
     let archive = fs::File::open(stage.at("/var/sadm/pkg/ACMEweb/save/100-01/undo.gz")).unwrap();
@@ -609,7 +609,7 @@ pub(crate) fn first_run() -> Story {
 pub(crate) const SCRIPTED: [Told; 4] =
     [with_scripts, backout_by_scripts, archive_played, updated_with_scripts];
 
-/// A pkginfo that was cut and a `contents` that is gone are made anew.
+/// A truncated pkginfo and a missing `contents` are made anew.
 fn records_made_anew() -> Story {
     let (stage, _) = patched_with(&[&patch()]);
     let pkginfo = stage.text("/var/sadm/pkg/ACMEweb/pkginfo");
@@ -653,7 +653,7 @@ pub(crate) const EXCHANGED: [Told; 4] =
 /// The directory beside a root that has its undo archives outside.
 pub(crate) const OUTSIDE: &str = "undo";
 
-/// A story is told when it is needed: its root takes the program some runs.
+/// A story is told when it is needed, because the program needs some runs to make its root.
 pub(crate) type Told = fn() -> Story;
 
 /// All stories without procedure scripts; the first four, one of each command.
@@ -667,7 +667,7 @@ pub(crate) const STORIES: [Told; OTHERS.len() + STORED.len()] = {
     stories
 };
 
-/// Those that are told here, of package managers, and of trials.
+/// The stories of this file, of package managers, and of trials.
 const OTHERS: [Told; 40] = [
     one_patch,
     backout,
@@ -711,7 +711,7 @@ const OTHERS: [Told; 40] = [
     log_taken_over,
 ];
 
-/// All of them, one after another.
+/// All stories, one after another.
 pub(crate) fn stories() -> impl Iterator<Item = Story> {
     STORIES.iter().map(|told| told())
 }
@@ -727,7 +727,7 @@ impl Trial {
         Self::in_directory(story, crate::scenario::directory())
     }
 
-    /// The same below another directory.
+    /// Like [`Self::of`], below another directory.
     pub(crate) fn within(story: &Story, directory: &Path) -> Self {
         Self::in_directory(story, tempfile::tempdir_in(directory).unwrap())
     }
@@ -744,7 +744,7 @@ impl Trial {
         trial
     }
 
-    /// Copies the archives outside the root, and names the copies where the root names the originals.
+    /// Copies the archives outside the root, and makes the root name the copies instead of the originals.
     fn take_outside(&self, from: &Path) {
         let to = self.dir.path().join(OUTSIDE);
         copy(from, &to, &mut HashMap::new());
@@ -759,7 +759,7 @@ impl Trial {
         }
     }
 
-    /// The directory with the archives outside the root, where there are any.
+    /// The directory with the archives outside the root, if there are any.
     fn outside(&self) -> Option<PathBuf> {
         Some(self.dir.path().join(OUTSIDE)).filter(|outside| outside.exists())
     }
@@ -768,30 +768,30 @@ impl Trial {
         self.dir.path().join("root")
     }
 
-    /// Where a model may keep what it needs.
+    /// A directory in which a model may keep its data.
     pub(crate) fn spare(&self) -> PathBuf {
         self.dir.path().join("spare")
     }
 
-    /// Does what a command does, through `door`; an error is what it says. No error means that it is acknowledged.
+    /// Performs a command through `door`; an error is its message. Success means that the change is acknowledged.
     pub(crate) fn run(&self, command: &Command, door: Door) -> Result<(), String> {
         let root = Root::open_with(&self.root(), door).map_err(|error| error.to_string())?;
         with_caller(|caller| perform(&root, command, caller).map(drop).map_err(|error| error.to_string()))
     }
 
-    /// The same, with the notes of a success, and the failure as the command line gets it.
+    /// Like [`Self::run`], with the notes of a success, and the failure as the command line gets it.
     pub(crate) fn perform(&self, command: &Command, door: Door) -> Result<Vec<String>, Failure> {
         let root = Root::open_with(&self.root(), door)?;
         with_caller(|caller| perform(&root, command, caller))
     }
 
-    /// What `patchadm recover` does with one of its options.
+    /// Performs `patchadm recover` with one of its options.
     pub(crate) fn recover_with(&self, aid: &RecoveryAid) -> Result<Recovery, Failure> {
         let root = Root::open_with(&self.root(), Door::default())?;
         with_caller(|caller| recover_with_aid(&root, None, aid, caller))
     }
 
-    /// What the next command does first, through `door`.
+    /// Performs the recovery with which the next command would begin, through `door`.
     pub(crate) fn recover(&self, door: Door) -> Result<Recovered, String> {
         let root = Root::open_with(&self.root(), door).map_err(|error| error.to_string())?;
         with_caller(|caller| {
@@ -802,7 +802,7 @@ impl Trial {
     }
 }
 
-/// The notes of the recovery and of all runs, or the first failure; a repair tells of no recovery.
+/// The notes of the recovery and of all runs, or the first failure; a repair reports no recovery.
 fn perform(root: &Root, command: &Command, caller: &Caller<'_>) -> Result<Vec<String>, Failure> {
     let (recovered, results): (Recovered, Vec<Result<Option<Receipt>, Failure>>) = match command {
         Command::Exchange(directory, inner) => {
@@ -898,7 +898,7 @@ fn perform(root: &Root, command: &Command, caller: &Caller<'_>) -> Result<Vec<St
     Ok(recovered.notes().iter().cloned().chain(notes).collect())
 }
 
-/// Drops undo data, writes it again in another form, takes it out of the root, or brings it back.
+/// Drops undo data, rewrites it in another form, exports it, or imports it.
 fn change_undo_data(
     root: &Root,
     command: &Command,
@@ -931,7 +931,7 @@ fn change_undo_data(
     }
 }
 
-/// Ends a trial by hand, or two hours later because it is over.
+/// Ends a trial by a confirmation, or two hours later because its time is up.
 fn end_trial(
     root: &Root,
     command: &Command,
@@ -946,7 +946,7 @@ fn end_trial(
     Ok((report.run, None))
 }
 
-/// Does what `patchadm adopt` does.
+/// Performs `patchadm adopt`.
 fn register(
     root: &Root,
     command: &Command,
@@ -989,30 +989,30 @@ fn adoption(package: &str, tree: &str) -> AdoptRequest {
     }
 }
 
-/// Whether a story is to be played: all are, unless `PATCHADM_STORIES` has parts of the names of some, with commas between
-/// them.
+/// True if a story is to be played. All are, unless `PATCHADM_STORIES` has a list of parts of names, separated by
+/// commas.
 pub(crate) fn is_asked_for(story: &Story) -> bool {
     is_name_asked_for(story.name)
 }
 
-/// Whether something of this name is to be played.
+/// True if something of this name is to be played.
 pub(crate) fn is_name_asked_for(name: &str) -> bool {
     let is_in = |parts: String| parts.split(',').any(|part| name.contains(part));
     std::env::var("PATCHADM_STORIES").map_or(true, is_in)
 }
 
-/// Scripts run as they do where nothing else is asked for.
+/// Scripts run as they do by default.
 fn by_default() -> PatchScriptRequest {
     PatchScriptRequest { settings: scripts(), ..PatchScriptRequest::default() }
 }
 
-/// The settings of scripts that run in the second process of the program.
+/// The settings of scripts that run in the program's second process.
 pub(crate) fn scripts() -> ScriptSettings {
     let executable = PathBuf::from(env!("CARGO_BIN_EXE_patchadm"));
     ScriptSettings { executable, temporary: std::env::temp_dir(), ..ScriptSettings::default() }
 }
 
-/// A caller with the clock of every scenario, whom nothing interrupts.
+/// A caller with the clock of every scenario, which nothing interrupts.
 pub(crate) fn with_caller<T>(work: impl FnOnce(&Caller<'_>) -> T) -> T {
     let now = DateTime::from_timestamp(i64::try_from(NOW).unwrap(), 0).unwrap();
     let (utc, local) = (now.naive_utc(), now.naive_utc());
@@ -1021,7 +1021,7 @@ pub(crate) fn with_caller<T>(work: impl FnOnce(&Caller<'_>) -> T) -> T {
         now: Now { utc, local, host: "web1".to_owned() },
         time: now.to_rfc3339(),
         user: "root".to_owned(),
-        // A process that another test starts has our descriptors until it becomes its program.
+        // A process that another test starts holds our descriptors until it executes its program.
         wait: &|_| {
             std::thread::sleep(std::time::Duration::from_millis(2));
             true
@@ -1042,7 +1042,7 @@ pub(crate) fn with_caller<T>(work: impl FnOnce(&Caller<'_>) -> T) -> T {
     })
 }
 
-/// Does something as this caller, so many seconds later.
+/// Runs `work` as this caller, `seconds` later.
 fn at_moment<T>(seconds: i64, caller: &Caller<'_>, work: impl FnOnce(&Caller<'_>) -> T) -> T {
     let mut now = (caller.moment)();
     now.wall += chrono::TimeDelta::seconds(seconds);

@@ -1,8 +1,8 @@
-//! Fifty commands on one root at once, some of them killed in the middle: what the records say afterwards is what the
-//! exit codes have said.
+//! Fifty commands on one root at once, some of them killed in the middle: afterwards the records agree with the exit
+//! codes.
 //!
-//! Every thread is about something of its own (a patch, a package, paths that it registers), so that it knows what has
-//! to be there at last, whatever the others did; whoever holds the lock is killed from time to time.
+//! Every thread works on something of its own (a patch, a package, paths that it registers), so that it knows what has
+//! to exist in the end, whatever the others did. The holder of the lock is killed from time to time.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -23,7 +23,7 @@ use crate::delivery::Patch;
 use crate::packages::Package;
 use crate::scenario::Scenario;
 
-/// Commands on one root, as many at once as there are threads that want some.
+/// Concurrent commands on one root, one for each thread.
 struct Storm {
     stage: Scenario,
     /// Writers that may be killed.
@@ -43,13 +43,13 @@ fn reading(mut pipe: impl Read) -> impl FnOnce() -> String {
     }
 }
 
-/// What became of the commands of one thread.
+/// Results of the commands of one thread.
 #[derive(Debug, Default)]
 struct Tally {
     /// How often each kind of command succeeded, and how often it was killed.
     done: BTreeMap<&'static str, u64>,
     killed: u64,
-    /// Whether what the thread is about is there at last.
+    /// True if the object of the thread exists in the end.
     is_there: bool,
 }
 
@@ -66,7 +66,7 @@ impl Storm {
             self.live.lock().unwrap().push(id);
         }
         let status = loop {
-            // A process that nobody has waited for keeps its number, so only such a one is killed.
+            // A process that was not waited for keeps its number, so only such a process is killed.
             let mut live = self.live.lock().unwrap();
             if let Some(status) = child.try_wait().unwrap() {
                 live.retain(|other| *other != id);
@@ -83,7 +83,7 @@ impl Storm {
         Some(stdout)
     }
 
-    /// Kills whoever holds the lock, from time to time.
+    /// Kills the holder of the lock, from time to time.
     fn kill(&self) {
         let lockfile = self.stage.at("/var/sadm/install/.lockfile");
         while !self.calm.load(Relaxed) {
@@ -100,7 +100,7 @@ impl Storm {
         }
     }
 
-    /// Brings something in and takes it away again, in turns; `is_there` says what is the case after a kill.
+    /// Adds something and removes it again, in turns; `is_there` tells the state after a kill.
     fn in_turns(
         &self,
         add: (&'static str, &str),
@@ -182,7 +182,7 @@ fn fifty_commands_at_once_lose_no_record_even_if_some_are_killed() {
         for _ in 0..READERS {
             scope.spawn(|| reads(storm));
         }
-        // Also when one fails, or the others would never end.
+        // Even if one fails; otherwise the others would never end.
         let patches: Vec<_> = patches.into_iter().map(ScopedJoinHandle::join).collect();
         let packages: Vec<_> = packages.into_iter().map(ScopedJoinHandle::join).collect();
         let registered: Vec<_> = registrars.into_iter().map(ScopedJoinHandle::join).collect();
@@ -209,7 +209,7 @@ fn fifty_commands_at_once_lose_no_record_even_if_some_are_killed() {
     let counted = |tally: &Tally, commands: [&'static str; 2], about: &str| {
         let found = commands.map(|command| recorded(command, about));
         let known = commands.map(|command| tally.done.get(command).copied().unwrap_or_default());
-        // One that was killed may have got past its commit.
+        // A killed command may have got past its commit.
         let more = found[0] + found[1] - known[0] - known[1];
         assert!(
             found[0] >= known[0] && found[1] >= known[1] && more <= tally.killed,
@@ -274,7 +274,7 @@ fn packages_in_turns(storm: &Storm, number: usize) -> Tally {
     storm.in_turns(("pkgadd", &add), ("pkgrm", &remove), &is_there)
 }
 
-/// Registers one file after another; those of which it was told that they are.
+/// Registers one file after another. Returns those whose registration was reported.
 fn registers(storm: &Storm, number: usize) -> Vec<String> {
     let (mut registered, package) = (Vec::new(), package_of(number));
     for next in 0.. {
@@ -291,7 +291,7 @@ fn registers(storm: &Storm, number: usize) -> Vec<String> {
     registered
 }
 
-/// Asks again and again: every answer is about patches and packages that there are.
+/// Asks again and again: every answer is about patches and packages that exist.
 fn reads(storm: &Storm) {
     while !storm.calm.load(Relaxed) {
         let text = storm.run("showrev -p -R @ROOT@", false).unwrap();

@@ -1,6 +1,6 @@
-//! The table of docs/reliability.md, made of what the suites counted: `tests/reliability/table/rows.md` has its words, and
-//! `{suite/what}` in them is a figure of docs/reliability.tsv, where `.ci/reliability` keeps a line for each test. For a
-//! suite that counts nothing, `{module/tests}` is the number of its tests.
+//! The table of docs/reliability.md, made from the counts of the suites: `tests/reliability/table/rows.md` has its
+//! words, and `{suite/what}` in them is a figure of docs/reliability.tsv, in which `.ci/reliability` keeps a line for
+//! each test. For a suite that counts nothing, `{module/tests}` is the number of its tests.
 //!
 //! A row has the day and the commit of the oldest of its results, and no figures as long as one of them is missing.
 
@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Set to anything, the table is written.
+/// If this is set to anything, the table is written.
 const WRITE: &str = "PATCHADM_WRITE_RELIABILITY";
 
 const ROWS: &str = include_str!("table/rows.md");
@@ -18,21 +18,21 @@ const RESULTS: &str = "docs/reliability.tsv";
 /// The paragraph before the table, while a row has no result.
 const UNPLAYED: &str = "A row without a date has not been played in full since the table is made of results: earlier runs kept none.\n\n";
 
-/// The files that nobody plays whole: this one, and one that only a build with assertions has.
+/// The files that are never played whole: this one, and one that only a build with assertions has.
 const NOT_PLAYED: [&str; 2] = ["reliability/table", "reliability/digested"];
 
-/// Where the suites among the unit tests of the planner are.
+/// The directory of the suites among the unit tests of the planner.
 const PLANNER: &str = "crates/planning/src/plan/tests";
 
 /// Day and commit of a result.
 type Played<'a> = (&'a str, &'a str);
 
-/// What the suites counted.
+/// The counts of the suites.
 #[derive(Default)]
 struct Results<'a> {
-    /// What was counted about what.
+    /// The counts, by suite and name.
     counts: BTreeMap<(&'a str, &'a str), u64>,
-    /// The oldest result about it.
+    /// The oldest result of each suite.
     oldest: BTreeMap<&'a str, Played<'a>>,
 }
 
@@ -42,7 +42,7 @@ fn modules(test: &str) -> impl DoubleEndedIterator<Item = &str> {
 }
 
 impl<'a> Results<'a> {
-    /// Reads the results; of modules with a test that was never played, nothing counts.
+    /// Reads the results; modules with a test that was never played do not count.
     fn read(text: &'a str) -> Result<Self, String> {
         let mut lines = Vec::new();
         for line in text.lines().filter(|line| !line.starts_with('#')) {
@@ -219,7 +219,7 @@ fn sources() -> Vec<(String, String)> {
     found
 }
 
-/// The names under which a source counts: the first texts of its calls.
+/// The names under which a source counts: the first string literals of its calls.
 fn counted(text: &str, call: &str) -> BTreeSet<String> {
     let calls = text.split(call).skip(1).filter_map(|call| call.trim_start().strip_prefix('"'));
     calls.filter_map(|call| call.split_once('"').map(|(name, _)| name.to_owned())).collect()
@@ -252,7 +252,7 @@ fn the_table_has_every_suite_that_counts_and_the_command_plays_it() {
             counts.extend(counted(text, "figures("));
         }
     }
-    // Those that never_without_a_version counts, by the ways in which it switches.
+    // The counts of `never_without_a_version`, by the ways in which it switches.
     counts.extend(
         ["by renames", "by exchange", "two passes of rsync"]
             .map(|way| format!("never without a version, {way}")),

@@ -1,4 +1,4 @@
-//! Every kind of document that `docs/schema` describes is printed by somebody, so that none is described in vain.
+//! Every kind of document that `docs/schema` describes is printed by some command, so that none is described in vain.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -30,7 +30,7 @@ fn stage() -> Scenario {
     stage
 }
 
-/// Commands in an order in which each finds what it needs. Each command has an error besides.
+/// Commands in an order in which each finds what it needs. Each command also has an error.
 const LINES: &[&str] = &[
     "plan --json -R @ROOT@ delivered/100-01",
     "plan --json --roots @ROOT@ delivered/300-01",
@@ -160,7 +160,7 @@ fn every_kind_of_document_is_as_its_schema_says_and_none_is_described_in_vain() 
     assert_eq!(seen, described);
 }
 
-/// The kinds of documents of a bulk build, one after the other; none where namespaces are not allowed.
+/// The kinds of documents of a bulk build, one after the other; none if namespaces are not allowed.
 fn documents_of_bulk_builds() -> Option<Vec<String>> {
     let build = BulkBuild::of_recipes("every_kind_of_document…", !is_root(), "")?;
     build.recipe("made", "", "echo made >\"$DESTDIR/made\"\n");

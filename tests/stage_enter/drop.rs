@@ -105,7 +105,7 @@ fn an_unfinished_stage_is_removed_although_it_cannot_say_whose_it_is() {
     assert!(!staged.stage().exists());
 }
 
-/// A root with a tree and a stage of it that `stage new` has made.
+/// A root with a tree, and a stage of it made by `stage new`.
 fn made_stage() -> Scenario {
     let scenario = Scenario::new();
     for directory in ["usr", "bin", "lib", "lib64", "proc", "dev", "tmp", "build"] {

@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::{StagedRoot, run};
 use crate::workshop::eventually;
 
-/// The processes of this machine: number, parent, and whether the variable `MARK` of their environment is this.
+/// The processes of this machine: number, parent, and whether `MARK` has this value in their environment.
 fn processes(mark: &str) -> Vec<(i32, i32, bool)> {
     let numbers = fs::read_dir("/proc").unwrap().flatten();
     let numbers = numbers.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
@@ -47,7 +47,7 @@ fn start(staged: &StagedRoot, mark: &str) -> Child {
     entering.env("MARK", mark).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap()
 }
 
-/// A file in a directory that is bound into the stage, and survives its removal.
+/// A file in a directory that is bound into the stage; it survives the removal of the stage.
 const CANARY: &str = "/srv/bound/canary";
 
 fn pause(most: u64) {
@@ -81,7 +81,7 @@ fn kill_stages(part: usize, parts: usize) {
             });
             assert_eq!(fs::read("/proc/self/mountinfo").unwrap(), mounts, "round {round}");
         }
-        // Nobody holds it any more, so that it can be removed.
+        // No process holds the stage any more, so it can be removed.
         assert_eq!(run(&staged.scenario, staged.action("drop", "")).code, 0);
         assert!(!staged.stage().exists());
         assert_eq!(staged.scenario.text(CANARY), "alive\n");

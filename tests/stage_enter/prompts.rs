@@ -18,7 +18,7 @@ struct Typing {
 }
 
 impl Typing {
-    /// Runs a command by script(1), which gives it a terminal. None where that is not installed.
+    /// Runs a command under script(1), which gives it a terminal. None if script(1) is not installed.
     fn begin(test: &str, command: &Command) -> Option<Self> {
         let words = std::iter::once(command.get_program()).chain(command.get_args());
         let words: Vec<String> = words.map(|word| format!("'{}'", word.to_str().unwrap())).collect();
@@ -26,7 +26,7 @@ impl Typing {
         typed.env_clear();
         let mut shell = String::new();
         for (name, value) in command.get_envs() {
-            // script(1) runs what it is told by the same shell.
+            // script(1) runs its command by the shell that this variable names.
             if name == "SHELL" {
                 shell = format!("env SHELL={} ", value.unwrap().to_str().unwrap());
             } else {
@@ -54,7 +54,7 @@ impl Typing {
         String::from_utf8_lossy(&self.said.lock().unwrap()).replace('\r', "")
     }
 
-    /// Types, and waits for this text behind all that was said before.
+    /// Types, and waits for this text in the output that follows.
     #[track_caller]
     fn type_and_see(&mut self, keys: &str, expected: &str) {
         let before = self.text().len();
@@ -75,7 +75,7 @@ impl Typing {
         eventually(&format!("<{expected}>"), || self.text().contains(expected));
     }
 
-    /// Types the last line; the exit code.
+    /// Types the last line. Returns the exit code.
     fn end(mut self, keys: &str) -> Option<i32> {
         self.running.stdin.as_mut().unwrap().write_all(keys.as_bytes()).unwrap();
         self.running.wait().unwrap().code()
@@ -83,7 +83,7 @@ impl Typing {
 }
 
 impl Drop for Typing {
-    /// Ends the terminal, and with it whoever is still there, also where a test fails.
+    /// Ends the terminal and every process in it, even if a test fails.
     fn drop(&mut self) {
         let _ = self.running.kill();
         let _ = self.running.wait();
@@ -152,8 +152,8 @@ fn a_shell_that_is_not_there_inside_is_another_one() {
     assert_eq!(typing.end("exit 5\n"), Some(5));
 }
 
-/// Whether whoever started the tests ignores the key, as shells do for what they run in the background: so does
-/// everything that they start.
+/// True if the parent of the tests ignores the key, as shells do for background processes: everything that it starts
+/// ignores it, too.
 fn is_deaf() -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap();

@@ -1,4 +1,4 @@
-//! What `enter` refuses, and the exit codes of what it runs.
+//! Refusals of `enter`, and the exit codes of the commands that it runs.
 
 use std::fs;
 use std::path::Path;
@@ -99,7 +99,7 @@ fn the_setting_that_forbids_user_namespaces_is_named() {
     }
     let Some(staged) = StagedRoot::for_test(test, true).filter(|_| is_root()) else { return };
     let entering = staged.entering("", &["true"]);
-    // Settings of a user namespace count for those in it alone. Root maps more than itself into it.
+    // Settings of a user namespace apply only inside it. Root maps more than itself into it.
     let script = "cd \"$1\" && shift && mkfifo go\n\
         unshare -U --keep-caps sh -c 'read line < go; echo 0 > /proc/sys/user/max_user_namespaces; \
         exec setpriv --reuid 54321 --regid 54321 --clear-groups -- \"$@\"' sh \"$@\" & inside=$!\n\

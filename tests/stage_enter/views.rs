@@ -1,4 +1,4 @@
-//! What is seen inside, and what can be changed.
+//! The view inside a stage, and the parts of it that can be changed.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
@@ -175,7 +175,7 @@ fn a_missing_mount_point_is_made_in_the_stage_and_nowhere_else() {
         assert!(staged.stage().join("opt/web/srv").is_dir());
         let said = staged.script(&options("/srv/c"), "true").fails(125);
         assert!(said.contains("cannot make the mount point /srv/c: it is missing, and this part"), "{said}");
-        // Not in what is mounted from the host, either.
+        // Nor in a directory that is mounted from the host.
         let nested = format!("--mount rw:{}:/usr {}", source.display(), options("/usr/inner"));
         let said = staged.script(&nested, "true").fails(125);
         assert!(said.contains("cannot make the mount point /usr/inner"), "{said}");
@@ -241,7 +241,7 @@ fn a_stage_inside_the_root_is_the_usual_case() {
         let inside = staged.scenario.at("/usr/pkg_jail");
         super::make_stage(&inside, &staged.scenario.root(), &["/opt/web"]);
         fs::write(inside.join("opt/web/mark"), "in\n").unwrap();
-        // What is mounted on /usr would hide it.
+        // A mount on /usr would hide it.
         let mut entering = staged.action("enter", "--mount /bin --mount /lib --mount /lib64");
         let words: Vec<String> = entering.get_args().map(|word| word.to_str().unwrap().to_owned()).collect();
         let words =

@@ -1,4 +1,4 @@
-//! A refresh that ends at any change of its own: the next one completes it.
+//! A refresh that is interrupted at any change of its own: the next one completes it.
 
 use std::ffi::OsString;
 use std::fs;
@@ -22,8 +22,8 @@ use crate::reliability::{figures, sample_or_whole};
 use crate::scenario::Scenario;
 use crate::tree::{Tree, assert_same};
 
-/// Refreshes a stage in this process, through a door that fails the changes of which `fails` says so by their number.
-/// Returns how many changes there were, and whether it was done.
+/// Refreshes a stage in this process, through a door that fails the changes whose numbers `fails` selects. Returns the
+/// number of changes, and whether the refresh was done.
 fn refreshed_through(
     live: &Scenario,
     fails: impl Fn(usize) -> bool + Send + Sync + 'static,
@@ -41,7 +41,7 @@ fn refreshed_through(
     (count.load(Ordering::Relaxed), done)
 }
 
-/// A stage with a promotion, and changes of the live tree behind it.
+/// A stage with a promotion, and later changes of the live tree.
 fn behind() -> Staged {
     let first = Scenario::new();
     first.file("/usr/pkg/lib/libt.so.1", "library 1\n");
@@ -58,7 +58,7 @@ fn behind() -> Staged {
     staged.write("mine", "1\n");
     staged.promote("").ok();
     change_live(&staged);
-    // Names of one file go, part, and come together.
+    // Names of one file are removed, separated, and joined.
     for name in ["gone", "gone.again", "part"] {
         fs::remove_file(live(&staged, name)).unwrap();
     }
@@ -86,7 +86,7 @@ fn a_death_at_any_change_leaves_a_stage_that_the_next_one_completes() {
     }
 }
 
-/// Refreshes once more, and sees that nothing is missing then: neither an object nor what the bases know.
+/// Refreshes once more, and asserts that nothing is missing then: neither an object nor an entry of the bases.
 fn assert_completed_by_the_next(staged: &Staged, when: &str) {
     let said = refresh(staged, "");
     let is_told = |line: &str| {
@@ -96,7 +96,7 @@ fn assert_completed_by_the_next(staged: &Staged, when: &str) {
     fs::remove_file(staged.at("theirs")).unwrap();
     assert_same(&staged.staged_tree(), &staged.tree());
     assert!(!own(staged, "refresh").exists(), "{when}");
-    // The bases know that both had the same, also that of the beginning.
+    // The bases know that both had the same, including the base of the beginning.
     staged.live.file("/usr/pkg/lib/libt.so.1", "library 3\n");
     staged.live.file("/usr/pkg/share/7", "again\n");
     staged.live.file("/usr/pkg/new/deep/er", "newer\n");
@@ -141,7 +141,7 @@ fn killed_from_outside_at_any_system_call_it_is_completed_by_the_next() {
     figures("refresh-sigkill", &[("refreshes killed at a system call", killed as u64), ("lost changes", 0)]);
 }
 
-/// The live tree, and what a promotion of the stage says of itself and of its packages.
+/// The exit code and output of a promotion of the stage.
 fn promoted(staged: &Staged, options: &str) -> (i32, String) {
     let run = staged.promote(options);
     (run.code, format!("{}{}", run.stdout, run.stderr))
@@ -181,7 +181,7 @@ fn promote_after_deaths(part: usize, parts: usize) {
             assert_same(&staged.tree(), &staged.staged_tree());
         }
         assert_eq!(staged.text("theirs"), "stage\n", "{when}");
-        // Nothing else than what the stage had of its own went live.
+        // Only the stage's own changes went live.
         fs::remove_file(live_path(&staged)).unwrap();
         assert_same(&staged.tree(), &live);
     }
@@ -224,7 +224,7 @@ fn an_interrupted_refresh_is_completed_as_it_was_asked_for_or_named() {
     assert!(document["refreshed"].as_u64().is_some_and(|count| (1..=3).contains(&count)), "{document}");
     assert_eq!(document["result"], "nothing-to-do", "{document}");
     assert_eq!(staged_text(&staged, "share/2"), "live\n", "it was asked for with --edited replace");
-    // What cannot be decided as it was then is left to the operator, and nothing is promoted.
+    // A decision that cannot be made as before is left to the operator, and nothing is promoted.
     let staged = conflict();
     fs::create_dir(own(&staged, "refresh")).unwrap();
     for options in ["", "--dry-run"] {
@@ -240,8 +240,8 @@ fn an_interrupted_refresh_is_completed_as_it_was_asked_for_or_named() {
     assert_eq!(staged.text("share/1"), "stage\n");
 }
 
-/// A root and a stage of it with records: on the root one package came and was patched, a patched one was replaced and one
-/// went; the stage has a file of its own.
+/// A root and a stage of it with records. On the root one package was added and patched, a patched one was replaced and
+/// one was removed; the stage has a file of its own.
 fn behind_with_records() -> Scenario {
     let package = |name: &str, version: &str| {
         Package::new(name).param("VERSION", version).file("bin/one", 0o755, version)
@@ -275,9 +275,9 @@ fn a_plan_after_a_refresh_with_records_that_died_late_is_what_the_promotion_does
     plan_after_a_death(2);
 }
 
-/// Plans, then promotes, after deaths at each change of a third of a refresh.
+/// Plans, then promotes, after a refresh died at each change of a third of its changes.
 fn plan_after_a_death(third: usize) {
-    // How many thirds were played, and how many deaths left an open run.
+    // The number of thirds played, and of deaths that left an open run.
     static PLAYED: Mutex<(usize, usize)> = Mutex::new((0, 0));
     let (changes, done) = refreshed_through(&behind_with_records(), |_| false);
     assert!(done, "{changes}");
@@ -302,7 +302,8 @@ fn plan_after_a_death(third: usize) {
         let plan = document("--dry-run");
         assert_same(&stage(), &before);
         let done = document("");
-        // One that died before it began is none: then the stage has patches of a version that the root has no more.
+        // A refresh that died before it began does not count: the stage then has patches of a version that the root no
+        // longer has.
         if plan["refreshed"] == Value::Null {
             assert_eq!(plan["exit_code"], done["exit_code"], "{when}");
             continue;
@@ -323,7 +324,7 @@ fn plan_after_a_death(third: usize) {
     assert!(played.0 < 3 || played.1 > 1, "{played:?}");
 }
 
-/// A refresh that died when it had begun to change the stage.
+/// A refresh that died after it had begun to change the stage.
 fn interrupted() -> Staged {
     let staged = behind();
     staged.write("theirs", "stage\n");

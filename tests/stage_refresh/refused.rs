@@ -1,4 +1,4 @@
-//! What is not refreshed, and lies that a stage tells of itself: each one clear refusal, after which nothing is changed.
+//! Refreshes that are refused, and lies of a stage about itself: each gives one clear refusal and changes nothing.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -70,10 +70,10 @@ fn a_root_that_moved_has_its_stage_by_its_marker_and_another_one_there_has_not()
     staged.live.file("/usr/pkg/log", "live\n");
     let identity = fs::read_to_string(own(&staged, "identity")).unwrap();
     let root = fs::canonicalize(staged.live.root()).unwrap().display().to_string();
-    // It was at another path when the stage was made.
+    // The root was at another path when the stage was made.
     fs::write(own(&staged, "identity"), identity.replace(&root, "/srv/elsewhere")).unwrap();
     assert_eq!(refresh(&staged, "").ok(), "1 path updated in stage web\n");
-    // The same, and this is not that root.
+    // The same path, but another root.
     let other = identity.replace(&root, "/srv/elsewhere");
     let at = other.find("\"marker\":\"").unwrap() + 10;
     let other = format!("{}0123456789abcdef{}", &other[..at], &other[at + 16..]);
@@ -134,7 +134,7 @@ fn lies_of_a_stage_about_itself_are_told_by_the_file() {
         assert_same(&Tree::of(&staged.at(""), &[]), &before.0);
         assert_same(&staged.live.everything(), &before.1);
     }
-    // Files of others are not followed to.
+    // Links to files of others are not followed.
     fs::rename(own(&staged, "base.web-01"), staged.live.beside("kept")).unwrap();
     refresh(&staged, "").fails(1);
     symlink(staged.live.beside("kept"), own(&staged, "base.web-01")).unwrap();

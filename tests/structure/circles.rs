@@ -1,7 +1,7 @@
-//! No files of a crate use each other in a circle, so that each can be read after those that it stands on.
+//! The files of a crate do not use each other in a circle, so that each can be read after those that it depends on.
 //!
-//! A file uses another one where a `use`, or a path in its code, names something that is defined there; what a module
-//! only passes on (`pub use`) counts for the file that defines it. Test modules may look wherever they like.
+//! A file uses another one if a `use`, or a path in its code, names something that is defined there; a re-export
+//! (`pub use`) counts for the file that defines the item. Test modules may use anything.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -14,7 +14,7 @@ use super::{CRATES, checkout, code_of, files, is_test};
 /// The files of a crate by the path of their module: `["plan", "apply"]`.
 struct Modules {
     files: BTreeMap<Vec<String>, PathBuf>,
-    /// What each module passes on: the name, and the path where it comes from.
+    /// The re-exports of each module: the name, and the path that it comes from.
     exports: BTreeMap<Vec<String>, Vec<(String, Vec<String>)>>,
     texts: BTreeMap<Vec<String>, String>,
 }
@@ -29,7 +29,7 @@ fn module_of(relative: &Path) -> Vec<String> {
     parts
 }
 
-/// The paths of a `use` tree, each as its words; the name under which one is known comes last.
+/// The paths of a `use` tree, each as its words, and the name that each introduces.
 fn paths_of_tree(tree: &str) -> Vec<(Vec<String>, String)> {
     let mut found = Vec::new();
     expand(&[], tree, &mut found);
@@ -88,7 +88,7 @@ impl Modules {
         modules
     }
 
-    /// A path as the crate sees it from its root; none of one that leads into another crate.
+    /// A path as the crate sees it from its root; none if it leads into another crate.
     fn absolute(&self, from: &[String], path: &[String]) -> Option<Vec<String>> {
         let (mut base, mut rest) = (from.to_vec(), path);
         match path.first()?.as_str() {
@@ -159,7 +159,7 @@ fn reached(arrows: &BTreeMap<&Vec<String>, BTreeSet<Vec<String>>>, from: &[Strin
     found
 }
 
-/// The circles of the files below a directory, each as its files.
+/// The circles of the files below a directory, each as a set of files.
 fn circles(sources: &Path) -> BTreeSet<BTreeSet<PathBuf>> {
     let modules = Modules::of(sources);
     let arrows = modules.arrows();

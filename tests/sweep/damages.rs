@@ -9,25 +9,25 @@ use std::path::Path;
 pub(crate) struct Record {
     /// Its path below the root.
     pub(crate) path: &'static str,
-    /// What an answer that is about it contains, one of these.
+    /// Texts of which an answer about the record contains at least one.
     pub(crate) named: &'static [&'static str],
-    /// Whether nobody needs it: no answer and no `verify` has to be about it.
+    /// Who needs the record. No answer and no `check` has to be about a record that nobody needs.
     pub(crate) kind: Need,
 }
 
 /// Who needs a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Need {
-    /// `verify` may not be content without it.
+    /// `check` must not pass without it.
     Record,
     /// It is a hint or a memory: it never stops a command.
     Hint,
-    /// Some commands read it, the others and `verify` need not; or another record has the same.
+    /// Some commands read it, but the others and `check` need not; or another record has the same data.
     Some,
 }
 
 impl Record {
-    /// Whether an answer is about it.
+    /// True if a text is about the record.
     pub(crate) fn is_named(&self, text: &str) -> bool {
         self.named.iter().any(|name| text.contains(name))
     }
@@ -91,23 +91,23 @@ pub(crate) enum Damage {
     Nuls,
     Directory,
     Unreadable,
-    /// A whole line is gone, of a pkginfo one that every installation records.
+    /// A whole line is missing, from a pkginfo one that every installation records.
     LineGone,
     /// Everything behind the end of a line is gone.
     CutAtLine,
-    /// One byte is another one.
+    /// One byte is changed.
     OtherByte,
 }
 
 impl Damage {
-    /// What anybody can meet; [`Damage::Unreadable`] is none for a superuser.
+    /// Damages that affect everybody; [`Damage::Unreadable`] does not affect a superuser.
     pub(crate) const ALL: [Self; 6] =
         [Self::Gone, Self::Empty, Self::FirstHalf, Self::Rubbish, Self::Nuls, Self::Directory];
 
-    /// What leaves a file that makes sense by itself, or one of the same size.
+    /// Damages that leave a file that makes sense by itself, or one of the same size.
     pub(crate) const UNSEEN: [Self; 3] = [Self::LineGone, Self::CutAtLine, Self::OtherByte];
 
-    /// Whether a record can be damaged this way. Of a file of which nobody knows a digest a byte may be any byte.
+    /// True if a record can be damaged this way. In a file without a known digest a byte may be any byte.
     pub(crate) fn is_of(self, record: &Record) -> bool {
         let has_digest = [
             "undo.gz",
@@ -121,7 +121,7 @@ impl Damage {
         self != Self::OtherByte || has_digest.iter().any(|name| record.path.ends_with(name))
     }
 
-    /// Damages what is at `path`. Of a directory, the files in it are taken for its content.
+    /// Damages the record at `path`. The files in a directory are its content.
     pub(crate) fn inflict(self, path: &Path) {
         let is_directory = path.is_dir();
         match self {
@@ -177,5 +177,5 @@ impl Damage {
     }
 }
 
-/// Lines of a pkginfo without which it is damaged.
+/// The lines without which a pkginfo is damaged.
 const NEEDED: [&str; 2] = ["PATCHLIST=", "INSTDATE="];

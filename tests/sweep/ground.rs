@@ -18,7 +18,7 @@ use crate::tree::Tree;
 /// Who runs the commands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Caller {
-    /// Who runs the test, and owns the root.
+    /// The user who runs the test and owns the root.
     Owner,
     /// An ordinary user who owns the root; the test is run by root.
     Ordinary,
@@ -60,7 +60,7 @@ pub(crate) const COMMANDS: [(&str, bool); 31] = [
     ("recover -R @ROOT@", true),
 ];
 
-/// The whole root, with what the commands read beside it.
+/// The whole root, and the files that the commands read beside it.
 pub(crate) struct Template {
     stage: Scenario,
 }
@@ -93,7 +93,7 @@ impl Template {
         template
     }
 
-    /// The same, given to an ordinary user, who has a copy of the program.
+    /// Like [`Self::new`], but of an ordinary user, who has a copy of the program.
     pub(crate) fn of_ordinary_user() -> Self {
         let template = Self::new();
         give(&template.stage.root());
@@ -123,7 +123,7 @@ pub(crate) struct Ground<'a> {
     caller: Caller,
     damaged: Option<(&'static Record, Damage)>,
     stage: Scenario,
-    /// The root as it was made, and whether it still is.
+    /// The root as it was made.
     before: Tree,
 }
 
@@ -158,7 +158,7 @@ impl<'a> Ground<'a> {
         self.before = self.picture();
     }
 
-    /// Everything but what a query may make on the way.
+    /// Everything except the files that a query may make.
     fn picture(&self) -> Tree {
         Tree::of(&self.stage.root(), &["var/sadm/install/.lockfile"])
     }
@@ -169,7 +169,7 @@ impl<'a> Ground<'a> {
         COMMANDS.iter().map(|(line, _)| (*line, ground.answer(line))).collect()
     }
 
-    /// The answer of a command; the root is made anew if it changed it.
+    /// The answer of a command; the root is made anew if the command changed it.
     pub(crate) fn answer(&mut self, line: &str) -> Answer {
         let answer = self.typed(line);
         if answer.touched {
@@ -178,7 +178,7 @@ impl<'a> Ground<'a> {
         answer
     }
 
-    /// The answer of a command, whose changes stay.
+    /// The answer of a command, whose changes are kept.
     pub(crate) fn typed(&self, line: &str) -> Answer {
         let kept = self.stage.beside("kept");
         let line = self.template.said(line).replace("@KEPT@", kept.to_str().unwrap());

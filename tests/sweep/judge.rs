@@ -1,4 +1,4 @@
-//! Whether an answer is an honest one.
+//! Judges whether an answer is honest.
 
 use std::fmt;
 use std::sync::LazyLock;
@@ -8,7 +8,7 @@ use regex::Regex;
 use super::damages::{Damage, Need, Record};
 use crate::tree::Tree;
 
-/// Answers that are right without a word about the record: its path, how the command begins, and why.
+/// Answers that are right without mentioning the record: its path, the beginning of the command, and the reason.
 const ELSEWHERE: [(&str, &str, &str); 7] = [
     ("/var/sadm/install/contents", "pkginfo -l", "objects are counted where there are some to count"),
     ("/var/sadm/pkg/ACMEweb", "patchadd -p", DIRECTORIES),
@@ -22,20 +22,20 @@ const ELSEWHERE: [(&str, &str, &str); 7] = [
 /// Why some queries do not miss a package that has no directory.
 const DIRECTORIES: &str = "it reads the directories of packages, and nothing that names others";
 
-/// What a command answered, and what it did.
+/// The answer of a command, and its effects.
 #[derive(Clone, Debug)]
 pub(crate) struct Answer {
-    /// The exit code; none where a signal ended it.
+    /// The exit code; none if a signal ended it.
     pub(crate) code: Option<i32>,
-    /// Both outputs, without what chance decides.
+    /// Both outputs, without random parts.
     pub(crate) text: String,
-    /// Whether anything in the root is another one now.
+    /// True if anything in the root has changed.
     pub(crate) touched: bool,
-    /// Whether something is that a run does not leave which was rolled back.
+    /// True if anything has changed that a run which was rolled back does not leave.
     pub(crate) changed: bool,
     /// The objects outside the records afterwards.
     pub(crate) objects: Tree,
-    /// What it changed, as lines.
+    /// The changes, as lines.
     pub(crate) difference: String,
 }
 
@@ -50,13 +50,13 @@ pub(crate) struct Cell {
 }
 
 impl Cell {
-    /// Whether the answer is about the record, and no error of another kind.
+    /// True if the answer is about the record, and not an error of another kind.
     pub(crate) fn names_its_record(&self) -> bool {
         !matches!(self.verdict, Verdict::Same) && self.record.is_named(&self.text)
     }
 }
 
-/// What an answer is.
+/// The classification of an answer.
 #[derive(Debug)]
 pub(crate) enum Verdict {
     /// An error that names the record; nothing was changed.
@@ -96,14 +96,14 @@ pub(crate) fn without_chance(text: &str) -> String {
     CHANCE.replace_all(text, "~").into_owned()
 }
 
-/// Whether a line of a difference is about what a run leaves that was rolled back.
+/// True if a line of a difference is about something that a run leaves which was rolled back.
 pub(crate) fn is_of_a_run(line: &str) -> bool {
     let own =
         ["journal", "ops-", "history", "attempts", "log"].map(|name| format!("var/sadm/patchadm/{name}"));
     own.iter().any(|name| line.get(2..).is_some_and(|path| path.starts_with(name.as_str())))
 }
 
-/// What an answer is, beside that on the whole root.
+/// Judges an answer by the one on the whole root.
 pub(crate) fn verdict(
     record: &Record,
     line: &str,

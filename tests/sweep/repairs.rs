@@ -1,4 +1,4 @@
-//! What the answers advise, typed on a fresh copy of the damaged root.
+//! The advice of the answers, typed on a fresh copy of the damaged root.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -9,7 +9,7 @@ use super::damages::{Damage, Record};
 use super::ground::{Caller, Ground, Template};
 use super::judge::Cell;
 
-/// A command that answers to one damage say is to be typed next.
+/// A command that the answers to one damage advise.
 pub(crate) struct Advice {
     record: &'static Record,
     damage: Damage,
@@ -29,7 +29,7 @@ pub(crate) fn advised(cells: &[Cell]) -> Vec<Advice> {
 }
 
 impl Advice {
-    /// Types it, and `verify` behind it; what is wrong with that.
+    /// Types the command, then `check`. Returns what is wrong.
     pub(crate) fn fault(&self, template: &Template) -> Option<String> {
         let ground = Ground::damaged(template, Caller::Owner, self.record, self.damage);
         let mut typed = ground.typed(&self.line);
@@ -63,7 +63,7 @@ impl Advice {
     }
 }
 
-/// The commands that a text about a record says are to be typed, on the root of the test.
+/// The commands that a text about a record advises, on the root of the test.
 fn commands(text: &str, record: &Record) -> Vec<String> {
     static QUOTED: LazyLock<Regex> = LazyLock::new(|| {
         Regex::new(r"`(?:patchadm )?(?:-R @ROOT@ )?((?:recover|pkgchk|pkgadd)(?: [^`]*)?)`").unwrap()
@@ -77,7 +77,7 @@ fn commands(text: &str, record: &Record) -> Vec<String> {
     };
     let again = "pkgadd -n -a @ADMIN@ -R @ROOT@ -d @SPOOL@ ACMEweb".to_owned();
     let is_told = text.contains("install ACMEweb again with patchadm pkgadd");
-    // A command with a word for a device is typed with one of the test.
+    // A command with a placeholder for a device is replaced by one of the test.
     let is_whole = |line: &&str| !line.contains(" DEVICE");
     let quoted = QUOTED.captures_iter(text).filter_map(|found| found.get(1)).map(|found| found.as_str());
     let quoted = quoted.filter(is_whole).map(on_root);

@@ -1,7 +1,8 @@
-//! What the predecessor of this build left is read, written again the same, recovered and backed out.
+//! Roots left by the predecessor of this build: their records are read, written again identically, recovered and backed
+//! out.
 //!
-//! Each archive in `testdata/earlier/predecessor` is a root of commit f124b167, the last one before the crates were cut and
-//! the commands took one way to run; the README beside `earlier` says how they were made.
+//! Each archive in `testdata/earlier/predecessor` is a root of commit f124b167, the last one before the crates were
+//! split and the commands got a single way to run; the README beside `earlier` says how they were made.
 
 use std::path::Path;
 
@@ -22,7 +23,7 @@ const BACK_OUT_KILLED: &[u8] = include_bytes!("../../../testdata/earlier/predece
 
 const ALL: [&[u8]; 5] = [INSTALLED, PATCHED, APPLY_KILLED, APPLY_COMMITTED, BACK_OUT_KILLED];
 
-/// Where the records are; the tree is everything else.
+/// Location of the records; the tree is everything else.
 const RECORDS: [&str; 1] = ["var/sadm"];
 
 fn run(stage: &Scenario, root: &Path, line: &str) -> Run {

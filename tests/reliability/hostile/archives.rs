@@ -1,7 +1,7 @@
 //! Archives written byte by byte, so that each field can lie: tar, cpio and the datastream around it.
 //!
-//! What is not told to lie is right: sums, padding, end marks. Zip archives are made by the zip crate and damaged
-//! afterwards.
+//! Everything that is not told to lie is right: sums, padding, end marks. Zip archives are made by the zip crate and
+//! damaged afterwards.
 
 use std::io::Write as _;
 
@@ -16,7 +16,7 @@ pub(super) struct Tar {
     pub(super) kind: u8,
     pub(super) link: Vec<u8>,
     pub(super) data: Vec<u8>,
-    /// The twelve bytes of the size, if they are not those of the data.
+    /// The twelve bytes of the size, if they differ from the size of the data.
     pub(super) size: Option<[u8; 12]>,
 }
 
@@ -30,7 +30,7 @@ impl Tar {
         Self { kind, link: link.as_ref().to_vec(), ..Self::file(name, b"") }
     }
 
-    /// A file whose name is told by a record of GNU tar before it, whatever its length.
+    /// A file whose name is in a long-name record of GNU tar before it, whatever its length.
     pub(super) fn long(name: impl AsRef<[u8]>, data: impl AsRef<[u8]>) -> [Self; 2] {
         let record = [name.as_ref(), b"\0"].concat();
         [Self { kind: b'L', ..Self::file("././@LongLink", record) }, Self::file("cut", data)]
@@ -81,9 +81,9 @@ pub(super) struct Cpio {
     pub(super) data: Vec<u8>,
     /// Inode number and number of links.
     pub(super) links: (u32, u32),
-    /// Six bytes that begin the header, if they are not those of the archive.
+    /// The six magic bytes of the header, if they differ from those of the archive.
     pub(super) magic: Option<&'static str>,
-    /// The number of a field of the newc form, and the text that stands there.
+    /// The number of a field of the newc form, and its text.
     pub(super) field: Option<(usize, &'static str)>,
 }
 
@@ -138,7 +138,7 @@ impl Cpio {
     }
 }
 
-/// The archive of these members, padded to whole blocks; every header begins with `magic` that does not say otherwise.
+/// The archive of these members, padded to whole blocks; headers begin with `magic` unless the member has its own.
 pub(super) fn cpio(magic: &str, members: &[Cpio]) -> Vec<u8> {
     let mut archive = Vec::new();
     let end = Cpio::of_mode(0, "TRAILER!!!", "");
@@ -152,7 +152,7 @@ pub(super) fn cpio(magic: &str, members: &[Cpio]) -> Vec<u8> {
     archive
 }
 
-/// A datastream: these lines in its header, and archives behind it.
+/// A datastream: these lines in its header, followed by archives.
 pub(super) fn datastream(lines: &str, archives: &[Vec<u8>]) -> Vec<u8> {
     let mut bytes = format!("# PaCkAgE DaTaStReAm\n{lines}# end of header\n").into_bytes();
     pad(&mut bytes);
@@ -164,7 +164,7 @@ fn pad(bytes: &mut Vec<u8>) {
     bytes.resize(bytes.len().next_multiple_of(usize::try_from(BLOCK).unwrap()), 0);
 }
 
-/// A zip archive of files, and of one symbolic link where `link` says so.
+/// A zip archive of files, and of one symbolic link if `link` is given.
 pub(super) fn zip(files: &[(String, Vec<u8>)], link: Option<(&str, &str)>) -> Vec<u8> {
     let mut archive = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
     for (name, data) in files {

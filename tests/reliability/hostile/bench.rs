@@ -1,5 +1,5 @@
-//! Where hostile sources are made: a root with a package on it, a canary beside it, and a patch for the package that
-//! would be good if nothing were done to it.
+//! The bench for hostile sources: a root with a package on it, a canary beside it, and a patch for the package that is
+//! good until something is done to it.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -18,7 +18,7 @@ use crate::scenario::Scenario;
 /// The patch of every case.
 pub(super) const ID: &str = "900-01";
 
-/// An admin file that lets scripts and set-id programs in, as patchadd(1M) does.
+/// An admin file that allows scripts and set-id programs, as patchadd(1M) does.
 const ADMIN: &str = "basedir=default\nsetuid=nocheck\nconflict=nocheck\naction=nocheck\n";
 
 /// The stage of one case.
@@ -48,7 +48,7 @@ impl Bench {
         Self { stage }
     }
 
-    /// A stage of its own that is like this one, with a canary beside its root.
+    /// A copy of this stage, with a canary beside its root.
     pub(super) fn copy_of(template: &Self) -> Self {
         let bench = Self { stage: Scenario::bare() };
         let from = template.stage.root().join(".");
@@ -79,8 +79,8 @@ impl Bench {
         Patch::of(ID, package).directory(&self.stage)
     }
 
-    /// The patch with more lines in its pkgmap; the objects that they speak of are there where a file can be made:
-    /// each is `x` and a newline.
+    /// The patch with more lines in its pkgmap. Their objects exist in the source if a file can be made: each is `x`
+    /// and a newline.
     pub(super) fn lines(&self, lines: &[&str]) -> PathBuf {
         let lines = lines
             .iter()
@@ -94,7 +94,7 @@ impl Bench {
             let Some(path) = fields.nth(1).filter(|path| is_file && !path.contains("..")) else { continue };
             let place = path.strip_prefix('/').map_or(format!("reloc/{path}"), |path| format!("root/{path}"));
             let file = directory.join("ACMEweb").join(OsStr::from_bytes(&unescape(place.as_bytes())));
-            // What cannot be made is not needed either: the line is refused.
+            // A file that cannot be made is not needed: the line is refused.
             if fs::create_dir_all(file.parent().unwrap()).is_ok() {
                 let _ = fs::write(file, "x\n");
             }
@@ -113,7 +113,7 @@ impl Bench {
         self.stage.run(&format!("patchadd -R @ROOT@ {}", directory.display())).fails(0);
     }
 
-    /// The patch, after something was done to the directory of its package.
+    /// The patch with damage to the directory of its package.
     pub(super) fn damaged(&self, damage: impl Fn(&Path)) -> PathBuf {
         let directory = self.patch(Self::web());
         damage(&directory.join("ACMEweb"));
@@ -129,7 +129,7 @@ impl Bench {
         })
     }
 
-    /// A file beside the root, with these bytes, that is what is delivered.
+    /// A file with these bytes beside the root, to be delivered.
     pub(super) fn source(&self, suffix: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
         let path = self.stage.beside(&format!("{ID}{suffix}"));
         fs::write(&path, bytes).unwrap();
@@ -141,7 +141,7 @@ impl Bench {
         let directory = self.patch(package).join("ACMEweb");
         let read = |name: String| (name.clone(), fs::read(directory.join(name)).unwrap());
         let mut files: Vec<_> = packages::files(&directory).into_iter().map(read).collect();
-        // What comes first in an archive comes first here: what a package is.
+        // As in an archive, the files that describe the package come first.
         files.sort_by_key(|(name, _)| (name.contains('/'), name.clone()));
         fs::remove_dir_all(directory.parent().unwrap()).unwrap();
         files

@@ -1,7 +1,7 @@
-//! One hostile case: how it is made, what is run on it, what must happen, and the judgement.
+//! One hostile case: how it is made, the command that is run on it, the expected result, and the judgement.
 //!
 //! Whatever the case is about, these hold: the command ends by itself within the bounds of time and memory, it does not
-//! panic, and nothing beside the root is another than before.
+//! panic, and it changes nothing beside the root.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -20,14 +20,14 @@ use crate::tree::Tree;
 /// program aborts.
 pub(super) const MEMORY: u64 = 256 << 10;
 
-/// The seconds of a processor that a command may take, and a giant. What waits takes none: on the clock it may be
-/// [`CROWD`] times as many, as other tests run beside this one.
+/// CPU seconds that a command may take, and a giant. Waiting takes no CPU time: by the clock a command may take
+/// [`CROWD`] times as long, as other tests run beside this one.
 const PATIENCE: [u64; 2] = [10, 60];
 const CROWD: u64 = 6;
 
 /// Applies the source.
 pub(super) const ADD: &str = "patchadd -R @ROOT@ @SOURCE@";
-/// The same, whatever has become of the objects since they were installed.
+/// Applies the source, whatever happened to the objects since they were installed.
 pub(super) const FORCE: &str = "patchadd -u -R @ROOT@ @SOURCE@";
 /// Only looks whether it could be applied.
 pub(super) const TRY: &str = "patchadd -a -R @ROOT@ @SOURCE@";
@@ -35,7 +35,7 @@ pub(super) const TRY: &str = "patchadd -a -R @ROOT@ @SOURCE@";
 pub(super) const PLAN: &str = "plan -R @ROOT@ @SOURCE@";
 /// Installs a package.
 pub(super) const INSTALL: &str = "pkgadd -n -S -R @ROOT@ -d @SOURCE@ all";
-/// The same with an admin file that lets scripts and set-id programs in.
+/// Installs a package with an admin file that allows scripts and set-id programs.
 pub(super) const TRUST: &str = "pkgadd -n -S -a @ADMIN@ -R @ROOT@ -d @SOURCE@ all";
 /// Unpacks packages, or packs them.
 pub(super) const UNPACK: &str = "pkgtrans @SOURCE@ @OUT@ all";
@@ -44,20 +44,20 @@ pub(super) const PACK: &str = "pkgtrans -s @SOURCE@ @OUT@/stream all";
 pub(super) const CHECK: &str = "pkgchk -d @SOURCE@ all";
 pub(super) const INFO: &str = "pkginfo -l -d @SOURCE@";
 pub(super) const PARAM: &str = "pkgparam -v -d @SOURCE@ ACMEweb";
-/// Takes the patch back.
+/// Backs the patch out.
 pub(super) const REMOVE: &str = "patchrm -R @ROOT@ 900-01";
 
-/// What must happen.
+/// The expected result.
 #[derive(Clone, Debug)]
 pub(super) enum Then {
-    /// The command ends with this code (that of a classic command or of a verb), these words are in what it says, and the
-    /// root is as before.
+    /// The command ends with this code (of a classic command or of a verb), its output contains these words, and the
+    /// root is unchanged.
     Refused(i32, String),
-    /// It succeeds, and these are all the objects of the root that are others than before, or all of what it unpacked:
-    /// `path type mode content`, `- path` for what is gone; below the directory of the package without that. Whatever
-    /// was changed can be undone, and the root is as before then.
+    /// The command succeeds, and these are all the objects of the root that changed, or all that it unpacked:
+    /// `path type mode content`, or `- path` for a removed object; paths below the directory of the package leave that
+    /// out. Every change can be undone, and then the root is as before.
     Handled(Vec<String>),
-    /// It succeeds, says this, and changes nothing.
+    /// The command succeeds, says this, and changes nothing.
     Says(String),
 }
 
@@ -78,17 +78,17 @@ pub(super) fn says(words: &str) -> Then {
 
 /// A line of the table.
 pub(super) struct Case {
-    /// Of which class of hostile input it is.
+    /// Its class of hostile input.
     pub(super) class: u8,
     pub(super) name: String,
     pub(super) line: &'static str,
     make: Box<dyn Fn(&Bench) -> PathBuf + Send + Sync>,
     pub(super) then: Then,
-    /// It takes its time: played with the whole only.
+    /// True for a slow case, which is played with the whole only.
     pub(super) giant: bool,
-    /// It makes what only root can make.
+    /// True if only root can make the source.
     pub(super) privileged: bool,
-    /// The most memory that its commands may have, in KiB.
+    /// The memory limit of its commands, in KiB.
     memory: u64,
 }
 
@@ -113,22 +113,22 @@ pub(super) fn case(
 }
 
 impl Case {
-    /// The same for the whole run only.
+    /// Makes the case one for the whole run only.
     pub(super) fn giant(self) -> Self {
         Self { giant: true, ..self }
     }
 
-    /// The same with a bound of its own for memory, in KiB: what is legal may need it.
+    /// Gives the case a memory limit of its own, in KiB, which legal input may need.
     pub(super) fn within(self, memory: u64) -> Self {
         Self { memory, ..self }
     }
 
-    /// The same where the test is root only.
+    /// Makes the case one for root only.
     pub(super) fn privileged(self) -> Self {
         Self { privileged: true, ..self }
     }
 
-    /// Plays it on a copy of the root; what is wrong, if something is.
+    /// Plays the case on a copy of the root; an error says what is wrong.
     pub(super) fn play(&self, template: &Bench) -> Result<(), String> {
         let bench = Bench::copy_of(template);
         let out = bench.stage.beside("out");
@@ -175,7 +175,7 @@ impl Case {
         Ok(())
     }
 
-    /// Checks what was installed, takes it back, and compares the root with what it was.
+    /// Checks what was installed, undoes it, and compares the root with its state before.
     fn undo(&self, bench: &Bench, before: &Before) -> Result<(), String> {
         let back = match self.line {
             ADD | FORCE => REMOVE,
@@ -215,7 +215,7 @@ impl Case {
     }
 }
 
-/// A command that is killed when it takes longer than so many seconds, or more memory than so many KiB.
+/// Limits a command: it is killed if it takes more than this many seconds or KiB of memory.
 pub(super) fn bounded(command: &Command, seconds: u64, memory: u64) -> Command {
     let mut bounded = Command::new("sh");
     let clock = seconds * CROWD;
@@ -232,21 +232,21 @@ pub(super) fn bounded(command: &Command, seconds: u64, memory: u64) -> Command {
     bounded
 }
 
-/// Everything beside the root but what a command was told to write.
+/// Everything beside the root except the output that a command was told to write.
 fn surroundings(bench: &Bench) -> Tree {
     Tree::of(&bench.stage.beside(""), &["root", "out"])
 }
 
-/// What no finished run leaves.
+/// Stages that no finished run leaves.
 fn strays(bench: &Bench) -> Vec<PathBuf> {
     let stage = bench.stage.at("/var/sadm/patchadm/stage");
     fs::read_dir(stage).into_iter().flatten().map(|entry| entry.unwrap().path()).collect()
 }
 
-/// What an object is like, by its path.
+/// Descriptions of objects, by path.
 type Pictures = BTreeMap<String, String>;
 
-/// The objects below a directory but those of the package database, in the words of [`Then::Handled`].
+/// The objects below a directory except those of the package database, in the notation of [`Then::Handled`].
 fn pictures(root: &Path) -> Pictures {
     let mut bodies = BTreeMap::new();
     let mut open = vec![root.to_owned()];
@@ -291,7 +291,7 @@ fn picture(path: &Path, seen: &fs::Metadata) -> String {
     text
 }
 
-/// The lines of [`Then::Handled`] that make the one tree of the other.
+/// The lines of [`Then::Handled`] that turn the one tree into the other.
 fn changes(before: &Pictures, after: &Pictures) -> Vec<String> {
     let gone = before.keys().filter(|path| !after.contains_key(*path)).map(|path| format!("- {path}"));
     let other = after.iter().filter(|(path, picture)| before.get(*path) != Some(picture));

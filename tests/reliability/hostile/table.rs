@@ -1,4 +1,4 @@
-//! The table: every hostile case, by what is wrong with it.
+//! The table: every hostile case, by kind of defect.
 
 mod bombs;
 mod floods;
@@ -13,7 +13,7 @@ mod undo;
 
 use super::case::Case;
 
-/// All of them, in an order that does not change.
+/// All cases, in a stable order.
 pub(super) fn table() -> Vec<Case> {
     let mut table = Vec::new();
     table.extend(names::cases());

@@ -1,4 +1,5 @@
-//! Where lies are played: a scene with its roots, and what one command does on a root that lies, as seen from outside.
+//! The arena for lies: a scene with its roots, and the effects of one command on a root that lies, as seen from
+//! outside.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -17,10 +18,10 @@ use super::watch::{self, Look, Watch};
 use crate::scenario::Scenario;
 use crate::tree::Tree;
 
-/// The program's words that would have it work on anybody's root.
+/// The option with which the program would work on anybody's root.
 const TRUST: &str = " --trust-root";
 
-/// The variable that names the rules which a build for this suite leaves out.
+/// The variable that names the rules that a build for this suite leaves out.
 pub(super) const LEFT_OUT: &str = "PATCHADM_RULES_LEFT_OUT";
 
 /// A scene with its roots.
@@ -29,14 +30,14 @@ pub(super) struct Arena {
     pub(super) templates: Vec<Template>,
     watch: Watch,
     pub(super) outside: Outside,
-    /// The undo archives outside the root, as nobody has touched them.
+    /// The undo archives outside the root, in their original state.
     backout: Vec<(PathBuf, Look)>,
     expected: BTreeMap<(usize, String), Expected>,
-    /// Whether the program asks whose root it is, and can be told to trust.
+    /// True if the program checks who owns the root, and can be told to trust the owner.
     asks: bool,
 }
 
-/// How a command ended on the unspoiled root.
+/// Result of a command on the unspoiled root.
 pub(super) struct Expected {
     pub(super) picture: BTreeSet<String>,
     rights: BTreeSet<String>,
@@ -48,20 +49,20 @@ pub(super) struct Attempt<'a> {
     pub(super) record: &'a Record,
     pub(super) told: &'a [Told],
     pub(super) command: &'a str,
-    /// Whether strace(1) looks on.
+    /// True if the command runs under strace(1).
     pub(super) is_traced: bool,
-    /// Whether the program is told that the owner of the root is trusted.
+    /// True if the program is told to trust the owner of the root.
     pub(super) is_trusted: bool,
     /// Another build of the program, and a rule that it leaves out.
     pub(super) build: Option<(&'a Path, &'a str)>,
 }
 
-/// What a command did.
+/// Result of a command.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Outcome {
     pub(super) code: i32,
     pub(super) said: String,
-    /// What no lie may achieve.
+    /// Effects that no lie may achieve.
     pub(super) wrongs: Vec<String>,
     pub(super) picture: BTreeSet<String>,
 }
@@ -81,12 +82,12 @@ impl Arena {
         Self { stage, templates, watch, outside, backout, expected: BTreeMap::new(), asks }
     }
 
-    /// Whether it makes a difference to this root that the program is told to trust its owner.
+    /// True if it makes a difference to this root that the program is told to trust its owner.
     pub(super) fn is_asked(&self, template: usize) -> bool {
         self.asks && self.templates[template].owner == Owner::User
     }
 
-    /// What the command does on the unspoiled root; the test fails where it does not succeed.
+    /// Result of the command on the unspoiled root; the test fails if the command does not succeed.
     pub(super) fn expected(&mut self, template: usize, line: &str) -> &Expected {
         let key = (template, line.to_owned());
         if !self.expected.contains_key(&key) {
@@ -123,8 +124,8 @@ impl Arena {
         }
     }
 
-    /// Tells the true value of a field as a lie would be told, and runs a command: why that is not as if nothing had been
-    /// done.
+    /// Tells the true value of a field as a lie would be told, and runs a command. An error says how the result differs
+    /// from that on the unspoiled root.
     pub(super) fn tell_the_truth(
         &mut self,
         template: usize,
@@ -133,7 +134,7 @@ impl Arena {
     ) -> Result<(), String> {
         let expected = self.expected(template, line).picture.clone();
         self.put(template);
-        // Inodes and owners are others in each copy of a root.
+        // Each copy of a root has its own inodes and owners.
         let values = field.record.read(&self.stage.root());
         let truth = values.get(field.line).and_then(|line| line.pointer(&field.pointer));
         let told = truth.map(|truth| (field.line, field.pointer.clone(), truth.clone()));
@@ -148,7 +149,7 @@ impl Arena {
         Err(format!("the truth in {place:?}: {line}: {code} {said}\n{difference:?}"))
     }
 
-    /// Tells a lie and runs a command; none where the lie cannot be told.
+    /// Tells a lie and runs a command; none if the lie cannot be told.
     pub(super) fn attempt(&mut self, attempt: &Attempt<'_>) -> Option<Outcome> {
         let Attempt { template, record, command: line, .. } = *attempt;
         self.expected(template, line);
@@ -194,17 +195,17 @@ impl Arena {
         Some(Outcome { code, said, wrongs, picture: picture(&self.stage, &after) })
     }
 
-    /// The rights that an object has now and had neither before nor after the command on the unspoiled root.
+    /// Rights that an object has now and had neither before nor after the command on the unspoiled root.
     fn given(&self, attempt: &Attempt<'_>, had: &BTreeSet<String>) -> Vec<String> {
-        // An archive that the ledger binds is the word of the root's owner about the root.
+        // An archive that the ledger binds counts as the statement of the root's owner about the root.
         if matches!(attempt.record.form, Form::Manifest | Form::Stored) {
             return Vec::new();
         }
         let expected = &self.expected[&(attempt.template, attempt.command.to_owned())].rights;
-        // Who the owner of a program is, is for the root's own accounts to say.
+        // The accounts of the root decide who owns a program.
         let is_accounts = ["passwd", "group"].contains(&attempt.record.kind);
         let bare = |one: &str| one.split(" of ").next().map(str::to_owned);
-        // What is kept under another name has the rights that it had under its own.
+        // An object that is kept under another name has the rights that it had under its own.
         let kept = Regex::new(r"\.edited-\S+:").unwrap();
         let same = |one: &str, other: &str| {
             let one = kept.replace(one, ":");
@@ -227,8 +228,8 @@ impl Drop for Arena {
     }
 }
 
-/// What a command is to leave in a root, as far as it is the same each time: the software with all attributes; of the
-/// records which there are, whose, and what `contents` says.
+/// The result of a command in a root, as far as it is the same each time: the software with all attributes, the
+/// existence and owners of the records, and the lines of `contents`.
 fn picture(stage: &Scenario, tree: &Tree) -> BTreeSet<String> {
     let objects = tree.objects().iter().map(|(path, columns)| {
         let is_record = ["var/", "etc/"].iter().any(|place| path.starts_with(place));
@@ -238,12 +239,12 @@ fn picture(stage: &Scenario, tree: &Tree) -> BTreeSet<String> {
     objects.chain(stage.lines()).collect()
 }
 
-/// Everything of a root but what a refused change may leave.
+/// Everything of a root except what a refused change may leave.
 fn everything(stage: &Scenario) -> Tree {
     Tree::of(&stage.root(), &["var/sadm/install/.lockfile", "var/sadm/patchadm"])
 }
 
-/// Puts the undo archives outside the root back: what they are then.
+/// Restores the undo archives outside the root. Returns their state.
 fn put_backout(stage: &Scenario) -> Vec<(PathBuf, Look)> {
     let at = stage.beside("backout");
     let _ = fs::remove_dir_all(&at);
@@ -260,7 +261,7 @@ fn with_program(command: &Command, program: &Path) -> Command {
     other
 }
 
-/// Runs a command to its end: code and what it said. A test fails where it does not end by itself.
+/// Runs a command to its end. Returns its code and output; the test fails if it does not end by itself.
 fn run(mut command: Command, what: &str) -> (i32, String) {
     let mut out = tempfile::tempfile().unwrap();
     let until = Instant::now() + Duration::from_secs(60);

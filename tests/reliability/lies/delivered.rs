@@ -1,8 +1,8 @@
-//! Lists of what a patch delivered that lie: each is well-formed, or damaged on purpose, and is met by a backout on a root
-//! in which somebody has edited files so that size and modification time are those of the package.
+//! Lists of what a patch delivered that lie: well-formed, or damaged on purpose. A backout meets them on a root in
+//! which somebody has edited files without changing their size and modification time.
 //!
-//! Such a list is the word of whoever owns the root. Whatever it says, a file that was edited is read, and what stands in it
-//! is kept; only who tells the inode, the birth time and the status change time of the edited file itself hides an edit.
+//! Such a list is the statement of whoever owns the root. Whatever it says, an edited file is read and its content is
+//! kept; only a list with the inode, the birth time and the status change time of the edited file itself hides an edit.
 
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt as _;
@@ -15,7 +15,8 @@ use patchadm_svr4::package::ObjectPath;
 use crate::delivered::{LIST, patched};
 use crate::scenario::Scenario;
 
-/// A lie about one edited file: what the list says of it, from what it said, and from what a true one would say now.
+/// A lie about one edited file: makes the entry of the list from the original one, and from a true one for the file as
+/// it is now.
 type Lie = fn(said: DeliveredIdentity, now: DeliveredIdentity) -> DeliveredIdentity;
 
 /// The lies that are told of one file each, all in one list.
@@ -76,7 +77,7 @@ fn edited_text(number: usize) -> String {
     format!("FILE {number:02} 2\n")
 }
 
-/// Edits a file of the patch so that size and modification time are as before.
+/// Edits a file of the patch without changing its size and modification time.
 fn edit(stage: &Scenario, number: usize) {
     let at = stage.at(&path(number));
     let before = fs::metadata(&at).unwrap();
@@ -85,7 +86,7 @@ fn edit(stage: &Scenario, number: usize) {
     assert_eq!(fs::metadata(&at).unwrap().len(), before.len());
 }
 
-/// What a list would say of an object, were it as the patch put it there.
+/// The entry that a list would have for an object if the patch had put it there as it is now.
 fn now(at: &Path) -> DeliveredIdentity {
     let seen = fs::symlink_metadata(at).unwrap();
     let since = std::time::UNIX_EPOCH;
@@ -100,8 +101,7 @@ fn now(at: &Path) -> DeliveredIdentity {
     }
 }
 
-/// The list of a patched root that nobody has touched, with all files: what the run itself lists depends on how long it
-/// took.
+/// The list of an untouched patched root, with all files; the list of the run itself depends on how long the run took.
 fn list(stage: &Scenario) -> DeliveredObjects {
     let line = |number: usize| {
         let text = path(number);
@@ -110,12 +110,12 @@ fn list(stage: &Scenario) -> DeliveredObjects {
     DeliveredObjects((0..40).map(line).collect())
 }
 
-/// A list with these lines, and the checksum that belongs to them.
+/// A list with these lines and a matching checksum.
 fn forged(lines: &[u8]) -> Vec<u8> {
     [format!("{:08x}\n", crc32c::crc32c(lines)).as_bytes(), lines].concat()
 }
 
-/// Backs the patch out: all files are as before it, and each edit is kept beside its file.
+/// Backs the patch out and checks that all files are as before it and that each edit is kept beside its file.
 fn backed_out(stage: &Scenario, edited: &[usize], what: &str) {
     let run = stage.run("remove -R @ROOT@ 100-01");
     assert_eq!(run.code, 0, "{what}: {}{}", run.stdout, run.stderr);
@@ -151,7 +151,8 @@ fn only_who_tells_inode_and_times_of_the_edited_file_itself_hides_an_edit() {
     for number in [7, 8] {
         edit(&stage, number);
         if number == 8 {
-            // An editor that leaves the time alone tells it: the list does not have it, the manifest has.
+            // An editor that does not reset the time gives itself away: the list does not have the time, but the
+            // manifest does.
             let file = File::options().write(true).open(stage.at(&path(number))).unwrap();
             file.set_modified(std::time::SystemTime::now()).unwrap();
         }
@@ -231,7 +232,7 @@ fn a_list_of_other_objects_a_doubled_an_endless_and_a_broken_one_hide_no_edit() 
         let stage = patched();
         let list = list(&stage);
         edit(&stage, 7);
-        // On a tmpfs the run itself leaves none.
+        // On a tmpfs the run itself leaves no list.
         fs::write(stage.at(LIST), list.write()).unwrap();
         forge(&stage, &list);
         backed_out(&stage, &[7], what);

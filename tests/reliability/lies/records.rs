@@ -1,8 +1,8 @@
-//! The records of a root, value by value: how each kind is written, which values stand in it, and how one of them is
-//! replaced so that every checksum and digest over it is right again.
+//! The records of a root, value by value: how each kind is written, its values, and how one of them is replaced so that
+//! every checksum and digest over it is right again.
 //!
-//! A line of any record is taken as a JSON value: one of the journal as it is, words and settings as a list of texts. So
-//! what a version adds to a format is found without being named here.
+//! A line of any record is treated as a JSON value: one of the journal as it is, words and settings as a list of texts.
+//! So the additions of a version to a format are found without being named here.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -27,24 +27,24 @@ pub(super) enum Form {
     Checked,
     /// Lines of JSON.
     Json,
-    /// Lines of words, with this between them.
+    /// Lines of words, with this character between them.
     Words(char),
     /// Lines `NAME=VALUE`.
     Settings,
     /// The name of the file itself.
     Name,
-    /// The manifest within an undo archive, which the digests beside it are about, and the ledger.
+    /// The manifest within an undo archive, covered by the digests beside the archive and by the ledger.
     Manifest,
-    /// The same of an archive that the ledger does not bind: whoever wrote it could write to its place only.
+    /// The manifest within an archive that the ledger does not bind: its writer could write to its place only.
     Unbound,
-    /// The manifest of undo data as files, which is bound.
+    /// The manifest of undo data as files, bound by the ledger.
     Stored,
-    /// A digest, and a JSON value behind it.
+    /// A digest, followed by a JSON value.
     Digested,
 }
 
 impl Form {
-    /// How many sectors it begins with.
+    /// Number of sectors at the beginning.
     fn sectors(self) -> usize {
         match self {
             Self::Journal => SECTORS,
@@ -54,7 +54,7 @@ impl Form {
     }
 }
 
-/// Where records are, by the beginning and the end of their path in the root; how they are written, and their kind.
+/// The records, by the beginning and the end of their path in the root, with their form and their kind.
 const RECORDS: [(&str, &str, Form, &str); 35] = [
     ("var/sadm/patchadm/journal", "journal", Form::Journal, "journal"),
     ("var/sadm/patchadm/ops-", "", Form::Checked, "journal"),
@@ -111,11 +111,11 @@ pub(super) struct Field {
     pub(super) line: usize,
     /// A JSON pointer within the line.
     pub(super) pointer: String,
-    /// What it says when nobody lies; null where it is not there.
+    /// The true value; null if the field is absent.
     pub(super) truth: Value,
 }
 
-/// A value that is put in the place of one, or beside it.
+/// A value that replaces another one, or is added.
 pub(super) type Told = (usize, String, Value);
 
 impl Field {
@@ -180,8 +180,8 @@ impl Record {
         }
     }
 
-    /// Writes its lines, and makes every checksum and digest over them right. With `keeps_header` the first sector of a
-    /// journal stays as it is given.
+    /// Writes its lines, and corrects every checksum and digest over them. With `keeps_header` the first sector of a
+    /// journal is written as given.
     pub(super) fn write(&self, root: &Path, values: &[Value], keeps_header: bool) {
         let at = root.join(&self.path);
         match self.form {
@@ -236,7 +236,7 @@ impl Record {
         }
     }
 
-    /// Puts values in the place of others; true where that could be done.
+    /// Replaces values; true if that was possible.
     pub(super) fn tell(&self, root: &Path, told: &[Told]) -> bool {
         let mut values = self.read(root);
         let can = told.iter().all(|(line, pointer, value)| match values.get_mut(*line) {
@@ -257,7 +257,7 @@ impl Record {
         can
     }
 
-    /// The values that stand in it, and those that could.
+    /// The values in the record, and those that could be added.
     pub(super) fn fields(&self, root: &Path) -> Vec<Field> {
         let mut fields = Vec::new();
         for (line, value) in self.read(root).iter().enumerate() {
@@ -301,7 +301,7 @@ impl Record {
     }
 }
 
-/// Names under which a value may stand where it does not, by what marks the object that would have it.
+/// Names of values that may be added, by the name that marks the object that would have them.
 const ABSENT: [(&str, &[&str]); 6] = [
     ("kind", &["to", "copy", "undo", "parent", "touched", "editable", "whole"]),
     ("file_type", &["xattrs"]),
@@ -336,7 +336,7 @@ fn leaves(value: &Value, pointer: String, found: &mut Vec<(String, Value)>) {
     }
 }
 
-/// Puts a value where a pointer leads; the last name of it need not be there yet.
+/// Puts a value at a pointer, whose last name need not exist yet.
 fn put(target: &mut Value, pointer: &str, value: Value) -> bool {
     if pointer.is_empty() {
         *target = value;
@@ -354,14 +354,14 @@ fn put(target: &mut Value, pointer: &str, value: Value) -> bool {
     true
 }
 
-/// Bytes of the lines that readers of the package database need.
+/// Number of bytes of the lines that readers of the package database need.
 fn leading(values: &[Value], record: &Record) -> usize {
     let is_object = |value: &Value| value.get("op").is_some_and(|op| op.get("db") != Some(&json!(true)));
     let leading = values.iter().take_while(|value| !is_object(value));
     leading.map(|value| record.print(value).len() + 1).sum()
 }
 
-/// Puts new digest and length where the old ones stand.
+/// Replaces an old digest and length by new ones.
 fn rebind(header: &mut Value, old: (&str, usize), new: (&str, usize)) {
     match header {
         Value::Object(object) => object.values_mut().for_each(|value| rebind(value, old, new)),
@@ -380,7 +380,7 @@ fn bind_in_journal(root: &Path, old: (&str, usize), new: (&str, usize)) {
     fs::write(at, bytes).unwrap();
 }
 
-/// Puts a new digest of an archive and its size where the old ones stand: beside it and, if it is to be bound, in the
+/// Replaces the old digest and size of an archive by new ones: beside the archive and, if it is to be bound, in the
 /// ledger.
 pub(super) fn vouch(root: &Path, old: (&str, usize), new: (&str, usize), is_bound: bool) {
     let kinds = if is_bound { &["digest", "ledger"][..] } else { &["digest"] };
@@ -433,16 +433,16 @@ fn print_all(values: &[Value], print: impl Fn(&Value) -> Vec<u8>) -> Vec<u8> {
     values.iter().flat_map(|value| [print(value), b"\n".to_vec()].concat()).collect()
 }
 
-/// A value as text: a text without its quotes.
+/// A value as text; a string without its quotes.
 pub(super) fn text_of(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// Gives a file another name in its directory, where it can have that one.
+/// Renames a file within its directory, if that is possible.
 fn rename(at: &Path, name: &str) {
     let to: PathBuf = at.with_file_name(name);
     if at != to && !name.contains('/') {
-        // A name that cannot be had is none that can be told; nothing has changed then.
+        // A name that cannot be given cannot be told; nothing has changed then.
         let _ = fs::rename(at, to);
     }
 }

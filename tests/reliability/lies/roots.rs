@@ -1,9 +1,9 @@
-//! The roots that lie: at rest with applied patches, also one in which the scripts of a patch may run; with a run that was
-//! cut in the middle, on one file system and on two, while a script ran, or after it was committed. Each is made once by
-//! the program itself and then copied for every lie.
+//! The roots that lie: at rest with applied patches, also one in which the scripts of a patch may run; with a run that
+//! was cut in the middle, on one file system and on two, during a script, or after its commit. Each is made once by the
+//! program itself and then copied for every lie.
 //!
-//! A copy has other inodes than its template. What the records say of inodes is put right in each copy, so that it is as
-//! believable as the root that it was copied from.
+//! A copy has other inodes than its template. The inodes in the records of each copy are corrected, so that the copy is
+//! as believable as the original.
 
 use std::collections::HashMap;
 use std::fs;
@@ -24,7 +24,6 @@ use crate::reliability::killed::journal;
 use crate::scenario::Scenario;
 use crate::trial::{kill_waiter, let_it_expire};
 
-/// Which state the root is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum State {
     /// No run is unfinished.
@@ -43,9 +42,9 @@ pub(super) enum State {
     OnTrial,
     /// A run was on trial until the machine was booted.
     OverTrial,
-    /// A patch was being applied whose old files stay.
+    /// A patch was being applied that keeps the old files.
     CutStoring,
-    /// Such a patch was applied; its stage is no undo directory yet.
+    /// Such a patch was applied; its stage is not an undo directory yet.
     CommittedStoring,
     /// Such a patch was backed out; its undo directory is still there.
     CommittedDropping,
@@ -67,16 +66,15 @@ impl State {
         Self::CommittedDropping,
     ];
 
-    /// Whether a command has nothing to do before its own work.
+    /// True if a command can begin its own work at once.
     pub(super) fn is_at_rest(self) -> bool {
         matches!(self, Self::Rest | Self::Hooks)
     }
 }
 
-/// Who the root belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Owner {
-    /// Somebody without privileges.
+    /// An unprivileged user.
     User,
     /// uid 0, as in the tree of a container.
     Root,
@@ -94,14 +92,14 @@ pub(super) struct Template {
 /// The rename at which the program is killed: most names have changed places by then.
 const CUT: u64 = 12;
 
-/// Calls that remove a name, of which the first ones belong to what is done before a run commits.
+/// Upper limit for the number of calls that remove a name before a run commits.
 const BEFORE_COMMIT: u64 = 60;
 
 /// The directory of a root that is a file system of its own in one state.
 pub(super) const MOUNT: &str = "opt/ACMEweb/mnt";
 
-/// What a package does whose last script is cut: it registers objects, one that it has and one that it makes, and then
-/// there is nobody any more who waits for it.
+/// The last script of the package whose script is cut: registers an existing object and new ones, then kills the
+/// process that waits for it.
 const POSTINSTALL: &str = "installf $PKGINST $BASEDIR/made d 0755 root root || exit 1
 installf $PKGINST $BASEDIR/dir d 0700 root root || exit 1
 installf $PKGINST $BASEDIR/late=a s || exit 1
@@ -114,7 +112,7 @@ sleep 60
 /// The scripts of a patch that are kept for its backout.
 const HOOKS: [&str; 2] = ["prebackout", "postbackout"];
 
-/// The package that is patched, as it was delivered first.
+/// The package that is patched, as first delivered.
 fn web() -> Package {
     let web = Package::new("ACMEweb").directory("bin").directory("lib").directory("share").directory("old");
     let web =
@@ -129,7 +127,7 @@ fn web() -> Package {
     web.symlink("lib/link", "x").link("lib/other", "twin")
 }
 
-/// A scene with all that the commands read, and a root at rest.
+/// A scene with everything that the commands read, and a root at rest.
 pub(super) fn scene() -> Scenario {
     let stage = Scenario::new();
     stage.file("/var/sadm/install/admin/nocheck", NOCHECK);
@@ -189,7 +187,7 @@ fn with_hooks(stage: &Scenario, package: Package) {
     assert_eq!(applied.code, 0, "{}{}", applied.stdout, applied.stderr);
 }
 
-/// Unpacks an undo archive where those that lie are put together from.
+/// Unpacks an undo archive, from whose contents lying ones are put together.
 fn take_apart(stage: &Scenario, id: &str, package: &str, archive: &Path) {
     let to = stage.beside("apart").join(id);
     fs::create_dir_all(&to).unwrap();
@@ -197,7 +195,7 @@ fn take_apart(stage: &Scenario, id: &str, package: &str, archive: &Path) {
     assert_eq!(done.code, 0, "{}", done.stderr);
 }
 
-/// Brings the root into a state; false where that cannot be done here.
+/// Brings the root into a state; false if that cannot be done here.
 fn bring(stage: &Scenario, state: State) -> bool {
     let interrupted = || journal(&stage.at("/var/sadm/patchadm/journal")).is_some_and(|(_, is_open)| is_open);
     match state {
@@ -223,7 +221,7 @@ fn bring(stage: &Scenario, state: State) -> bool {
     }
 }
 
-/// Kills a backout when it has committed and nothing was tidied up yet: at the first name that it removes then.
+/// Kills a backout after its commit and before any cleanup: at the first name that it removes then.
 fn killed_after_commit(stage: &Scenario) -> bool {
     let (good, backout) = (stage.beside("good"), stage.beside("backout/101-01"));
     let is_committed = || {
@@ -239,7 +237,7 @@ fn killed_after_commit(stage: &Scenario) -> bool {
     })
 }
 
-/// Puts a patch on trial, which nobody waits for; with `is_over`, in an earlier boot.
+/// Puts a patch on trial without a process that waits for its end; with `is_over`, in an earlier boot.
 fn put_on_trial(stage: &Scenario, is_over: bool) -> bool {
     let put = stage.run("add --trial 30d --undo-format none -R @ROOT@ delivered/104-01");
     assert_eq!(put.code, 0, "{}{}", put.stdout, put.stderr);
@@ -250,10 +248,10 @@ fn put_on_trial(stage: &Scenario, is_over: bool) -> bool {
     true
 }
 
-/// What keeps old files.
+/// A command that keeps old files.
 const STORING: &str = "add --undo-format files -R @ROOT@ delivered/100-02";
 
-/// Kills a command when it has committed, at the first call with this text in it.
+/// Kills a command after its commit, at the first call whose trace contains this text.
 fn killed_at_call(stage: &Scenario, line: &str, call: &str, text: &str) -> bool {
     let (command, trace) = (stage.command(line), stage.beside("calls"));
     let mut traced = Command::new("strace");
@@ -276,19 +274,19 @@ fn killed_at_call(stage: &Scenario, line: &str, call: &str, text: &str) -> bool 
     killed_at(stage, line, call, number.0) && is_committed()
 }
 
-/// Mounts a directory of a root in its own place, as if it were another file system.
+/// Mounts a directory of a root on itself, as if it were another file system.
 fn mount(root: &Path) -> bool {
     let at = root.join(MOUNT);
     rustix::mount::mount_bind(&at, &at).is_ok()
 }
 
-/// Takes the mount of a root away, if it has one.
+/// Unmounts the directory of a root, if it is mounted.
 pub(super) fn unmount(root: &Path) {
-    // It mostly has none.
+    // Usually it is not mounted.
     let _ = rustix::mount::unmount(root.join(MOUNT), rustix::mount::UnmountFlags::DETACH);
 }
 
-/// Notes a stage in a directory of its own, as a run does before it makes one: it never came to that.
+/// Records a stage in a directory of its own, as a run does before it makes one; the stage itself was never made.
 fn note_alone(stage: &Scenario) {
     let stages = stage.at("/var/sadm/patchadm/stage");
     let own = fs::read_dir(stages).unwrap().next().unwrap().unwrap().path();
@@ -298,7 +296,7 @@ fn note_alone(stage: &Scenario) {
 }
 
 impl Template {
-    /// All that can be made here of a scene; its root is gone afterwards.
+    /// All templates that can be made here from a scene; the scene's root is gone afterwards.
     pub(super) fn all(stage: &Scenario) -> Vec<Self> {
         let good = stage.beside("good");
         fs::rename(stage.root(), &good).unwrap();
@@ -330,7 +328,7 @@ impl Template {
         templates
     }
 
-    /// Puts a copy of it at `to`, in the place of what is there.
+    /// Replaces the tree at `to` by a copy of the template.
     pub(super) fn put(&self, to: &Path) {
         if to.exists() {
             unmount(to);
@@ -343,7 +341,7 @@ impl Template {
         }
     }
 
-    /// Puts inodes and owners in the records of a copy right.
+    /// Corrects inodes and owners in the records of a copy.
     fn rebase(&self, root: &Path) {
         for record in
             Record::all(root).iter().filter(|record| ["journal", "notes", "queue"].contains(&record.kind))
@@ -379,7 +377,7 @@ impl Template {
             Value::Object(object) => {
                 let owner =
                     path(&Value::Object(object.clone())).map(|path| fs::symlink_metadata(root.join(path)));
-                // What not everybody may know of a record is left out of the journal, its owner too.
+                // The journal leaves out the private attributes of a record, including its owner.
                 let is_told = object.contains_key("file_type") && object.get("mode") != Some(&json!(0));
                 if let (Some(Ok(seen)), true) = (owner, is_told) {
                     object.insert("uid".to_owned(), json!(seen.uid()));
@@ -413,7 +411,7 @@ pub(super) fn inode(at: &Path) -> Value {
     json!({ "number": number, "born": born.map(|(seconds, nanoseconds)| json!({ "seconds": seconds, "nanoseconds": nanoseconds })) })
 }
 
-/// What a journal would say of an object outside, were it one of the run.
+/// The entry that a journal would have for an object outside, if it belonged to the run.
 pub(super) fn identity(at: &Path) -> Value {
     let seen = fs::symlink_metadata(at).unwrap();
     let mtime = json!({ "seconds": seen.mtime(), "nanoseconds": seen.mtime_nsec() });
@@ -445,7 +443,7 @@ fn inodes(root: &Path) -> HashMap<u64, String> {
     paths(root).into_iter().map(of).chain([(fs::metadata(root).unwrap().ino(), String::new())]).collect()
 }
 
-/// Gives everything of a root to somebody without privileges, whose accounts call him root.
+/// Gives everything of a root to an unprivileged user, whom its accounts call root.
 fn give(root: &Path) {
     let is_program =
         |path: &PathBuf| fs::symlink_metadata(path).is_ok_and(|seen| seen.mode() & 0o107_777 == 0o104_755);
@@ -453,7 +451,7 @@ fn give(root: &Path) {
     let given =
         Command::new("chown").arg("-Rh").arg(format!("{NOBODY}:{NOBODY}")).arg(root).status().unwrap();
     assert!(given.success());
-    // chown(2) takes set-id bits away.
+    // chown(2) clears set-id bits.
     for path in programs {
         fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o4755)).unwrap();
     }

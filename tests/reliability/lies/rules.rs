@@ -1,13 +1,13 @@
-//! Each rule by which a value of a record is believed, and the lie that it answers.
+//! Each rule by which a value of a record is believed, and the lie that it stops.
 //!
-//! A build with the feature `rules-left-out` can leave single rules out. Each lie of the table is told twice to a program
-//! of that build: with all rules nothing comes of it, without its rule something does. What no record of a whole root can
-//! show is shown by a test that is named: of that build it passes with all rules, and fails without the one. So no check is
-//! there for nothing, and none is covered by another one.
+//! A build with the feature `rules-left-out` can leave single rules out. Each lie of the table is told twice to a
+//! program of that build: with all rules it has no effect, without its rule it has one. If no record of a whole root
+//! can show a rule, a named test does: in that build it passes with all rules, and fails without the one. So no check
+//! is useless, and none is covered by another one.
 //!
-//! There is one build for all rules, of the crates that have such a test, and it lies in `target/rules-left-out`. The rules
-//! are played in pieces. Where the suite was cut off it goes on: cargo builds what is left, and a rule that was shown with
-//! the same build is not played again.
+//! There is one build for all rules, of the crates that have such a test, in `target/rules-left-out`. The rules are
+//! played in pieces. An interrupted suite continues: cargo builds the rest, and a rule that was shown with the same
+//! build is not played again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -27,13 +27,14 @@ use super::roots::{Owner, State};
 use super::table::RULES;
 use crate::reliability::{figures, is_whole};
 
-/// How it is shown that a rule is needed.
+/// How a rule is shown to be needed.
 pub(super) enum Shown {
-    /// By a lie: in which root, in the first line of which kind, what is told (an object of JSON pointers), to which command.
+    /// By a lie: the root, its owner, the kind of the line (the first one is used), the lie (an object of JSON
+    /// pointers), and the command.
     Lie(State, Owner, &'static str, &'static str, &'static str),
-    /// By the unit test of this name, where no record of a whole root can show it, and why.
+    /// By the unit test of this name, with the reason why no record of a whole root can show it.
     Unit(&'static str, &'static str),
-    /// By the test of the program of this name, and why.
+    /// By the program's test of this name, with the reason.
     Story(&'static str, &'static str),
 }
 
@@ -70,12 +71,12 @@ fn texts_of_program() -> impl Iterator<Item = String> {
     texts_in("src").chain(texts_in("crates"))
 }
 
-/// Whether a text has a test of this name.
+/// True if a text has a test of this name.
 fn has_test(text: &str, test: &str) -> bool {
     text.replace("\n    fn", "\nfn").contains(&format!("\nfn {test}()"))
 }
 
-/// In how many texts there is a test of each name.
+/// The number of texts with a test of each name.
 fn tests_in(texts: impl Iterator<Item = String>) -> BTreeMap<String, usize> {
     let mut tests = BTreeMap::new();
     for text in texts {
@@ -119,17 +120,17 @@ fn every_rule_of_the_sources_has_its_lie_and_every_lie_its_rule() {
     }
 }
 
-/// What is built so that it can leave rules out.
+/// The programs that can leave rules out.
 struct Built {
     program: PathBuf,
     unit_tests: PathBuf,
     stories: PathBuf,
-    /// The names of rules that were played with the build of the first line, and are needed.
+    /// The file with the rules that were shown to be needed, below a line that identifies the build.
     shown: PathBuf,
 }
 
 impl Built {
-    /// Where it is, once it is built.
+    /// The paths of the build.
     fn new() -> Self {
         let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/rules-left-out");
         let [program, unit_tests, stories, shown] =
@@ -137,7 +138,7 @@ impl Built {
         Self { program, unit_tests, stories, shown }
     }
 
-    /// Builds it. The unit tests of each crate are a program of its own, in one directory.
+    /// Builds it. The unit tests of each crate are a separate program, all in one directory.
     fn make(&self) {
         let mut cargo = Command::new(env!("CARGO"));
         cargo.args(["test", "--quiet", "--lib", "--test", "integration", "--package", "patchadm"]);
@@ -145,7 +146,7 @@ impl Built {
             cargo.args(["--package", &package]);
         }
         cargo.args(["--features", "patchadm/rules-left-out", "--no-run"]);
-        // Nobody looks for a line, and no file is changed before the next build.
+        // Line numbers are not needed, and no file changes before the next build.
         cargo.env("CARGO_PROFILE_DEV_DEBUG", "false").env("CARGO_INCREMENTAL", "0");
         cargo.args(["--message-format", "json-render-diagnostics", "--target-dir"]);
         cargo.arg(self.unit_tests.parent().unwrap()).current_dir(env!("CARGO_MANIFEST_DIR"));
@@ -174,7 +175,7 @@ impl Built {
         fs::read_dir(&self.unit_tests).unwrap().map(|entry| entry.unwrap().path()).collect()
     }
 
-    /// What tells this build from the one before: when each program of it was made.
+    /// Distinguishes this build from the previous one: the modification times of its programs.
     fn mark(&self) -> String {
         let mut programs = self.unit_tests();
         programs.extend([self.program.clone(), self.stories.clone()]);
@@ -202,7 +203,7 @@ impl Built {
     }
 }
 
-/// The rules that are played in one box: enough for the roots to be made for many, and a few minutes.
+/// Number of rules that are played in one box: enough to share the cost of making the roots, and a few minutes of work.
 const PIECE: usize = 24;
 
 /// The variable that names the rules of a piece.
@@ -217,7 +218,7 @@ fn played() -> Vec<&'static Rule> {
     RULES.iter().filter(|(rule, _)| names.contains(rule)).collect()
 }
 
-/// Where the test of a name is: the program, and its path there.
+/// Finds the program with the test of a name, and the test's path in it.
 fn found(programs: &[PathBuf], name: &str) -> Result<(PathBuf, String), String> {
     for program in programs {
         let output = Command::new(program).arg("--list").output().unwrap();
@@ -230,12 +231,12 @@ fn found(programs: &[PathBuf], name: &str) -> Result<(PathBuf, String), String> 
     Err("no program has it".to_owned())
 }
 
-/// Whether a test passes without a rule, or with all of them; an error where it was not played.
+/// True if a test passes while the rules that `left_out` names are left out; an error if it was not played.
 fn passes(programs: &[PathBuf], name: &str, left_out: &str) -> Result<bool, String> {
     let (program, test) = found(programs, name)?;
     let mut command = Command::new(program);
     command.args(["--exact", &test]).env(super::arena::LEFT_OUT, left_out).env_remove(super::INSIDE);
-    // In a group of its own, since that of the box has no number inside.
+    // In a process group of its own, because the group of the box has no number inside.
     let output = command.process_group(0).current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
     match (said.contains("1 passed; 0 failed"), said.contains("0 passed; 1 failed")) {
@@ -246,7 +247,7 @@ fn passes(programs: &[PathBuf], name: &str, left_out: &str) -> Result<bool, Stri
     }
 }
 
-/// Plays each test with and without its rule: what is wrong with which.
+/// Plays each test with and without its rule. Returns what is wrong.
 fn play_tests(built: &Built, rules: &[&Rule]) -> Vec<String> {
     let (unit_tests, stories) = (built.unit_tests(), vec![built.stories.clone()]);
     let mut wrong = Vec::new();
@@ -265,8 +266,8 @@ fn play_tests(built: &Built, rules: &[&Rule]) -> Vec<String> {
     wrong
 }
 
-/// The first record of the root that has a line of this kind, and what is told there. Of journals it is the last one: what
-/// an earlier run may have left says nothing any more.
+/// The first record of the root that has a line of this kind, and the values that are told there. Of journals it is the
+/// last one: those that an earlier run may have left have no effect any more.
 fn place(arena: &Arena, kind: &str, lie: &str) -> (Record, Vec<Told>) {
     let root = arena.stage.root();
     let lie: Value = serde_json::from_str(&arena.outside.named_in(lie)).unwrap();
@@ -281,7 +282,7 @@ fn place(arena: &Arena, kind: &str, lie: &str) -> (Record, Vec<Told>) {
         };
         fields.iter().find(it).map_or(&Value::Null, |field| &field.truth)
     };
-    // What is not there is false.
+    // An absent value is false.
     let is_truth = |field: &Field, (pointer, value): (&String, &Value)| {
         let truth = says(&field.record, field.line, pointer);
         truth == value || truth.is_null() && *value == Value::Bool(false)
@@ -293,12 +294,12 @@ fn place(arena: &Arena, kind: &str, lie: &str) -> (Record, Vec<Told>) {
     (field.record.clone(), told.collect())
 }
 
-/// Whether a lie worked, in comparison with what the program does that keeps all rules.
+/// True if a lie worked, compared with the program that keeps all rules.
 fn works(kept: &Outcome, left_out: &Outcome) -> bool {
     left_out.code != kept.code || left_out.picture != kept.picture || !left_out.wrongs.is_empty()
 }
 
-/// Tells each lie with and without its rule: what is wrong with which.
+/// Tells each lie with and without its rule. Returns what is wrong.
 fn play(program: &Path, rules: &[&Rule]) -> Vec<String> {
     let mut wrong = Vec::new();
     if rules.iter().all(|(_, shown)| !matches!(shown, Shown::Lie(..))) {

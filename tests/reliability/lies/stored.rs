@@ -11,7 +11,7 @@ pub(super) fn manifest(at: &Path) -> Vec<u8> {
     undo_forms::manifest(&fs::read(at).unwrap())
 }
 
-/// Puts undo data with another manifest in the place of what is there, bound by the ledger.
+/// Replaces undo data by undo data with another manifest, bound by the ledger.
 pub(super) fn write(root: &Path, at: &Path, manifest: &[u8]) {
     let before = fs::read(at).unwrap();
     let after = undo_forms::with_manifest(&before, manifest);

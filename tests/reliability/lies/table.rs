@@ -1,4 +1,4 @@
-//! The rules by which values of records are believed, each with what shows that it is needed.
+//! The rules by which values of records are believed, each with the proof that it is needed.
 
 use super::rules::Shown::{self, Lie, Story, Unit};
 use crate::reliability::lies::roots::{Owner, State};

@@ -1,4 +1,4 @@
-//! Undo archives with another manifest: taken apart and put together again, with everything in them that is summed.
+//! Undo archives with another manifest: unpacked and packed again, with all sums recomputed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use crate::undo_forms::summed_again;
 /// The manifest in a package directory.
 const MANIFEST: &str = "install/patchadm.manifest";
 
-/// Where the archive at `at` lies taken apart: beside the roots, because every copy of a root has the same.
+/// Directory with the unpacked archive at `at`: beside the roots, because every copy of a root has the same one.
 fn apart(at: &Path) -> PathBuf {
     let scene = at.ancestors().find(|above| above.join("apart").is_dir()).unwrap();
     let id = at.parent().unwrap().file_name().unwrap();
@@ -23,8 +23,8 @@ pub(super) fn manifest(at: &Path) -> Vec<u8> {
     fs::read(apart(at).join(MANIFEST)).unwrap_or_default()
 }
 
-/// Puts an archive with another manifest in the place of one, and vouches for it beside it; where it is to be bound,
-/// also in the ledger.
+/// Replaces an archive by one with another manifest, and updates its digest beside it and, if it is to be bound, in the
+/// ledger.
 pub(super) fn write(root: &Path, at: &Path, manifest: &[u8], is_bound: bool) {
     let before = fs::read(at).unwrap();
     let scratch = crate::scenario::directory();
@@ -39,7 +39,7 @@ pub(super) fn write(root: &Path, at: &Path, manifest: &[u8], is_bound: bool) {
     vouch(root, (&digest(&before), before.len()), (&digest(&after), after.len()), is_bound);
 }
 
-/// Puts size and sum of the manifest into the pkgmap.
+/// Updates the size and sum of the manifest in the pkgmap.
 fn sum_again(pkgmap: &Path, manifest: &[u8]) {
     let text = fs::read_to_string(pkgmap).unwrap();
     fs::write(pkgmap, summed_again(&text, manifest)).unwrap();

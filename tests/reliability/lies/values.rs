@@ -1,5 +1,5 @@
-//! What is told instead of the truth: paths that lead out, other objects, owners and modes, numbers that are none, names
-//! of other runs and of other roots.
+//! The lies: paths that lead out, other objects, owners and modes, invalid numbers, names of other runs and of other
+//! roots.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::records::{Field, Told};
 use super::roots::{identity, inode};
 
-/// What is outside the root, for lies to name.
+/// Things outside the root, for lies to name.
 pub(super) struct Outside {
     /// A file that only root may read.
     secret: PathBuf,
@@ -16,16 +16,16 @@ pub(super) struct Outside {
     directory: PathBuf,
     /// A copy of an archive of this very root, in another place.
     archive: PathBuf,
-    /// A process that is nobody's business, as the progress of a run would name it.
+    /// A process that must not be touched, as the progress of a run would name it.
     process: Value,
 }
 
-/// One lie: what is told in the record, the value in question first.
+/// One lie: the values told in the record, the one in question first.
 #[derive(Clone, Debug)]
 pub(super) struct Lie(pub(super) Vec<Told>);
 
 impl Outside {
-    /// What lies below `canary`, and a process.
+    /// The things below `canary`, and a process.
     pub(super) fn new(canary: &Path, process: u32) -> Self {
         Self {
             secret: canary.join("etc/shadow"),
@@ -35,7 +35,7 @@ impl Outside {
         }
     }
 
-    /// A text with what is outside in the place of its names.
+    /// A text whose placeholders are replaced by things outside.
     pub(super) fn named_in(&self, text: &str) -> String {
         let made = self.directory.join("made");
         let values = [
@@ -52,7 +52,7 @@ impl Outside {
         })
     }
 
-    /// Everything that is told in the place of a value.
+    /// All lies about a value.
     pub(super) fn lies(&self, field: &Field) -> Vec<Lie> {
         let told = |value: Value| (field.line, field.pointer.clone(), value);
         let mut lies: Vec<Lie> = self.values(field).into_iter().map(|value| Lie(vec![told(value)])).collect();
@@ -81,7 +81,7 @@ impl Outside {
         }
     }
 
-    /// What a value is told to be where there is none.
+    /// Values for a field that is absent.
     fn absent(&self, field: &Field) -> Vec<Value> {
         let paths = || self.paths().into_iter().map(Value::String).collect();
         match field.name() {
@@ -159,7 +159,7 @@ impl Outside {
         special.into_iter().chain(paths).chain(odd()).map(Value::String).collect()
     }
 
-    /// Paths that lead out, or to what is no object.
+    /// Paths that lead out, or to something that is not an object.
     fn paths(&self) -> Vec<String> {
         let text = |path: &Path| path.display().to_string();
         let up = "/..".repeat(12);
@@ -226,7 +226,7 @@ impl Outside {
                 let touch = json!(format!("told; : > {}", self.directory.join("made").display()));
                 vec![vec![at("/1", touch), at("/0", json!("echo"))]]
             }
-            // Patches of other runs, and none of the root.
+            // Patches of other runs, and one that is not on the root.
             "/patches/0" if field.kind == "trial" => {
                 ["100-01", "101-01", "102-01", "999-01"].map(|id| vec![at("/patches/0", json!(id))]).to_vec()
             }
@@ -243,7 +243,7 @@ impl Outside {
     }
 }
 
-/// What a journal says of a script that runs: a process, its boot, and when it started.
+/// The entry of a journal for a running script: a process, its boot, and its start time.
 fn script(process: u32) -> Value {
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
@@ -274,7 +274,7 @@ fn is_run(text: &str) -> bool {
         .is_some_and(|(number, nonce)| nonce.len() == 16 && number.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-/// Other words of a field that has a few.
+/// Other words for a field that allows only a few.
 fn words_for(name: &str) -> Vec<String> {
     let list: &[&str] = match name {
         "kind" => &[

@@ -1,5 +1,5 @@
-//! What is seen from outside while a command works on a root that lies: whether anything beside the root was read,
-//! changed, made, removed or signalled, and whether anything in the root got rights that nobody gave it.
+//! Observes a command from outside while it works on a root that lies: whether anything beside the root was read,
+//! changed, made, removed or signalled, and whether anything in the root gained rights.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -12,24 +12,24 @@ use super::roots::{copy, paths};
 use crate::reliability::canary::Canary;
 use crate::scenario::Scenario;
 
-/// A tree beside the root, and a process, that nobody has any business with.
+/// A tree beside the root, and a process, that no command may touch.
 pub(super) struct Watch {
     canary: Canary,
-    /// What is beside the root and stays as it is.
+    /// Paths beside the root that must not change.
     places: Vec<PathBuf>,
     seen: BTreeMap<PathBuf, Look>,
     victim: Child,
 }
 
-/// Inode, links, mode, owner, group, size, and the times of content and of attributes: to set the last one back is in
-/// nobody's power, so a change of extended attributes shows as well.
+/// Inode, links, mode, owner, group, size, and the times of content and of attributes: the last one cannot be set back,
+/// so a change of extended attributes shows as well.
 pub(super) type Look = (u64, u64, u32, (u32, u32), u64, (i64, i64), (i64, i64));
 
 /// The directory of the undo archive in the tree beside the root.
 pub(super) const ARCHIVE: &str = "/canary/101-01";
 
 impl Watch {
-    /// Makes the tree of a scene, if need be anew, and watches it.
+    /// Makes the tree of a scene, again if there is one, and watches it.
     pub(super) fn new(stage: &Scenario) -> Self {
         let (canary, good) = (stage.beside("canary"), stage.beside("canary-good"));
         if !good.exists() {
@@ -44,18 +44,18 @@ impl Watch {
         Self { canary: Canary::watch(&canary), places, seen, victim }
     }
 
-    /// The process that must live on.
+    /// The process that must survive.
     pub(super) fn victim(&self) -> u32 {
         self.victim.id()
     }
 
-    /// Forgets what was done until now.
+    /// Discards the events so far.
     pub(super) fn begin(&self) {
         self.canary.events();
     }
 
-    /// What was done to what is outside since then. Where the owner of the root is trusted, undo archives elsewhere may be
-    /// read that the root names.
+    /// Violations outside the root since then. If the owner of the root is trusted, undo archives elsewhere that the
+    /// root names may be read.
     pub(super) fn wrongs(&mut self, is_trusted: bool) -> Vec<String> {
         let may_be = |event: &String| is_trusted && event.contains(ARCHIVE) && !event.contains("MODIFY");
         let events = self.canary.events().into_iter().filter(|event| !may_be(event));
@@ -73,7 +73,7 @@ impl Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        // It may have been ended already.
+        // It may have ended already.
         let _ = self.victim.kill();
         let _ = self.victim.wait();
     }
@@ -88,14 +88,14 @@ fn host(stage: &Scenario, at: &Path) {
     fs::write(at.join("bin/su"), "su\n").unwrap();
     let archive = stage.beside("backout/101-01/ACMElib");
     let found = fs::read_dir(archive).unwrap().next().unwrap().unwrap().path();
-    // Byte by byte that of the root, as a copy of it would have: only its place is another.
+    // The same bytes as the root's archive, as a copy of it would have: only the place differs.
     fs::write(at.join("101-01/ACMElib/undo"), fs::read(found).unwrap()).unwrap();
     for (path, mode) in [("etc/shadow", 0o600), ("bin/su", 0o4755)] {
         fs::set_permissions(at.join(path), std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
     }
 }
 
-/// What everything below a place looks like, and the place itself.
+/// The attributes of everything below a place, and of the place itself.
 pub(super) fn looks(place: &Path) -> Vec<(PathBuf, Look)> {
     let all = paths(place).into_iter().map(|path| place.join(path)).chain([place.to_owned()]);
     let look = |path: PathBuf| {
@@ -108,8 +108,8 @@ pub(super) fn looks(place: &Path) -> Vec<(PathBuf, Look)> {
     all.map(look).collect()
 }
 
-/// What gives rights in a root, outside the directories of runs: programs with set-id bits, by owner and content, files
-/// with capabilities, devices.
+/// Objects that give rights in a root, outside the directories of runs: programs with set-id bits, by owner and
+/// content, files with capabilities, devices.
 pub(super) fn rights(root: &Path) -> BTreeSet<String> {
     let mut rights = BTreeSet::new();
     for path in
@@ -137,7 +137,7 @@ const CALLS: &str = "trace=open,openat,openat2,creat,unlink,unlinkat,rename,rena
     symlinkat,mkdir,mkdirat,rmdir,mknod,mknodat,chmod,fchmod,fchmodat,chown,fchown,lchown,fchownat,setxattr,lsetxattr,\
     fsetxattr,removexattr,lremovexattr,fremovexattr,truncate,ftruncate,kill,tkill,tgkill,pidfd_send_signal";
 
-/// What may be opened outside the root, to be read: the system's libraries and settings.
+/// Paths outside the root that may be opened for reading: the system's libraries and settings.
 const READABLE: [&str; 12] = [
     "/proc",
     "/sys",
@@ -153,7 +153,7 @@ const READABLE: [&str; 12] = [
     "/run/systemd/userdb",
 ];
 
-/// The command below strace(1), which follows all that it starts and says which file each descriptor is.
+/// The command under strace(1), which follows all child processes and prints the file of each descriptor.
 pub(super) fn traced(command: &Command, trace: &Path) -> Command {
     let mut traced = Command::new("strace");
     traced.args(["-f", "-y", "-qq", "-s", "4096", "-e", CALLS, "-o"]).arg(trace).arg("--");
@@ -163,7 +163,7 @@ pub(super) fn traced(command: &Command, trace: &Path) -> Command {
     traced
 }
 
-/// What a trace shows that is outside the root: `own` are the directories that the command was given.
+/// Calls in a trace that reach outside the root; `own` are the directories that the command was given.
 pub(super) fn strayed(trace: &Path, own: &[PathBuf]) -> Vec<String> {
     let text = String::from_utf8_lossy(&fs::read(trace).unwrap()).into_owned();
     let processes: BTreeSet<&str> = text.lines().filter_map(|line| line.split_whitespace().next()).collect();
@@ -197,7 +197,7 @@ pub(super) fn strayed(trace: &Path, own: &[PathBuf]) -> Vec<String> {
                 && !rest.contains("O_PATH")
                 && !opened.starts_with("/dev/null");
         }
-        // A file that is open is named by its descriptor, and was looked at when it was opened.
+        // An open file is named by its descriptor, and was checked when it was opened.
         let is_open = rest.contains("\"/proc/self/fd/");
         let leads_out =
             named.any(|path| !is_own(path) && !path.starts_with("/proc") && !path.starts_with("/dev/null"));

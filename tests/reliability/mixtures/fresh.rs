@@ -1,4 +1,4 @@
-//! Fresh roots: what a root looks like that has never had any patches but these.
+//! Fresh roots: the state of a root that has never had any patches but these.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -10,20 +10,19 @@ use crate::state::State;
 
 use super::story::{self, BASEDIR, Engine, Made, PACKAGE};
 
-/// The edits of an administrator that are there: by the patch that had delivered the file last, none for the package
-/// itself, and the path.
+/// The existing edits of an administrator, by the patch that last delivered the file (none for the package itself) and
+/// by path.
 pub(super) type Edits = BTreeMap<(Option<usize>, String), Edit>;
 
 /// An edit of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Edit {
-    /// Which it is.
     pub(super) number: usize,
-    /// The patch that had changed the file last; one that found it as it delivers it changes nothing.
+    /// The patch that last changed the file; a patch that finds the file as it delivers it changes nothing.
     pub(super) changed_by: Option<usize>,
 }
 
-/// A patch, by its number, and what applied it.
+/// A patch, by its number, and the engine that applied it.
 pub(super) type Applied = (usize, Engine);
 
 /// A root with the package and without patches, to be copied.
@@ -61,7 +60,7 @@ pub(super) struct Fresh<'p> {
     template: &'p Template,
     patches: &'p [Made],
     known: BTreeMap<History, State>,
-    /// Roots that were made, by what was done to them so far.
+    /// Roots made so far, by their history.
     roots: BTreeMap<History, Scenario>,
 }
 
@@ -70,7 +69,7 @@ impl<'p> Fresh<'p> {
         Self { template, patches, known: BTreeMap::new(), roots: BTreeMap::new() }
     }
 
-    /// The state of a root on which only these patches were applied, and edited like this.
+    /// The state of a root on which only these patches were applied and these edits were made.
     pub(super) fn with(&mut self, list: &[Applied], edits: &Edits) -> &State {
         let key = (list.to_vec(), of_list(edits, list));
         if !self.known.contains_key(&key) {
@@ -99,8 +98,8 @@ impl<'p> Fresh<'p> {
         &self.known[&key]
     }
 
-    /// The root to which most of this has been done, in this order and nothing else, and how many of the patches it has: it
-    /// goes on from there. A new one where there is none.
+    /// The root on which the longest beginning of this history was played, to continue from there, and the number of
+    /// patches that it has. A new root if there is none.
     fn begun(&mut self, list: &[Applied], edits: &Edits) -> (Scenario, usize) {
         for done in (0..=list.len()).rev() {
             let until = &list[..done];
@@ -114,7 +113,7 @@ impl<'p> Fresh<'p> {
     }
 }
 
-/// The edits of what these patches, or the package, have written.
+/// The edits of files that these patches, or the package, have written.
 fn of_list(edits: &Edits, list: &[Applied]) -> Edits {
     let is_there = |by: Option<usize>| by.is_none_or(|by| list.iter().any(|(number, _)| *number == by));
     edits.iter().filter(|((by, _), _)| is_there(*by)).map(|(at, edit)| (at.clone(), *edit)).collect()
@@ -126,14 +125,14 @@ pub(super) fn add_line(engine: Engine, patch: &Made) -> String {
     format!("add --scripts {0} --edited replace {no_undo} -R @ROOT@ {0}/{1}", engine.name(), patch.id())
 }
 
-/// Makes the edits of what one patch has written.
+/// Makes the edits of the files that one patch has written.
 fn edit(scenario: &Scenario, edits: &Edits, by: Option<usize>) {
     for ((_, path), edit) in edits.iter().filter(|((writer, _), _)| *writer == by) {
         edit_file(scenario, path, edit.number);
     }
 }
 
-/// What a file says after the n-th edit.
+/// The content of a file after the n-th edit.
 pub(super) fn edited_text(number: usize) -> String {
     format!("edit {number}\n")
 }

@@ -1,4 +1,4 @@
-//! A story, played: patches are applied and backed out by any engine and in any allowed order, files are edited in
+//! Plays a story: patches are applied and backed out by any engine and in any allowed order, files are edited in
 //! between, and after each step the root is compared with a fresh one.
 
 mod stored;
@@ -20,7 +20,7 @@ use super::fresh::{Applied, Edit, Edits, Fresh, Template, add_line, edit_file, e
 use super::story::{BASEDIR, EDITABLE, Engine, Made, PACKAGE};
 use stored::inodes;
 
-/// What was done, by name.
+/// Counts of actions, by name.
 pub(super) type Counts = BTreeMap<&'static str, u64>;
 
 /// A root and what is known of it.
@@ -35,24 +35,24 @@ pub(super) struct Play<'p> {
     applied: Vec<usize>,
     edits: Edits,
     edited: usize,
-    /// What applied each of them.
+    /// The engine that applied each patch.
     engines: BTreeMap<usize, Engine>,
     /// The objects that each applied patch changed.
     changed: BTreeMap<usize, BTreeMap<String, Changed>>,
-    /// Those whose backout was refused because of later ones, since the last change.
+    /// Patches whose backout was refused because of later ones, since the last change.
     stuck: BTreeSet<usize>,
     /// The forms of undo data, drawn by the number of the story.
     forms: UndoForms,
-    /// The inodes of the files that the undo data of each applied patch keeps as they were; none of one that need not come
-    /// back itself.
+    /// The inodes of the files that the undo data of each applied patch keeps as they were; none for a file that need
+    /// not come back itself.
     stored: BTreeMap<usize, BTreeMap<String, Option<u64>>>,
-    /// What backouts have kept of edited files: path and the number of the edit.
+    /// Edited files that backouts have kept: path and number of the edit.
     kept: BTreeMap<String, usize>,
     /// The state after the last step.
     last: State,
-    /// What was done, for whoever reads about a difference.
+    /// The actions so far, for the reader of a difference.
     told: Vec<String>,
-    /// What was found, and nobody explained.
+    /// Differences that nothing explains.
     pub(super) differences: Vec<Difference>,
     /// An example of what each line of the table explains.
     pub(super) explained: BTreeMap<usize, Difference>,
@@ -96,7 +96,7 @@ impl<'p> Play<'p> {
         }
     }
 
-    /// Plays it until every patch was applied and every one that can go has gone.
+    /// Plays it until every patch was applied and every removable one was removed.
     pub(super) fn play(&mut self) {
         let mut steps = 0;
         while !self.waiting.is_empty() || !self.removable().is_empty() {
@@ -122,7 +122,7 @@ impl<'p> Play<'p> {
         }
     }
 
-    /// What has happened, and to what.
+    /// The actions so far, and the patches.
     fn story(&self) -> String {
         let patches: Vec<String> = self.patches.iter().map(|patch| format!("    {patch}\n")).collect();
         format!("\n  after\n    {}\n  with\n{}", self.told.join("\n    "), patches.concat())
@@ -171,12 +171,12 @@ impl<'p> Play<'p> {
         self.compare(&format!("add {}", engine.name()));
     }
 
-    /// Whether a patch is applied, or one that stands in for it, `without` another one.
+    /// True if a patch, or one that stands in for it, is applied; `without` does not count.
     fn has(&self, id: &str, without: Option<usize>) -> bool {
         self.is_among(&self.applied, id, without)
     }
 
-    /// Whether a patch is among these, or one that stands in for it, `without` another one.
+    /// True if a patch, or one that stands in for it, is among these; `without` does not count.
     fn is_among(&self, applied: &[usize], id: &str, without: Option<usize>) -> bool {
         let base = |id: &str| id.split('-').next().unwrap().to_owned();
         let stands_in = |other: &str| base(other) == base(id) && other >= id;
@@ -186,8 +186,9 @@ impl<'p> Play<'p> {
         ids.any(|other| stands_in(&other))
     }
 
-    /// The applied patches that can go; without those that a superseded one requires, or one to which a later one stands in
-    /// for them, as there is no fresh root on which that could be applied without them.
+    /// The applied patches that can be removed. A patch without which a later one could not have been applied is left
+    /// out, even if the later one is superseded or a still later patch stands in for the removed one: no fresh root has
+    /// these patches.
     fn removable(&self) -> Vec<usize> {
         let is_needed = |number: usize| {
             self.applied.iter().enumerate().any(|(at, other)| {
@@ -220,7 +221,7 @@ impl<'p> Play<'p> {
         reasons.into_iter().filter(|(stands, _)| *stands).map(|(_, reason)| reason).collect()
     }
 
-    /// Whether later patches have objects of a patch, so that its backout hands on what it saved, or is refused where that
+    /// True if later patches have objects of a patch, so that its backout hands on what it saved, or is refused if that
     /// could not be exact.
     fn is_in_the_middle(&self, number: usize) -> bool {
         let patch = &self.patches[number];
@@ -228,9 +229,9 @@ impl<'p> Play<'p> {
         let later = || self.applied[at + 1..].iter().map(|other| &self.patches[*other]);
         let is_made = |path: &str, how: Changed| how == Changed::Type && patch.objects.contains_key(path);
         let mut changed = self.changed[&number].iter().map(|(path, how)| (path, is_made(path, *how)));
-        // What it delivers without a change is a link of the chain as well.
+        // An object that it delivers without a change is a link of the chain as well.
         let is_delivered = patch.objects.keys().any(|path| later().any(|other| other.needs(path, false)));
-        // What changes a file changes all names that it has.
+        // A change of a file changes all of its names.
         let has_name =
             |patch: &Made| ["bin/a", "lib/hard"].iter().any(|name| patch.objects.contains_key(*name));
         let is_named = has_name(patch) && later().any(has_name);
@@ -239,8 +240,8 @@ impl<'p> Play<'p> {
             || changed.any(|(path, is_made)| later().any(|other| other.needs(path, is_made)))
     }
 
-    /// What a later patch delivers of what one that went had changed is changed by the later one now, unless it would have
-    /// found it as it delivers it.
+    /// Objects that the removed patch had changed and a later patch delivers are changed by the later one now, unless
+    /// it would have found them as it delivers them.
     fn hand_on(&mut self, number: usize) {
         let at = self.applied.iter().position(|other| *other == number).unwrap();
         let gone = self.changed[&number].clone();
@@ -256,7 +257,7 @@ impl<'p> Play<'p> {
             for (path, how) in taken {
                 let changed = self.changed.get_mut(&later).unwrap();
                 if changes.contains_key(&path) {
-                    // A directory that it only gave another mode has it as its maker now.
+                    // The later patch only changed the mode of the directory; now it counts as its maker.
                     changed.entry(path).and_modify(|known| *known = how.max(*known)).or_insert(how);
                 } else {
                     changed.remove(&path);
@@ -277,7 +278,7 @@ impl<'p> Play<'p> {
         self.fresh.with(&list[..=at], &edits).objects_changed_since(&before, BASEDIR)
     }
 
-    /// An edit of what a later patch delivered stays where it is when an earlier one goes.
+    /// Keeps edits of files that a later patch delivered when an earlier one is removed.
     fn keep_in_place(&mut self, number: usize) {
         let place = |of: usize| self.applied.iter().position(|other| *other == of).unwrap();
         for ((by, path), edit) in &mut self.edits {
@@ -330,18 +331,18 @@ impl<'p> Play<'p> {
         self.compare(&scenario);
     }
 
-    /// The command that backs a patch out. One whose scripts keep its records is theirs to take back.
+    /// The command that backs a patch out. A patch whose scripts keep its records is backed out by them.
     fn remove_line(&self, number: usize, way: &str) -> String {
         let way = if self.engines[&number] == Engine::Script && way == "native" { "auto" } else { way };
         format!("remove --scripts {way} -R @ROOT@ {}", self.patches[number].id())
     }
 
-    /// What a backout makes of edits: of what the patch had changed it keeps a copy, in what it had left alone they stay.
+    /// Applies a backout to the edits: a file that the patch had changed is kept as a copy, other edits stay.
     fn keep_edits(&mut self, number: usize) {
         for ((by, path), edit) in std::mem::take(&mut self.edits) {
             if edit.changed_by == Some(number) {
                 let name = format!("{path}.edited-{}", self.patches[number].id());
-                // The patch itself may have kept an edit of what it replaced.
+                // The patch itself may have kept an edit of the file that it replaced.
                 let is_taken = self.last.has_object(&format!("{BASEDIR}/{name}"));
                 self.kept.insert(if is_taken { format!("{name}.2") } else { name }, edit.number);
                 continue;
@@ -352,7 +353,7 @@ impl<'p> Play<'p> {
         }
     }
 
-    /// The last of the first `count` applied patches that delivers a file; none where the package does.
+    /// The last of the first `count` applied patches that delivers a file; none if the package does.
     fn writer(&self, path: &str, count: usize) -> Option<usize> {
         self.applied[..count]
             .iter()
@@ -360,7 +361,7 @@ impl<'p> Play<'p> {
             .copied()
     }
 
-    /// Installs the undo archive of a patch as any package; undo data as files is made one first.
+    /// Installs the undo archive of a patch like any package; undo data as files is made an archive first.
     fn play_archive(&mut self, number: usize, id: &str) -> Run {
         if self.form(number) == Some("files") {
             let line = self.forms.repack_of(&[id]);
@@ -388,7 +389,7 @@ impl<'p> Play<'p> {
         self.run(&line)
     }
 
-    /// Tries to back out a patch that cannot go.
+    /// Tries to back out a patch that cannot be removed.
     fn refuse(&mut self) {
         let stuck: Vec<usize> =
             self.applied.iter().copied().filter(|number| !self.why_not(*number).is_empty()).collect();
@@ -405,7 +406,7 @@ impl<'p> Play<'p> {
         self.count("backouts refused");
     }
 
-    /// Edits a file that is there.
+    /// Edits an existing file.
     fn edit(&mut self) {
         let path = *self.random.one(&EDITABLE);
         let name = format!("/{}/{path} type", BASEDIR.trim_start_matches('/'));
@@ -444,7 +445,7 @@ impl<'p> Play<'p> {
         ));
     }
 
-    /// Compares the root with what it was before the last step.
+    /// Compares the root with its state before the last step.
     fn is_unchanged(&mut self, run: &Run, step: &str) {
         let now = State::of(&self.scenario, PACKAGE);
         let mut found = now.differences(&self.last, step, self.told.last().unwrap());
@@ -452,7 +453,7 @@ impl<'p> Play<'p> {
         self.differences.extend(found);
     }
 
-    /// Compares the root with a fresh one, and what the program says of it with what is known.
+    /// Compares the root with a fresh one, and the answers of the program with what is known.
     fn compare(&mut self, step: &str) {
         self.last = State::of(&self.scenario, PACKAGE);
         let mut found = self.last.clone();
@@ -483,9 +484,9 @@ impl<'p> Play<'p> {
         self.count("states compared");
     }
 
-    /// Compares what `list` and `verify` say.
+    /// Compares the answers of `list` and `check`.
     fn compare_answers(&mut self, step: &str) {
-        // Whether one in the middle can go is seen when it goes.
+        // For a patch in the middle, only its backout shows whether it can be removed.
         let is_known =
             |number: &&usize| !self.why_not(**number).is_empty() || !self.is_in_the_middle(**number);
         let known: BTreeMap<String, bool> = self
@@ -513,7 +514,7 @@ impl<'p> Play<'p> {
         }
     }
 
-    /// Compares what `verify` finds edited with what was edited.
+    /// Compares the edits that `check` finds with those that were made.
     fn compare_discrepancies(&mut self, step: &str, run: &Run, said: &Value) {
         let is_strict = |path: &str| matches!(path, "bin/b" | "share/marked");
         let live = self

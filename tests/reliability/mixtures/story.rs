@@ -1,4 +1,5 @@
-//! What is played: one package with objects of every type and class, and patches of it that are drawn at random.
+//! The material of the stories: one package with objects of every type and class, and patches of it that are drawn at
+//! random.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,10 +10,8 @@ use crate::packages::{DELIVERED, Package};
 use crate::random::Random;
 use crate::scenario::Scenario;
 
-/// The package.
 pub(super) const PACKAGE: &str = "ACMEweb";
 
-/// Where it is.
 pub(super) const BASEDIR: &str = "/opt/ACMEweb";
 
 /// The most patches of a story.
@@ -20,13 +19,13 @@ const PATCHES: usize = 6;
 
 const CLASSES: &str = "none preserve build marks";
 
-/// A script of a class of the package's own, which looks at what is there: it writes the old marks and a new one.
+/// A class script of the package's own, which reads the existing file: it writes the old marks and a new one.
 const MARKS: &str = "while read from to; do { echo marked; cat \"$from\"; } > \"$to\"; done\nexit 0\n";
 
 /// The files that an administrator edits.
 pub(super) const EDITABLE: [&str; 5] = ["bin/b", "etc/plain", "etc/kept", "share/marked", "var/log"];
 
-/// What a patch makes of a path.
+/// The effect of a patch on a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Object {
     File { ftype: char, class: &'static str, mode: u32, text: String },
@@ -37,7 +36,7 @@ pub(super) enum Object {
     Deleted,
 }
 
-/// What applies a patch.
+/// The engine that applies a patch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Engine {
     Native,
@@ -46,7 +45,7 @@ pub(super) enum Engine {
 }
 
 impl Engine {
-    /// As the option has it.
+    /// The value of the option `--scripts`.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Native => "native",
@@ -68,7 +67,7 @@ pub(super) struct Made {
     pub(super) objects: BTreeMap<String, Object>,
 }
 
-/// What can be at a path, in all patches together. The first is what the base has, where it has any.
+/// The objects that can be at a path, in all patches together. The first is that of the base, if it has any.
 fn choices(path: &str) -> Vec<Object> {
     let file = |ftype, class, mode, number: usize| {
         let text =
@@ -128,7 +127,7 @@ pub(super) fn base() -> Package {
     OF_BASE.iter().fold(package, |package, path| with(package, path, &choices(path)[0]))
 }
 
-/// Adds what is at a path to a package.
+/// Adds the object at a path to a package.
 fn with(package: Package, path: &str, object: &Object) -> Package {
     match object {
         Object::File { ftype, class, mode, text } => package.of_class(class, *ftype, path, *mode, text),
@@ -140,7 +139,7 @@ fn with(package: Package, path: &str, object: &Object) -> Package {
     }
 }
 
-/// The patches of the story with this number.
+/// Draws the patches of a story.
 pub(super) fn patches(random: &mut Random) -> Vec<Made> {
     let mut patches: Vec<Made> = Vec::new();
     let most = random.below(PATCHES - 1).min(random.below(PATCHES - 1));
@@ -187,20 +186,20 @@ fn patch(random: &mut Random, number: usize, earlier: &[Made]) -> Made {
 }
 
 impl Made {
-    /// Its id.
     pub(super) fn id(&self) -> String {
         format!("{}-{:02}", self.base, self.revision)
     }
 
-    /// Whether it is a later one in whose presence `other` counts as replaced.
+    /// True if it is a later patch that makes `other` count as replaced.
     pub(super) fn obsoletes(&self, other: &Self) -> bool {
         let is_same = |id: &String| id.split('-').next() == other.id().split('-').next();
         self.base == other.base && self.revision > other.revision
             || self.obsoletes.iter().any(|id| is_same(id) && *id >= other.id())
     }
 
-    /// Whether it delivers or deletes a path that an earlier patch has changed, or delivers something below what that
-    /// delivered anew or made something else. Directories that were only made on the way stay for whoever uses them.
+    /// True if it delivers or deletes a path that an earlier patch has changed, or delivers something below a path that
+    /// the earlier patch delivered anew or with another type. Directories that were only made on the way stay for
+    /// whoever uses them.
     pub(super) fn needs(&self, changed: &str, is_made: bool) -> bool {
         let is_below = |path: &str| path.strip_prefix(changed).is_some_and(|rest| rest.starts_with('/'));
         let mut delivered = self.objects.iter().filter(|(_, object)| **object != Object::Deleted);
@@ -235,7 +234,7 @@ impl Made {
     }
 }
 
-/// What it is, in a line.
+/// A description in one line.
 impl fmt::Display for Made {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(to, "{}", self.id())?;
@@ -268,7 +267,7 @@ fn scripts() -> BTreeMap<String, String> {
     scripts.filter(|(name, _)| name != "README").collect()
 }
 
-/// When the administrator edited a file for the n-th time, in seconds since 1970.
+/// The time of the n-th edit, in seconds since 1970.
 pub(super) fn edited_at(edit: usize) -> u64 {
     u64::try_from(DELIVERED).unwrap() + 1_000_000 + edit as u64
 }

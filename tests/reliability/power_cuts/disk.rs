@@ -1,8 +1,8 @@
 //! File systems in images, whose power a test can cut.
 //!
 //! Everything happens in a mount namespace of the calling thread, so nobody else ever sees these mounts and nothing of
-//! them outlives the test. [`own_device`] is asked before every cut: it is the one thing between `shutdown` and the
-//! file systems of this machine, and has tests of its own.
+//! them outlives the test. [`own_device`] is called before every cut: it is the only protection of the file systems of
+//! this machine against `shutdown`, and has tests of its own.
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -21,7 +21,7 @@ use crate::workshop::eventually;
 /// The major number of loop devices (Linux, `Documentation/admin-guide/devices.txt`).
 const LOOP: u32 = 7;
 
-/// Plays in a mount namespace of its own, on a thread of its own. Nothing of what it mounts can be seen elsewhere.
+/// Runs `play` in a mount namespace of its own, on a thread of its own. Its mounts are not visible elsewhere.
 pub(crate) fn in_own_namespace<T: Send>(play: impl FnOnce() -> T + Send) -> T {
     thread::scope(|scope| {
         let played = scope.spawn(|| {
@@ -33,7 +33,7 @@ pub(crate) fn in_own_namespace<T: Send>(play: impl FnOnce() -> T + Send) -> T {
     })
 }
 
-/// What this machine lacks for file systems of this type in images; none if they can be made.
+/// Requirements that this machine lacks for file systems of this type in images; none if they can be made.
 pub(crate) fn lacks(file_system: &str) -> Option<String> {
     if !is_root() {
         return Some("only root can mount".to_owned());
@@ -61,7 +61,7 @@ fn in_own_namespace_if_allowed(play: impl FnOnce() -> bool + Send) -> bool {
     is_allowed && in_own_namespace(play)
 }
 
-/// An image with a file system, and where it is mounted.
+/// An image with a file system, and its mount point.
 pub(crate) struct Disk {
     file_system: String,
     image: PathBuf,
@@ -78,7 +78,7 @@ impl Disk {
         Self { file_system: file_system.to_owned(), image, at: at.canonicalize().unwrap() }
     }
 
-    /// Where it is mounted.
+    /// The mount point.
     pub(crate) fn at(&self) -> &Path {
         &self.at
     }
@@ -96,7 +96,7 @@ impl Disk {
     }
 
     fn try_mount(&self) -> Result<(), String> {
-        // Files are to be durable because they were synced, not because ext4 guesses that they should be.
+        // Files are to be durable because they were synced, not because of a heuristic of ext4.
         let options = if self.file_system == "ext4" { "loop,noauto_da_alloc" } else { "loop" };
         let mounted = Command::new("mount")
             .args(["-t", &self.file_system, "-o", options])
@@ -110,7 +110,7 @@ impl Disk {
         }
     }
 
-    /// Unmounts it; nothing of the caller's may have anything open there. The loop device goes with the mount.
+    /// Unmounts it; the caller must not have anything open there. The loop device goes with the mount.
     pub(crate) fn unmount(&self) {
         for _ in 0..2000 {
             match unmount(&self.at, UnmountFlags::empty()) {
@@ -121,13 +121,14 @@ impl Disk {
         panic!("{}: busy for ten seconds", self.at.display());
     }
 
-    /// Unmounts it where processes in mount namespaces of their own had it mounted, too: waits until these are gone.
+    /// Unmounts it where processes in mount namespaces of their own had it mounted, too, and waits until these are
+    /// gone.
     pub(crate) fn unmount_everywhere(&self) {
         self.unmount();
         eventually("nobody has it mounted", || !self.is_attached());
     }
 
-    /// Whether a loop device is over the image.
+    /// True if a loop device is attached to the image.
     fn is_attached(&self) -> bool {
         fs::read_dir("/sys/block").unwrap().flatten().any(|device| {
             let backing = fs::read_to_string(device.path().join("loop/backing_file")).unwrap_or_default();
@@ -135,7 +136,7 @@ impl Disk {
         })
     }
 
-    /// Makes ready to cut its power at once when it is told to.
+    /// Prepares to cut its power at once on command.
     pub(crate) fn switch(&self) -> Switch {
         let device = own_device(&self.at, &self.image).unwrap_or_else(|objection| panic!("{objection}"));
         let shutter = Command::new("xfs_io")
@@ -159,12 +160,12 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        // Whatever is still open there goes with the processes that have it; and then the loop device does.
+        // An open file there goes with the process that has it open; then the loop device goes, too.
         let _ = unmount(&self.at, UnmountFlags::DETACH);
     }
 }
 
-/// What cuts the power of one file system: `xfs_io`(8), which has it open and waits for the word.
+/// The power switch of one file system: `xfs_io`(8), which has it open and waits for the command.
 pub(crate) struct Switch {
     shutter: Child,
     at: PathBuf,
@@ -172,8 +173,8 @@ pub(crate) struct Switch {
 }
 
 impl Switch {
-    /// Asserts that what is going to be cut is the file system of the image, and nothing else: by its path, and by
-    /// what `xfs_io` has open.
+    /// Asserts that the file system of the image is going to be cut, and nothing else: by its path, and by the
+    /// directories that `xfs_io` has open.
     pub(crate) fn checked(&self) {
         let device = own_device(&self.at, &self.image).unwrap_or_else(|objection| panic!("{objection}"));
         assert_eq!(self.devices(), [device], "xfs_io has something else open");
@@ -188,7 +189,8 @@ impl Switch {
             .collect()
     }
 
-    /// Cuts, right after [`Switch::checked`]: with what the log still has in memory written (`flush`), or without.
+    /// Cuts the power, right after [`Switch::checked`]. With `flush`, the part of the log that is in memory is written
+    /// first.
     pub(crate) fn cut(&mut self, flush: bool) {
         let word: &[u8] = if flush { b"shutdown -f\n" } else { b"shutdown\n" };
         let mut told = self.shutter.stdin.take().unwrap();
@@ -208,9 +210,9 @@ impl Drop for Switch {
     }
 }
 
-/// The device of the file system at `at`, if it may be cut; else what speaks against it. It may only if `at` is a
-/// mount, which only this thread's namespace has, of a whole file system on a loop device over `image`, and none of
-/// the places that this machine needs is on that device.
+/// The device of the file system at `at` if it may be cut; otherwise the reason against it. It may be cut only if `at`
+/// is a mount, which only this thread's namespace has, of a whole file system on a loop device over `image`, and none
+/// of the places that this machine needs is on that device.
 pub(crate) fn own_device(at: &Path, image: &Path) -> Result<u64, String> {
     let said = |error: std::io::Error| format!("{}: {error}", at.display());
     let refused = |reason: String| Err(format!("{} is not to be cut: {reason}", at.display()));

@@ -1,4 +1,4 @@
-//! That only file systems of a test's own are ever cut.
+//! Tests that only file systems of a test's own are ever cut.
 
 use std::fs;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! A root over file systems whose power can be cut, the commands that change it, and what it has to be like.
+//! A root over file systems whose power can be cut, the commands that change it, and its expected states.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,10 +15,10 @@ use crate::reliability::picture::{strangers, without_run};
 use crate::scenario::Scenario;
 use crate::tree::Tree;
 
-/// Where the other program of a trial writes, below each file system.
+/// The directory below each file system that the other program of a trial writes to.
 pub(super) const NOISE: &str = "noise";
 
-/// Which file systems a root is made of: its own, and perhaps another one at `/opt`.
+/// The file systems of a root: its own, and perhaps another one at `/opt`.
 #[derive(Clone, Copy)]
 pub(super) struct Layout {
     pub(super) root: &'static str,
@@ -36,11 +36,11 @@ impl Layout {
     }
 }
 
-/// Where the undo archive of the second patch is: outside the root, as far as the program knows.
+/// The directory of the undo archive of the second patch: outside the root, as far as the program knows.
 pub(super) const ARCHIVES: &str = "opt/undo";
 
-/// What a root has: the patch, the second one, which was applied over it with its undo archive elsewhere, the second
-/// package, and what a stage made of software that no package has.
+/// The contents of a root: the patch, the second one, which was applied over it with its undo archive elsewhere, the
+/// second package, and the software of a stage that no package has.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) struct Has {
     pub(super) patch: bool,
@@ -49,7 +49,7 @@ pub(super) struct Has {
     pub(super) promoted: bool,
 }
 
-/// What is added or removed.
+/// Something that is added or removed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Act {
     Patch,
@@ -59,7 +59,7 @@ pub(super) enum Act {
 }
 
 impl Has {
-    /// What it has after something was added or removed.
+    /// The contents after something was added or removed.
     pub(super) fn with(self, act: Act) -> Self {
         match act {
             Act::Patch => Self { patch: !self.patch, ..self },
@@ -69,7 +69,7 @@ impl Has {
         }
     }
 
-    /// The command that leads from here to there; the promotion that is applied has this id.
+    /// The command that performs the act; `promotion` is the id of the applied promotion.
     pub(super) fn command(self, act: Act, promotion: &str) -> String {
         let line = match (act, self) {
             (Act::Patch, Self { patch: false, .. }) => "patchadd -R @ROOT@ delivered/100-01",
@@ -88,8 +88,8 @@ impl Has {
         line.to_owned()
     }
 
-    /// Whether it can be done here: the second patch is only ever applied over the first one, which then goes from under
-    /// it, or after it.
+    /// True if the act is possible here: the second patch is only ever applied over the first one, which then goes from
+    /// under it, or after it.
     pub(super) fn can(self, act: Act) -> bool {
         match act {
             Act::Patch => self.patch || !self.later,
@@ -109,7 +109,7 @@ impl Has {
     }
 }
 
-/// A way through all that a root may have, and back.
+/// A path through all possible contents, and back.
 const WALK: [Act; 16] = {
     use Act::{Later, Package, Patch, Promotion};
     [
@@ -120,31 +120,31 @@ const WALK: [Act; 16] = {
     ]
 };
 
-/// Everything that has to be as before or as after at once.
+/// Everything that must change at once.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct State {
     pub(super) software: Tree,
     records: BTreeMap<String, String>,
     /// The undo archives elsewhere.
     archives: Vec<String>,
-    /// The old files that stayed.
+    /// The old files that were kept.
     stored: Vec<String>,
 }
 
 impl State {
     fn of(root: &Path) -> Self {
         let mut records = records(root);
-        // A hint, which the clock decides about.
+        // A hint whose content depends on the clock.
         records.retain(|path, _| !path.ends_with("/delivered"));
         for (path, record) in &mut records {
             let mut columns: Vec<&str> = record.split('\t').collect();
             if ["/log", "/remote", "/promotion"].iter().any(|name| path.ends_with(name))
                 || path.contains("/undo")
             {
-                // The run is named in it, or inode numbers are.
+                // The text contains the name of the run, or inode numbers.
                 columns.truncate(4);
             } else if columns.len() > 6 {
-                // Every run writes its own at another time.
+                // Every run writes its records at another time.
                 columns.remove(6);
             }
             *record = columns.join("\t");
@@ -154,7 +154,7 @@ impl State {
         Self { software: software(root), records, archives: archives(root), stored: stored(root) }
     }
 
-    /// What is different in another state.
+    /// The differences from another state.
     pub(super) fn difference(&self, other: &Self) -> String {
         let records = |one: &Self, another: &Self| {
             let is_other = |(path, record): &(&String, &String)| another.records.get(*path) != Some(*record);
@@ -172,7 +172,7 @@ impl State {
     }
 }
 
-/// Everything outside the package database that belongs to nobody's run.
+/// Everything outside the package database and outside the directories of runs.
 fn software(root: &Path) -> Tree {
     let noise = format!("opt/{NOISE}");
     let not_software =
@@ -180,7 +180,8 @@ fn software(root: &Path) -> Tree {
     Tree::of(root, &not_software)
 }
 
-/// The undo archives elsewhere, without the names of runs. One that no journal knows of says by its name that it is none.
+/// The undo archives elsewhere, without the names of runs. The name of an archive that no journal knows says that it is
+/// incomplete.
 fn archives(root: &Path) -> Vec<String> {
     let found = Tree::of(&root.join(ARCHIVES), &[]);
     let files = found.objects().iter().filter(|(_, columns)| columns[0] == "100000").map(|(path, _)| path);
@@ -206,7 +207,7 @@ fn stored(root: &Path) -> Vec<String> {
     found
 }
 
-/// A root, its disks, and what it is like in each of its states.
+/// A root, its disks, and its state with each of its contents.
 pub(super) struct Scene {
     pub(super) disks: Vec<Disk>,
     pub(super) stage: Scenario,
@@ -216,11 +217,11 @@ pub(super) struct Scene {
 impl Scene {
     /// Makes the root with the first package on new file systems, and walks through its states.
     pub(super) fn new(layout: Layout) -> Self {
-        // On a disk a sync takes its time, so that a cut can come in it.
+        // On a disk a sync takes time, so that a cut can hit it.
         let stage = if is_whole() { Scenario::on_disk() } else { Scenario::new() };
         stage.directory("/opt");
         let root = Disk::new(layout.root, &stage.beside("root.image"), &stage.root());
-        // What the scenario made moves onto the file system.
+        // The files that the scenario made move onto the file system.
         let kept = stage.beside("kept");
         copy(&stage.root(), &kept);
         root.mount();
@@ -253,7 +254,7 @@ impl Scene {
         scene
     }
 
-    /// Goes through all states by commands that nobody disturbs, and notes what the root is like in each.
+    /// Goes through all states by undisturbed commands, and records the root in each.
     fn walk(&mut self) {
         let mut has = Has::default();
         for act in WALK {
@@ -264,7 +265,7 @@ impl Scene {
         }
     }
 
-    /// The id of the promotion that is applied; empty where none is.
+    /// The id of the applied promotion; empty if there is none.
     pub(super) fn promotion(&self) -> String {
         self.stage.run("pkgparam -R @ROOT@ LOCLown PATCHLIST").stdout.trim().to_owned()
     }
@@ -318,7 +319,7 @@ impl Scene {
     }
 }
 
-/// A text without the numbers of promotions, of which each has another one.
+/// A text without the numbers of promotions, which all differ.
 fn without_number(text: &str) -> String {
     let mut parts = text.split("own-");
     let mut without = parts.next().unwrap_or_default().to_owned();
@@ -329,7 +330,7 @@ fn without_number(text: &str) -> String {
     without
 }
 
-/// Software of no package on both sides of the border, and a stage of it in which all of it is something else.
+/// Software of no package on both sides of the border, and a stage of it in which all of it differs.
 fn build(live: &Scenario) {
     let trees = ["usr/own", "opt/own"];
     let write = |path: PathBuf, text: &str| {
@@ -358,7 +359,7 @@ fn build(live: &Scenario) {
     }
 }
 
-/// Runs a command that has to do what it is asked for, whatever it says.
+/// Runs a command that has to succeed, whatever it prints.
 #[track_caller]
 pub(super) fn succeeds(stage: &Scenario, line: &str) -> String {
     let run = stage.run(line);

@@ -1,5 +1,5 @@
-//! Stories of undo data as files, in other forms, and on trial, on file systems whose power is cut at a certain change: the
-//! run is in this process, and the cut comes from the door of the root.
+//! Stories of undo data as files, in other forms, and on trial, on file systems whose power is cut at a certain change.
+//! The run is in this process, and the door of the root triggers the cut.
 
 use std::fs;
 use std::path::Path;
@@ -20,10 +20,10 @@ use crate::reliability::stories::{
 use crate::reliability::{figures, is_whole, sample_or_whole};
 use crate::tree::Tree;
 
-/// What the names of the stories have in them that are played here.
+/// Parts of the names of the stories that are played here.
 const PLAYED: [&str; 5] = ["old files", "repack", "trial", "confirm", "undo"];
 
-/// Those of a sample. A story is told before it has a name, and to tell all would take longer than to play some.
+/// The stories of a sample. A story has no name before it is told, and telling all would take longer than playing some.
 const SAMPLED: [Told; 2] = [run_undone, one_run];
 
 fn stories() -> impl Iterator<Item = Story> {
@@ -33,21 +33,21 @@ fn stories() -> impl Iterator<Item = Story> {
     told.filter(|story| PLAYED.iter().any(|part| story.name.contains(part))).filter(is_asked_for)
 }
 
-/// A door at which the power of a file system goes before the change with this number.
+/// A door that cuts the power of a file system before the change with this number.
 fn cutting(switch: Switch, number: usize) -> Door {
     let (switch, passed) = (Mutex::new(Some(switch)), AtomicUsize::new(0));
     Door::watched(move |_| {
         if passed.fetch_add(1, Ordering::Relaxed) == number {
             let mut switch = switch.lock().unwrap().take().unwrap();
             switch.checked();
-            // Half of the times with what the log of the file system has in memory.
+            // Every other cut first writes the part of the file system's log that is in memory.
             switch.cut(number.is_multiple_of(2));
         }
         Ok(())
     })
 }
 
-/// Plays a story into a cut before the change with this number, and recovers: the root, and the state that it is in.
+/// Plays a story into a cut before the change with this number, and recovers. Returns the root and its state.
 fn cut(disk: &Disk, story: &Story, legal: &Legal, number: usize) -> (Trial, usize) {
     let trial = Trial::within(story, disk.at());
     rustix::fs::syncfs(fs::File::open(disk.at()).unwrap()).unwrap();
@@ -61,7 +61,7 @@ fn cut(disk: &Disk, story: &Story, legal: &Legal, number: usize) -> (Trial, usiz
     (trial, state)
 }
 
-/// Does something with a file system of each type that can be had here.
+/// Runs `play` on a file system of each type that is available here.
 fn on_each(test: &str, play: impl Fn(&Disk) + Sync) {
     for file_system in ["ext4", "xfs"] {
         if let Some(lack) = lacks(file_system) {
@@ -96,7 +96,7 @@ fn a_power_cut_before_any_change_to_undo_data_leaves_a_command_done_or_not_done(
     figures("power cuts of undo data", &counts);
 }
 
-/// Whether a change makes the objects of a stage an undo directory.
+/// True if a change makes the objects of a stage an undo directory.
 pub(crate) fn is_rename_of_stage(step: &RootChange<'_>) -> bool {
     let is_of_undo = |path: &Path| path.parent().is_some_and(|above| above.ends_with("undo"));
     let to = step.other.map(ToString::to_string);

@@ -1,4 +1,4 @@
-//! One run whose power is cut, and what becomes of it.
+//! One run whose power is cut, and its result.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -16,10 +16,10 @@ use super::scene::{Act, Has, Layout, NOISE, Scene, succeeds};
 use crate::reliability::killed::Dice;
 use crate::tree::Tree;
 
-/// What puts everything in order again, also where undo archives are.
+/// The command that restores order everywhere, including the undo archives.
 const RECOVER: &str = "recover -R @ROOT@ --undo-dir @ROOT@/opt/undo";
 
-/// How often a cut hit what, and what was found then.
+/// How often a cut hit each phase, and how often each result was found.
 pub(super) type Counts = BTreeMap<&'static str, u64>;
 
 /// A root whose power is cut again and again.
@@ -28,14 +28,14 @@ pub(super) struct Trials {
     scene: Scene,
     dice: Dice,
     has: Has,
-    /// How long undisturbed commands take: until the journal is published, from there to the end, and a recovery.
+    /// Durations of undisturbed commands: until the journal is published, from there to the end, and of a recovery.
     usual: [Duration; 3],
     pub(super) counts: Counts,
 }
 
-/// How a command ended that was cut: its code, unless it was killed, and what it said.
+/// How a cut command ended: its code, unless it was killed, and its output.
 struct End {
-    /// That it had ended with 0 before the cut: its change is acknowledged.
+    /// True if it had ended with 0 before the cut, so that its change is acknowledged.
     acknowledged: bool,
     code: Option<i32>,
     said: String,
@@ -66,7 +66,7 @@ impl Trials {
         trials
     }
 
-    /// Takes the time of a patch and of its backout.
+    /// Measures a patch and its backout.
     fn measure(&mut self) {
         let mut has = self.has;
         for _ in 0..2 {
@@ -91,7 +91,7 @@ impl Trials {
         command.stdout(output.try_clone().unwrap()).stderr(output).spawn().unwrap()
     }
 
-    /// Where commands write to: not on what is cut.
+    /// The file for the output of commands, outside the file systems that are cut.
     fn said(&self) -> PathBuf {
         self.scene.stage.beside("said")
     }
@@ -138,7 +138,7 @@ impl Trials {
         }
     }
 
-    /// Which file systems are cut, in which order.
+    /// The file systems to cut, in order.
     fn victims(&mut self) -> Vec<usize> {
         match (self.scene.disks.len(), self.dice.below(4)) {
             (1, _) => vec![0],
@@ -148,7 +148,7 @@ impl Trials {
         }
     }
 
-    /// Makes ready to cut these file systems.
+    /// Prepares to cut these file systems.
     fn switches(&self, victims: &[usize]) -> Vec<Switch> {
         victims.iter().map(|disk| self.scene.disks[*disk].switch()).collect()
     }
@@ -166,7 +166,7 @@ impl Trials {
         }
     }
 
-    /// A command whose power is cut, recovered and compared.
+    /// Cuts the power during a command, recovers and compares.
     pub(super) fn trial(&mut self, number: u64) {
         let act = self.draw_act();
         let line = self.has.command(act, &self.scene.promotion());
@@ -201,7 +201,7 @@ impl Trials {
         }
     }
 
-    /// Runs the command into the cut, in a third of the trials beside another program that writes and syncs.
+    /// Runs the command into the cut; in a third of the trials another program writes and syncs beside it.
     fn cut_command(&mut self, line: &str, last: Option<&String>, victims: &[usize]) -> End {
         let moment = self.draw_moment();
         let is_noisy = self.dice.below(3) == 0;
@@ -227,8 +227,8 @@ impl Trials {
         End { acknowledged, code, said: fs::read_to_string(self.said()).unwrap() }
     }
 
-    /// What is found when the power is back, before anything is recovered: each path is as before or as after, never
-    /// torn. Whether some are as before and some as after.
+    /// Checks the root when the power is back, before recovery: each path is as before or as after, never torn. True if
+    /// some are as before and some as after.
     fn look(&self, when: &str, before: Has, after: Has) -> bool {
         let now = self.scene.software();
         let [before, after] = [before, after].map(|has| &self.scene.expected(has).software);
@@ -243,7 +243,7 @@ impl Trials {
         now != *before && now != *after
     }
 
-    /// Recovers; in half of the trials the power goes in recovery, too, up to three times. Returns what was said.
+    /// Recovers; in half of the trials the power goes in recovery, too, up to three times. Returns the output.
     fn recover(&mut self, when: &str) -> String {
         let cuts = if self.dice.below(2) == 0 { self.dice.below(4) } else { 0 };
         let victims: Vec<usize> = (0..self.scene.disks.len()).collect();
@@ -274,7 +274,7 @@ impl Trials {
         said
     }
 
-    /// What the root has after recovery: what it had before, or what it was to have.
+    /// The contents of the root after recovery: those before the command, or those after it.
     fn found(&self, when: &str, before: Has, after: Has) -> Has {
         assert_eq!(self.scene.stage.run(RECOVER).ok(), "No run was interrupted.\n", "{when}");
         assert_eq!(self.scene.strays(), Vec::<String>::new(), "{when}");
@@ -293,12 +293,12 @@ impl Trials {
     }
 }
 
-/// The journal as it is now.
+/// The head of the current journal.
 fn head(scene: &Scene) -> Option<JournalHead> {
     parse_head(fs::read(scene.journal()).ok()?.get(..4096)?).ok()
 }
 
-/// What the cut hit.
+/// The phase that the cut hit.
 fn hit(end: &End, head: Option<&JournalHead>) -> &'static str {
     match head {
         _ if end.acknowledged => "after the end",
@@ -310,7 +310,7 @@ fn hit(end: &End, head: Option<&JournalHead>) -> &'static str {
     }
 }
 
-/// What a command has said it left, by its code or in words, if it said so.
+/// The contents that a command promised by its code or in words, if it did.
 fn promised(when: &str, end: &End, before: Has, after: Has) -> Option<Has> {
     let said = end.said.to_lowercase();
     let says = |words: &str| said.contains(words);
@@ -319,7 +319,8 @@ fn promised(when: &str, end: &End, before: Has, after: Has) -> Option<Has> {
         None => None,
         Some(9 | 65) if says("it is unknown whether the change is durable") => None,
         Some(code) => {
-            // One that could not undo what it did, or not know that, sends to recovery; else nothing is left to do.
+            // A command that could not undo its changes, or cannot know, refers to recovery; otherwise nothing is left
+            // to do.
             let is_sent = says("run `patchadm")
                 && says(" recover`")
                 && (says("nothing was changed") || says("no changes were made") || says("not everything"));

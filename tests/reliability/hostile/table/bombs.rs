@@ -1,4 +1,4 @@
-//! Compression: little that becomes much, what is cut, what is not compressed data at all.
+//! Compression: small data that grows large, truncated data, and data that is not compressed at all.
 
 use std::fs;
 use std::path::PathBuf;
@@ -79,7 +79,7 @@ fn members() -> Vec<Case> {
 /// A compression, by the ending of its files.
 type Encoder = fn(&[u8]) -> Vec<u8>;
 
-/// The compressions that younger patches come in: each tried with the same lies.
+/// The newer compressions of patches, each tried with the same lies.
 const YOUNGER: [(&str, Encoder); 3] = [(".bz2", bzip2), (".xz", xz), (".zst", zstd)];
 
 #[rustfmt::skip] // each case is a line
@@ -117,7 +117,7 @@ fn compressed(flag: u8) -> impl Fn(&Bench) -> PathBuf {
     }
 }
 
-/// Codes of nine bits behind the header of compress(1).
+/// Nine-bit codes behind the header of compress(1).
 fn codes(codes: &[u16]) -> Vec<u8> {
     let (mut bytes, mut bits, mut held) = (vec![0x1f, 0x9d, 0x90], 0_u32, 0_u32);
     for code in codes {
@@ -156,11 +156,11 @@ fn lzw() -> Vec<Case> {
     ]
 }
 
-/// A form of a patch: how its file is called, its bytes, and the codes with which it is refused when it is cut at the
-/// places of [`CUTS`]; 0 where what is missing is only the mark of the end.
+/// A form of a patch: the suffix of its file, its bytes, and the codes with which it is refused when it is cut at the
+/// places of [`CUTS`]; 0 if only the end mark is missing.
 type Form = (&'static str, fn(&Bench) -> Vec<u8>, [i32; 8]);
 
-/// Where it is cut, in parts of a thousand.
+/// The places of the cuts, in thousandths.
 const CUTS: [usize; 8] = [1, 50, 200, 400, 600, 800, 950, 999];
 
 const FORMS: [Form; 7] = [
@@ -183,7 +183,7 @@ fn noisy() -> Package {
     Bench::web().file("lib/x", 0o644, (0..5_000).map(|_| next()).collect::<Vec<u8>>())
 }
 
-/// Each form, cut.
+/// Each form, truncated.
 fn cut() -> Vec<Case> {
     let mut cases = Vec::new();
     for (suffix, bytes, codes) in FORMS {
@@ -206,7 +206,7 @@ fn cut() -> Vec<Case> {
     cases
 }
 
-/// Each form with one bit of its content turned.
+/// Each form with one bit of its content flipped.
 fn flipped() -> Vec<Case> {
     let mut cases = Vec::new();
     for (suffix, bytes, _) in FORMS {

@@ -36,15 +36,15 @@ pub(super) fn cases() -> Vec<Case> {
     cases.into_iter().map(Case::giant).collect()
 }
 
-/// The zeros that are compressed once, and how many times 10 GB have them.
+/// Size of the zeros that are compressed once, and how often 10 GB contain them.
 const PIECE: usize = 100_000_000;
 const PIECES: usize = 100;
 
-/// 10^10 as tar writes a size: twelve octal digits without an end, and a number of base 256.
+/// 10^10 as sizes of tar: twelve octal digits without a terminator, and a base-256 number.
 const OCTAL: [u8; 12] = *b"112402762000";
 const BASE_256: [u8; 12] = *b"\x80\0\0\0\0\0\0\x02\x54\x0b\xe4\0";
 
-/// How texts, each with as many pieces of zeros behind it, and an end are compressed.
+/// Compresses texts, each followed by a number of pieces of zeros, and an end.
 type Pack = fn(&[(Vec<u8>, usize)], &[u8]) -> Vec<u8>;
 
 /// The patch with one more object, of two bytes.
@@ -61,7 +61,7 @@ fn in_tar(b: &Bench, name: &str, size: [u8; 12], pack: Pack) -> PathBuf {
     flood(b, ".tar.gz", &[(front, PIECES)], &end, pack)
 }
 
-/// The patch as a datastream with members of 4, 4 and 2 GB: a header of this form cannot say more.
+/// The patch as a datastream with members of 4, 4 and 2 GB: a header of this form cannot express more.
 fn in_stream(b: &Bench, pack: Pack) -> PathBuf {
     let member = |name, size| Cpio::file(name, "").with(FILESIZE, size);
     let [large, small] = ["ee6b2800", "77359400"];
@@ -91,8 +91,8 @@ fn many_members(parts: &[(Vec<u8>, usize)], end: &[u8]) -> Vec<u8> {
     each.chain([gzip_best(end)]).collect::<Vec<_>>().concat()
 }
 
-/// One gzip member. What deflate has flushed altogether ends at a byte and refers to nothing before it, so that it may
-/// be written any number of times.
+/// One gzip member. A full flush of deflate ends at a byte and refers to nothing before it, so its output may be
+/// written any number of times.
 fn one_member(parts: &[(Vec<u8>, usize)], end: &[u8]) -> Vec<u8> {
     let zeros = vec![0; PIECE];
     let piece = (flushed(&zeros), crc(&zeros));
@@ -108,7 +108,7 @@ fn one_member(parts: &[(Vec<u8>, usize)], end: &[u8]) -> Vec<u8> {
     }
     bytes.extend(flushed(end));
     sum.update(end);
-    // An empty block that says it is the last one.
+    // An empty block marked as the last one.
     bytes.extend(b"\x03\0");
     bytes.extend(sum.sum().to_le_bytes());
     bytes.extend(sum.amount().to_le_bytes());

@@ -1,4 +1,4 @@
-//! What is large: legal, and handled within the bounds, or refused before it costs anything.
+//! Large input that is legal: handled within the bounds, or refused before it costs anything.
 
 use std::fs::{self, OpenOptions};
 use std::io::{BufWriter, Write as _};
@@ -29,13 +29,13 @@ pub(super) fn cases() -> Vec<Case> {
     cases
 }
 
-/// What a million entries may take where a command only reads the list: 448 bytes each, their lines of up to 62 bytes
-/// included, and what every command takes.
+/// Memory for a million entries if a command only reads the list: 448 bytes each, including their lines of up to 62
+/// bytes, plus the needs of every command.
 const ROOM: u64 = 448 * MILLION as u64 / 1024 + (32 << 10);
 const MILLION: usize = 1_000_000;
 
-/// A million entries are legal. They are handled in [`ROOM`]; in less memory, and by what collects more of each than
-/// its line, they are refused before anything else happens.
+/// A million entries are legal. They are handled in [`ROOM`]; with less memory, and by commands that collect more of
+/// each than its line, they are refused before anything else happens.
 #[rustfmt::skip] // each case is a line
 fn lists() -> Vec<Case> {
     let files = |number| format!("1 f none new/{number:07} 0644 root root 2 130 0\n");
@@ -67,7 +67,7 @@ fn lists() -> Vec<Case> {
     cases.into_iter().map(Case::giant).collect()
 }
 
-/// The patch with so many more lines in its pkgmap.
+/// The patch with `count` more lines in its pkgmap.
 fn list(b: &Bench, count: usize, line: impl Fn(usize) -> String) -> PathBuf {
     b.damaged(|package| {
         let pkgmap = OpenOptions::new().append(true).open(package.join("pkgmap")).unwrap();
@@ -87,7 +87,7 @@ fn pkginfo(b: &Bench) -> PathBuf {
     })
 }
 
-/// The patch with so many short parameters.
+/// The patch with `count` short parameters.
 fn parameters(b: &Bench, count: usize) -> PathBuf {
     let more: String = (1..count).map(|number| format!("\nV{number:06}=x")).collect();
     b.patch(Bench::web().param("V", &format!("x{more}")))

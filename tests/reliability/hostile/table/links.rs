@@ -1,4 +1,4 @@
-//! Links: symbolic ones with a way through them, hard ones to what is not the package's, directories over links.
+//! Links: symbolic links with paths through them, hard links to objects of others, directories over links.
 
 use std::fs;
 use std::os::unix::fs::{lchown, symlink};
@@ -19,7 +19,7 @@ pub(super) fn cases() -> Vec<Case> {
     cases
 }
 
-/// A link that the source itself brings, and a way through it.
+/// Links that the source itself brings, and paths through them.
 #[rustfmt::skip] // each case is a line
 fn through_delivered() -> Vec<Case> {
     let line = |lines: &'static [&'static str]| move |b: &Bench| b.lines(lines);
@@ -61,7 +61,7 @@ fn through_delivered() -> Vec<Case> {
     ]
 }
 
-/// A link that is in the root already, of whoever.
+/// Links that are in the root already, whoever owns them.
 #[rustfmt::skip] // each case is a line
 fn through_present() -> Vec<Case> {
     let line = |lines: &'static [&'static str]| move |b: &Bench| b.lines(lines);
@@ -85,7 +85,7 @@ fn through_present() -> Vec<Case> {
     ]
 }
 
-/// A link that leads to a directory of root, and belongs to somebody else.
+/// Links of another user that lead to a directory of root.
 #[rustfmt::skip] // each case is a line
 fn through_links_to_others() -> Vec<Case> {
     let led = |b: &Bench| {

@@ -1,5 +1,5 @@
-//! What is written only to be faster the next time: the list of paths beside an undo archive, the stamp of `contents`.
-//! Whatever becomes of them, no answer is another one, and nothing is waited for.
+//! Data that is written only to be faster the next time: the list of paths beside an undo archive, the stamp of
+//! `contents`. Whatever happens to it, no answer changes, and no command waits.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
@@ -14,15 +14,15 @@ use crate::reliability::hostile::case::{ADD, Case, TRY, case, handled, refused, 
 const LIST: &str = "/var/sadm/pkg/ACMEweb/save/800-01/undo.paths";
 const STAMP: &str = "/var/sadm/patchadm/contents.stamp";
 
-/// A record that somebody else owns: root does nothing in such a root.
+/// The damage by which another user owns a record: root does nothing in such a root.
 const STRANGERS: &str = "somebody's that nobody may read";
 
 const THEIRS: &str = "to uid 12345, who can write to it";
 
-/// What is done to the file at a path.
+/// Damages the file at a path.
 type Damage = fn(&Bench, &Path);
 
-/// Everything that becomes of these files, by name; and whether only root can do it.
+/// The damages of these files, by name, and whether only root can do them.
 const DAMAGES: [(&str, Damage, bool); 16] = [
     ("gone", |_, at| fs::remove_file(at).unwrap(), false),
     ("empty", |_, at| fs::write(at, "").unwrap(), false),
@@ -82,7 +82,7 @@ pub(super) fn cases() -> Vec<Case> {
     cases
 }
 
-/// A patch that another one stands on is not taken back, whatever the list of the other one has become: the archive
+/// A patch that another one depends on is not backed out, whatever happened to the list of the other one: its archive
 /// says what it changed.
 fn after_another() -> Vec<Case> {
     let case = |(what, damage, privileged): (&str, Damage, bool)| {
@@ -108,7 +108,7 @@ fn write(at: &Path, change: impl Fn(&mut Vec<u8>)) {
     fs::write(at, bytes).unwrap();
 }
 
-/// Makes it so large; the rest is a hole.
+/// Grows a file to this size; the rest is a hole.
 fn grow(at: &Path, size: u64) {
     fs::OpenOptions::new().write(true).open(at).unwrap().set_len(size).unwrap();
 }

@@ -1,4 +1,4 @@
-//! Names: that lead out, that are none, that are too long, that come twice, that look odd and are legal.
+//! Names: that lead out, that are invalid, that are too long, that occur twice, that look odd and are legal.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -14,7 +14,7 @@ use crate::reliability::hostile::case::{
     ADD, CHECK, Case, INFO, INSTALL, PACK, PARAM, PLAN, TRY, UNPACK, case, handled, refused,
 };
 
-/// Names that can be no member of an archive, and why.
+/// Names that no member of an archive may have, and why.
 const BAD: [(&str, &str); 9] = [
     ("..", "`..` component"),
     ("../canary/passwd", "`..` component"),
@@ -27,7 +27,7 @@ const BAD: [(&str, &str); 9] = [
     ("@4096", "longer than 4095 bytes"),
 ];
 
-/// Writes the long ones out.
+/// Expands the placeholders of long names.
 fn written(name: &str) -> String {
     match name {
         "@255" => "n".repeat(256),
@@ -48,7 +48,7 @@ pub(super) fn cases() -> Vec<Case> {
     cases
 }
 
-/// The name in each form of an archive.
+/// The bad name in each form of an archive.
 #[rustfmt::skip] // each case is a line
 fn bad_member(name: &'static str, reason: &'static str) -> Vec<Case> {
     let class = if name.starts_with('@') { 7 } else { 1 };
@@ -111,7 +111,7 @@ const UNPACKED: &[&str] = &[
     "/ACMEweb/reloc/bin/httpd f 644 two\\n",
 ];
 
-/// What the pkgmap says and what the archive holds are two things.
+/// Pkgmaps and archives that disagree.
 #[rustfmt::skip] // each case is a line
 fn differing() -> Vec<Case> {
     vec![
@@ -129,7 +129,7 @@ fn differing() -> Vec<Case> {
     ]
 }
 
-/// One byte string for another of the same length, everywhere.
+/// Replaces a byte string by another one of the same length, everywhere.
 fn replaced(mut bytes: Vec<u8>, from: &[u8], to: &[u8]) -> Vec<u8> {
     assert_eq!(from.len(), to.len());
     let places = |bytes: &[u8]| bytes.windows(from.len()).position(|window| window == from);

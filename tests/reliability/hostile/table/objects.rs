@@ -1,4 +1,4 @@
-//! Objects that give rights away or are no files at all; modes, owners, times that are none.
+//! Objects that give rights away or are not files at all; invalid modes, owners and times.
 
 use std::fs;
 use std::os::unix::net::UnixListener;
@@ -25,7 +25,7 @@ fn pipe(at: &Path) {
     assert!(Command::new("mkfifo").arg(at).status().unwrap().success());
 }
 
-/// A device that never ends.
+/// Makes a device that never ends.
 fn zero(at: &Path) {
     assert!(Command::new("mknod").arg(at).args(["c", "1", "5"]).status().unwrap().success());
 }
@@ -73,7 +73,7 @@ fn delivered() -> Vec<Case> {
     ]
 }
 
-/// What the source has where a file should be.
+/// Objects in the place of a file of the source.
 #[rustfmt::skip] // each case is a line
 fn in_the_source() -> Vec<Case> {
     let kind = |kind: u8| move |b: &Bench| b.tar(Bench::web().line("new", "f none new 0755 root root 0 0 0"), &[Tar::link(kind, format!("{ID}/ACMEweb/reloc/new"), "")]);

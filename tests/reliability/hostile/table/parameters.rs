@@ -1,4 +1,5 @@
-//! Parameters, ids, relations, classes, scripts and plain text: what is read as text, and what a shell may see of it.
+//! Parameters, ids, relations, classes, scripts and plain text: data that is read as text, and what a shell may see of
+//! it.
 
 use std::fs;
 use std::path::PathBuf;
@@ -20,7 +21,7 @@ pub(super) fn cases() -> Vec<Case> {
     cases
 }
 
-/// What a shell would do something with, if it were given it as a program: it makes a file beside the root.
+/// Values that a shell would execute if they were given to it as a program: each makes a file beside the root.
 const SHELL: [&str; 8] = [
     "$(touch @CANARY@/executed)",
     "`touch @CANARY@/executed`",
@@ -32,7 +33,7 @@ const SHELL: [&str; 8] = [
     "${IFS+$(touch${IFS}@CANARY@/executed)}",
 ];
 
-/// A package with a procedure script and a class with a script, and a value that comes to both.
+/// A package with a procedure script and a class with a script, and a value that reaches both.
 fn scripted(b: &Bench, name: &str, value: &str) -> PathBuf {
     let script = "test \"$PKGINST\" = ACMEa && : > \"$PKG_INSTALL_ROOT/ran\"\n";
     let class = "while read from to; do [ \"$from\" = ENDOFCLASS ] || cp \"$from\" \"$to\"; done\n";

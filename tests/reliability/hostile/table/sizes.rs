@@ -22,7 +22,7 @@ pub(super) fn cases() -> Vec<Case> {
     cases
 }
 
-/// The patch as a stream with a last member of which one field lies.
+/// The patch as a stream whose last member has one lying field.
 fn lying(field: usize, text: &'static str) -> impl Fn(&Bench) -> PathBuf {
     move |b| b.stream(Bench::web(), &[Cpio::file("reloc/new", "x\n").with(field, text)])
 }
@@ -74,7 +74,7 @@ fn forms_of_cpio() -> Vec<Case> {
     ]
 }
 
-/// How long the first archive of a stream is: it ends with the block of its trailer.
+/// Length of the first archive of a stream, which ends with the block of its trailer.
 fn first_archive_of(stream: &[u8]) -> usize {
     let end = stream.windows(10).position(|window| window == b"TRAILER!!!").unwrap() + 10;
     end.next_multiple_of(512) - 512
@@ -145,7 +145,7 @@ fn fields_of_tar() -> Vec<Case> {
     ]
 }
 
-/// The patch as a zip archive, after a change to the bytes behind each signature.
+/// The patch as a zip archive, with other bytes behind the last occurrence of a signature.
 fn zip_field(signature: [u8; 4], at: usize, bytes: &'static [u8]) -> impl Fn(&Bench) -> PathBuf {
     move |b| {
         let mut zip = b.zipped(Bench::web(), &[], None);

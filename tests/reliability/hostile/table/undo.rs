@@ -1,4 +1,5 @@
-//! Undo archives: replaced, damaged, of another patch, package or root; and what else is in a save directory.
+//! Undo archives that are replaced, damaged, or of another patch, package or root, and other contents of a save
+//! directory.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -11,7 +12,7 @@ use crate::reliability::hostile::archives::{Cpio, Tar, cpio, datastream};
 use crate::reliability::hostile::bench::{Bench, ID};
 use crate::reliability::hostile::case::{Case, REMOVE, case, handled, refused};
 
-/// The same without a word on what has become of the patch since.
+/// Backs the patch out by force, whatever has become of it since.
 const FORCED: &str = "patchrm -f -R @ROOT@ 900-01";
 
 pub(super) fn cases() -> Vec<Case> {
@@ -21,7 +22,7 @@ pub(super) fn cases() -> Vec<Case> {
     cases
 }
 
-/// The root with the patch applied, and something done to the save directory of the patch.
+/// The root with the patch applied, and a change to the save directory of the patch.
 fn applied(change: impl Fn(&Path)) -> impl Fn(&Bench) -> PathBuf {
     move |b| {
         b.apply(&Patch::of(ID, Bench::web()));
@@ -42,14 +43,14 @@ fn altered(change: impl Fn(Vec<u8>) -> Vec<u8>) -> impl Fn(&Bench) -> PathBuf {
     })
 }
 
-/// Says in the ledger of the archive in a save directory that the run which wrote the other one has written it.
+/// Makes the ledger say that the archive in a save directory was written by the run that wrote the original one.
 fn vouch(save: &Path) {
     let bytes = fs::read(save.join("undo.gz")).unwrap();
     let id = save.file_name().unwrap().to_str().unwrap();
     crate::ledger::vouch(root_of(save), "ACMEweb", id, &bytes);
 }
 
-/// Takes the ledger away, so that an archive without manifest is that of another tool.
+/// Removes the ledger, so that an archive without a manifest counts as one of another tool.
 fn disown(save: &Path) {
     crate::ledger::disown(root_of(save), "ACMEweb");
 }
@@ -159,7 +160,7 @@ fn pipe(at: &Path) {
     assert!(Command::new("mkfifo").arg(at).status().unwrap().success());
 }
 
-/// What is put in the place of a file of the save directory.
+/// Replaces a file of the save directory by something else.
 fn instead(name: &'static str, make: impl Fn(&Path)) -> impl Fn(&Bench) -> PathBuf {
     applied(move |save| {
         let at = save.join(name);

@@ -1,4 +1,4 @@
-//! The forms of undo data in a story: undo data is written again in another form, and a file that undo data kept as it was
+//! The forms of undo data in a story: undo data is rewritten in another form, and a file that undo data kept as it was
 //! comes back itself.
 
 use std::collections::BTreeMap;
@@ -17,7 +17,7 @@ impl Play<'_> {
         form_in(&self.scenario.at(&format!("/var/sadm/pkg/{PACKAGE}/save/{id}")))
     }
 
-    /// Writes undo data again in another form, now and then: nothing else changes.
+    /// Rewrites undo data in another form now and then; nothing else changes.
     pub(super) fn repack(&mut self) {
         let ids: Vec<String> = self.applied.iter().map(|number| self.patches[*number].id()).collect();
         if let Some(line) = self.forms.repack(&with_undo(&self.scenario, PACKAGE, &ids)) {
@@ -34,7 +34,7 @@ impl Play<'_> {
         self.forget_repacked();
     }
 
-    /// What is in an archive comes back as another file.
+    /// Forgets the inodes of files in archives, which come back as other files.
     pub(super) fn forget_repacked(&mut self) {
         for number in self.applied.clone() {
             if self.form(number) != Some("files") {
@@ -44,7 +44,7 @@ impl Play<'_> {
         }
     }
 
-    /// Notes the files that a patch, which was just applied, has replaced or deleted.
+    /// Records the files that a patch, which was just applied, has replaced or deleted.
     pub(super) fn store(&mut self, number: usize, before: &BTreeMap<String, u64>) {
         let now = inodes(&self.scenario);
         let is_gone = |(path, inode): &(&String, &u64)| now.get(*path) != Some(*inode);
@@ -69,7 +69,7 @@ impl Play<'_> {
         self.applied.iter().filter_map(|number| Some((*number, read(*number)?))).collect()
     }
 
-    /// Where a backout has written the undo data of a later patch anew, the files in it are copies.
+    /// Forgets inodes if a backout has rewritten the undo data of a later patch: the files in it are copies.
     pub(super) fn forget_rewritten(&mut self, before: &BTreeMap<usize, Vec<u8>>) {
         let now = self.undo_files();
         for (number, stored) in &mut self.stored {
@@ -79,7 +79,8 @@ impl Play<'_> {
         }
     }
 
-    /// What the undo data of a patch that went has kept: a later patch with the same file has it now, or it is there itself.
+    /// Accounts for the files that the undo data of a removed patch kept: a later patch with the same file has it now,
+    /// or the file itself is back.
     pub(super) fn bring_back(&mut self, number: usize, way: &str) {
         let at = self.applied.iter().position(|other| *other == number).unwrap();
         let stored = self.stored.remove(&number).unwrap_or_default();
