@@ -351,9 +351,20 @@ pub(crate) fn can_trace() -> bool {
     tried.is_ok_and(|status| status.success())
 }
 
+/// True for one in `of` numbers. They are scattered: a choice that is made by turns never falls in step with them.
+pub(crate) fn is_one_in(of: u64, number: usize) -> bool {
+    ((number as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32).is_multiple_of(of)
+}
+
 /// Tries commands on every hostile root: all of `lines` on each, or `each` of them in turn, of which a part of a sample
-/// plays its own share.
-fn try_all(arena: &mut Arena, lines: &[&str], each: usize, step: usize, traces: bool, share: (usize, usize)) {
+/// plays its own share. One in `traced` commands is traced.
+fn try_all(
+    arena: &mut Arena,
+    lines: &[&str],
+    (each, step): (usize, usize),
+    traced: Option<u64>,
+    share: (usize, usize),
+) {
     let (part, parts) = share;
     let directories = DIRECTORIES.iter().flat_map(|path| OF_DIRECTORIES.map(|form| (*path, form)));
     let files = FILES.iter().flat_map(|path| OF_FILES.map(|form| (*path, form)));
@@ -364,7 +375,12 @@ fn try_all(arena: &mut Arena, lines: &[&str], each: usize, step: usize, traces: 
         }
         for _ in 0..each {
             if number / step % parts == part {
-                arena.trial(path, form, lines[turn % lines.len()], traces && turn % 8 == 0);
+                arena.trial(
+                    path,
+                    form,
+                    lines[turn % lines.len()],
+                    traced.is_some_and(|of| is_one_in(of, turn)),
+                );
             }
             turn += 1;
         }
@@ -406,14 +422,14 @@ fn play(share: (usize, usize)) {
     }
     let lines: Vec<&str> = QUERIES.iter().chain(&CHANGES).copied().collect();
     let mut arenas = vec![Arena::new(false)];
-    let (each, step) = sample_or_whole((1, 3), (lines.len(), 1));
-    try_all(&mut arenas[0], &lines, each, step, traces, share);
+    let chosen = sample_or_whole((1, 3), (lines.len(), 1));
+    try_all(&mut arenas[0], &lines, chosen, traces.then_some(8), share);
     if traces {
         let mut arena = Arena::new(true);
         let lines =
             ["recover -R @ROOT@", "patchadd -p -R @ROOT@", "patchrm -R @ROOT@ 100-01", "pkgchk -R @ROOT@"];
-        let (each, step) = sample_or_whole((1, 11), (lines.len(), 1));
-        try_all(&mut arena, &lines, each, step, true, share);
+        let chosen = sample_or_whole((1, 11), (lines.len(), 1));
+        try_all(&mut arena, &lines, chosen, Some(2), share);
         arenas.push(arena);
     }
     let wrong: Vec<String> = arenas.iter().flat_map(|arena| arena.wrong.clone()).collect();

@@ -32,7 +32,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use self::arena::{Arena, Attempt};
 use self::records::{Field, Form, Record, Told};
 use self::roots::State;
-use crate::reliability::hostile_roots::can_trace;
+use crate::reliability::hostile_roots::{can_trace, is_one_in};
 use crate::reliability::stories::is_name_asked_for;
 use crate::reliability::{figures, is_whole, sample_or_whole};
 use crate::sandbox::Sandbox;
@@ -106,6 +106,8 @@ struct Tally {
     exact: u64,
     traced: u64,
     true_values: u64,
+    /// To a program that is not told to trust the owner of the root.
+    untrusted: u64,
 }
 
 /// Plays cases in an arena, and keeps count.
@@ -139,7 +141,7 @@ fn cases(arena: &Arena) -> Vec<Case> {
                         let (field, command) = (field.clone(), commands[turn % commands.len()]);
                         // strace would wait for the watcher of the trial that this recovery lets go on.
                         let is_traced =
-                            turn % 16 == 0 && (state, command) != (State::OverTrial, OF_TRIALS[2]);
+                            is_one_in(16, turn) && (state, command) != (State::OverTrial, OF_TRIALS[2]);
                         Case { template, field, lie, command, is_traced, is_plot }
                     }));
                 }
@@ -162,6 +164,7 @@ impl Player {
         let tally = self.tallies.entry(case.field.kind.clone()).or_default();
         tally.played += 1;
         tally.traced += u64::from(is_traced);
+        tally.untrusted += u64::from(!is_trusted);
         tally.exact += u64::from(is_exact);
         tally.refused += u64::from(outcome.code != 0);
         if !outcome.wrongs.is_empty() {
@@ -282,7 +285,7 @@ fn share(part: usize, parts: usize) -> Player {
             player.tell_the_truth(case);
         }
         player.play(case, true);
-        if number % 16 == 1 && player.arena.is_asked(case.template) {
+        if is_one_in(8, number) && player.arena.is_asked(case.template) {
             player.play(case, false);
         }
     }
@@ -294,7 +297,8 @@ fn share(part: usize, parts: usize) -> Player {
 fn play(part: usize, parts: usize) {
     let Player { tallies, wrong, .. } = share(part, parts);
     for (kind, tally) in tallies {
-        let counts = [tally.played, tally.refused, tally.exact, tally.traced, tally.true_values];
+        let counts =
+            [tally.played, tally.refused, tally.exact, tally.traced, tally.true_values, tally.untrusted];
         println!("played: {kind}: {}", counts.map(|count| count.to_string()).join(" "));
     }
     assert!(wrong.is_empty(), "{} lies work:\n{}", wrong.len(), wrong.join("\n"));
@@ -330,13 +334,14 @@ fn tell_lies(part: usize, parts: usize) {
     }
     let test = format!("reliability::lies::no_lie_in_a_record_leads_out_of_its_root::part_{}", part + 1);
     let Some(said) = in_a_box(&test, &[]) else { return };
-    let mut sum = [0; 5];
+    let mut sum = [0; 6];
     for line in said.lines().filter_map(|line| line.strip_prefix("played: ")) {
         let counts = line.rsplit_once(": ").unwrap().1.split(' ').map(|word| word.parse::<u64>().unwrap());
         sum.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
     }
     let least = sample_or_whole(80, 2000) / parts as u64;
     assert!(sum[0] >= least || !is_name_asked_for(""), "{sum:?}");
+    assert!(!is_whole() || sum[3] > sum[0] / 32 && sum[5] > sum[0] / 64, "{sum:?}");
     let others = sum[0] - sum[1] - sum[2];
     let counts = [
         ("lies", sum[0]),
@@ -344,6 +349,7 @@ fn tell_lies(part: usize, parts: usize) {
         ("without consequence", sum[2]),
         ("taken for another truth about the root", others),
         ("under strace", sum[3]),
+        ("of owners who are not trusted", sum[5]),
         ("true values passed", sum[4]),
         ("escapes", 0),
     ];

@@ -158,10 +158,11 @@ impl Case {
                 }
             }
             Then::Handled(objects) => {
-                if run.code != 0 {
-                    return Err(format!("not handled: {}", said()));
+                let writes_elsewhere = self.line.contains("@OUT@");
+                if run.code != 0 || writes_elsewhere && !changed.is_empty() || !strays(&bench).is_empty() {
+                    return Err(format!("not handled: {}{changed}", said()));
                 }
-                let found = if self.line.contains("@OUT@") {
+                let found = if writes_elsewhere {
                     changes(&BTreeMap::new(), &pictures(&out))
                 } else {
                     changes(&pictures(&template.stage.root()), &pictures(&bench.stage.root()))

@@ -156,7 +156,10 @@ const READABLE: [&str; 12] = [
 /// The command under strace(1), which follows all child processes and prints the file of each descriptor.
 pub(super) fn traced(command: &Command, trace: &Path) -> Command {
     let mut traced = Command::new("strace");
-    traced.args(["-f", "-y", "-qq", "-s", "4096", "-e", CALLS, "-o"]).arg(trace).arg("--");
+    traced
+        .args(["-f", "--decode-fds=path,pidfd", "-qq", "-s", "4096", "-e", CALLS, "-o"])
+        .arg(trace)
+        .arg("--");
     traced.arg(command.get_program()).args(command.get_args()).env_clear();
     traced.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
     traced.current_dir(command.get_current_dir().unwrap()).stdin(Stdio::null());
@@ -180,8 +183,11 @@ pub(super) fn strayed(trace: &Path, own: &[PathBuf]) -> Vec<String> {
         }
         if call.contains("kill") || call.starts_with("pidfd_send") {
             let target = rest.split([',', ')']).next().unwrap_or_default();
-            let target = target.split('<').next().unwrap_or_default().trim_start_matches('-');
-            return call != "pidfd_send_signal" && !processes.contains(target);
+            let target = match target.split_once("<pid:") {
+                Some((_, of_descriptor)) => of_descriptor.trim_end_matches('>'),
+                None => target.split('<').next().unwrap_or_default().trim_start_matches('-'),
+            };
+            return !processes.contains(target);
         }
         let named = rest.split(['<', '>']).skip(1).step_by(2);
         let mut named = named.filter(|path| path.starts_with('/') && !path.contains(" (deleted)"));
