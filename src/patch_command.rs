@@ -96,8 +96,8 @@ impl PatchRequest {
         }
     }
 
-    /// Returns what a request for missing patches does not show: the trial that the root is on, and a depot of its policy that is
-    /// not used. What cannot be read is reported when the request is performed.
+    /// Returns reminders that a request for missing patches does not show: the trial that the root is on, and a depot
+    /// of its policy that is not used. Problems of reading are reported when the request is performed.
     pub(crate) fn reminders(&self, root: &Root) -> (Option<String>, Option<String>) {
         let Self::Apply(command) = self else { return (None, None) };
         let Some(DepotOperands { depot, patches: PatchOperands::Missing(_) }) = &command.apply.depot else {

@@ -1,9 +1,9 @@
 //! A paired comparison of two builds of the program.
 //!
-//! Each build works on roots of its own, which it has installed or changed itself. In a pair both builds do the same work,
-//! one directly after the other, so that a change in the speed of the machine affects both; the build that begins
-//! alternates. What counts is the difference within each pair: its median over all pairs, and the [interval] of that
-//! median.
+//! Each build works on roots of its own, which it has installed or changed itself. In a pair, both builds do the same
+//! work, one directly after the other, so that a change in the speed of the machine affects both; the build that
+//! begins alternates. The result is the difference within each pair: its median over all pairs, and the [interval] of
+//! that median.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,10 +22,10 @@ use crate::report::Report;
 use crate::start::LargeRoot;
 use crate::table::{Table, mebibytes, seconds};
 
-/// The name of a figure, how it is read from the cost of a command, and how it is written.
+/// A figure: its name, how to read it from the cost of a command, and how to format it.
 type Figure = (&'static str, fn(&Cost) -> f64, fn(f64) -> String);
 
-/// How the costs and the switch windows of a step are read.
+/// Reads the costs and the switch windows of a step.
 type Read = fn(&Measured) -> (&Costs, &[f64]);
 
 const TIMES: [Figure; 2] =
@@ -138,7 +138,7 @@ fn packages(
     its.remove()
 }
 
-/// Runs two lines in so many pairs, and removes what each of them has made.
+/// Runs two command lines in `pairs` pairs, and removes the paths in `made` after each run.
 fn compare(
     disk: &Disk,
     work: &str,
@@ -161,12 +161,12 @@ fn compare(
     Ok(())
 }
 
-/// Which build begins in a pair, and which follows.
+/// Returns the order of the builds in a pair.
 fn turns(pair: usize) -> [usize; 2] {
     if pair.is_multiple_of(2) { [0, 1] } else { [1, 0] }
 }
 
-/// The table of two builds.
+/// A table that compares two builds.
 struct Comparison(Table);
 
 impl Comparison {
@@ -174,7 +174,7 @@ impl Comparison {
         Self(Table::new(&["work", "this build", "the other", "difference", "95 % interval", "pairs"]))
     }
 
-    /// Adds a figure of the costs of both builds, unless it is unknown here.
+    /// Adds a figure of the costs of both builds, unless it is unknown for a run.
     fn add(&mut self, work: &str, costs: [&Costs; 2], (name, figure, form): Figure) {
         let figures = costs.map(|costs| costs.0.iter().map(figure).collect::<Vec<f64>>());
         if figures.iter().flatten().all(|figure| figure.is_finite()) {

@@ -1,8 +1,8 @@
-//! Bulk builds: what the program costs around builds that do almost nothing, beside the same scripts without it.
+//! Bulk builds: the overhead of the program around builds that do almost nothing, beside the same scripts without it.
 //!
-//! The floors are the driver's own scripts, called as often and two at a time by `xargs`, in no sandbox, for no result that is
-//! kept, checked or flushed. All costs of a package are wall time × 2 slots ÷ packages, so that a slot that waits counts.
-//! What takes more than ten seconds is run once.
+//! The floors are the driver's own scripts, which `xargs` calls as often and two at a time, without a sandbox; no
+//! result is kept, checked or flushed. The cost of a package is wall time × 2 slots ÷ packages, so that an idle slot
+//! counts. Commands that take more than ten seconds run once.
 
 mod building;
 mod ground;
@@ -18,10 +18,10 @@ use crate::report::{Report, Row};
 use crate::table::{seconds, spread};
 use ground::Ground;
 
-/// The tasks at a time.
+/// The number of tasks at a time.
 const SLOTS: f64 = 2.0;
 
-/// Measures all of it on a disk.
+/// Runs all measurements of the section on a disk.
 pub(crate) fn run(disk: &Disk, options: &Options, report: &mut Report) -> Result<()> {
     if let Some(reason) = Ground::why_not(disk)? {
         report.skipped("bulk builds", &reason);
@@ -40,12 +40,12 @@ pub(crate) fn run(disk: &Disk, options: &Options, report: &mut Report) -> Result
     Ok(())
 }
 
-/// What so many packages, or calls, cost each: seconds of a slot.
+/// Returns the slot seconds per package or call.
 fn each(wall: f64, count: usize) -> f64 {
     wall * SLOTS / count as f64
 }
 
-/// The row of a command that did so much.
+/// Returns the row of a command that handled `count` packages or recipes.
 fn row(name: &str, costs: &Costs, count: usize) -> Row {
     let wall = costs.wall();
     Row::new(name, format!("{}, each {}", spread(wall), seconds(each(wall.median, count))))

@@ -1,4 +1,4 @@
-//! The same change by others, side by side.
+//! The same change made by other tools, side by side.
 
 use std::path::Path;
 
@@ -28,11 +28,11 @@ const HEAD: [&str; 11] = [
     "",
 ];
 
-/// How many times as long as another one the program may take for an apply.
+/// Limits of an apply, as multiples of the other tool's time.
 const LIMITS: [(Role, f64); 4] =
     [(Role::Dpkg, 0.125), (Role::Rpm, 0.2), (Role::DpkgChanged, 1.0), (Role::RpmChanged, 1.0)];
 
-/// Measures on a disk; `scratch` is for the packages of the others.
+/// Measures on a disk. `scratch` holds the packages of the other tools.
 pub(crate) fn run(
     disk: &Disk,
     inputs: &Inputs,
@@ -60,7 +60,7 @@ pub(crate) fn run(
             Some(_) => "**missed**",
             None => "",
         };
-        // Its new tree is seen at once; the times of its files are those of links that were made before.
+        // Its new tree becomes visible at once; the times of its files are those of hard links made before.
         let window = match role {
             Role::OsTree => "–".to_owned(),
             _ => spread(Spread::of(its.windows.iter().copied())),

@@ -1,5 +1,5 @@
-//! Who is measured side by side: each with a root of its own on the disk, a command that changes it, and one that takes
-//! the change back.
+//! The contenders that are measured side by side. Each has its own root on the disk, a command that changes it, and a
+//! command that reverts the change.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,6 @@ use crate::report::Report;
 use crate::tree::{Tree, switch_window};
 use crate::workload::Version;
 
-/// Who is who.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
     Floor,
@@ -36,17 +35,18 @@ pub(crate) enum Role {
 }
 
 impl Role {
-    /// Whether it is a floor, or the program under test in one of its forms of undo data: nothing can be judged without.
+    /// True for the floors, and for the program under test with each form of undo data. The comparison needs all of
+    /// them.
     pub(crate) fn is_required(self) -> bool {
         matches!(self, Self::Floor | Self::LinkFloor | Self::Patchadm | Self::Files | Self::PlainArchive)
     }
 
-    /// Whether it is neither a floor nor a build of the program.
+    /// True if it is neither a floor nor a build of the program.
     pub(crate) fn is_other(self) -> bool {
         !self.is_required() && self != Self::OtherBuild
     }
 
-    /// What it is called in tables.
+    /// Returns its name in tables.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Floor => "the gzip floor",
@@ -66,17 +66,17 @@ impl Role {
     }
 }
 
-/// Somebody who is measured.
+/// A tool that is measured, with its root and its commands.
 pub(crate) struct Contender {
     pub(crate) role: Role,
     pub(crate) root: PathBuf,
     pub(crate) apply: Line,
     pub(crate) back_out: Line,
-    /// Where it keeps what it replaced: a file, or a directory.
+    /// The file or directory in which it keeps replaced files.
     pub(crate) undo: Option<PathBuf>,
 }
 
-/// What was measured of a contender.
+/// Measurements of a contender.
 #[derive(Default)]
 pub(crate) struct Measured {
     pub(crate) apply: Costs,
@@ -88,12 +88,12 @@ pub(crate) struct Measured {
 }
 
 impl Contender {
-    /// One round: the change and the way back.
+    /// Applies the change and reverts it.
     pub(crate) fn round(&self, disk: &Disk, inputs: &Inputs, measured: &mut Measured) -> Result<()> {
         self.round_with(disk, inputs, measured, &mut |_, _| Ok(()))
     }
 
-    /// A round in which the tree must be as it should after either step.
+    /// Like [`round`](Self::round), but also checks the tree after each step.
     pub(crate) fn checked_round(&self, disk: &Disk, inputs: &Inputs, measured: &mut Measured) -> Result<()> {
         self.round_with(disk, inputs, measured, &mut |version, after| {
             let expected = inputs.expected(version);
@@ -114,7 +114,7 @@ impl Contender {
         check(Version::Old, "the way back")
     }
 
-    /// The change.
+    /// Applies the change.
     pub(crate) fn change(&self, disk: &Disk, inputs: &Inputs, measured: &mut Measured) -> Result<()> {
         measured.apply.0.push(measure(disk, &self.apply)?);
         let changed = inputs.workload.delivered();
@@ -123,7 +123,7 @@ impl Contender {
         Ok(())
     }
 
-    /// The way back.
+    /// Reverts the change.
     pub(crate) fn take_back(&self, disk: &Disk, inputs: &Inputs, measured: &mut Measured) -> Result<()> {
         measured.back_out.0.push(measure(disk, &self.back_out)?);
         let workload = &inputs.workload;
@@ -133,17 +133,17 @@ impl Contender {
     }
 }
 
-/// The least that can be done, with an archive.
+/// Returns the floor that saves old files in an archive.
 pub(crate) fn floor(disk: &Disk, inputs: &Inputs) -> Result<Contender> {
     floor_that_keeps(Role::Floor, "undo.gz", ["@floor-apply", "@floor-back"], disk, inputs)
 }
 
-/// The least that can be done, with second names of the old objects.
+/// Returns the floor that saves old files as hard links.
 pub(crate) fn link_floor(disk: &Disk, inputs: &Inputs) -> Result<Contender> {
     floor_that_keeps(Role::LinkFloor, "saved", ["@link-floor-apply", "@link-floor-back"], disk, inputs)
 }
 
-/// A floor that keeps what it replaces in a place of this name.
+/// Returns a floor that keeps old files in `undo`, below its root.
 fn floor_that_keeps(
     role: Role,
     undo: &str,
@@ -160,17 +160,16 @@ fn floor_that_keeps(
     Ok(Contender { role, root, apply, back_out, undo: Some(undo) })
 }
 
-/// The name of the directory of a contender.
 fn directory_of(role: Role) -> String {
     role.name().replace([' ', ','], "-")
 }
 
-/// The program.
+/// Returns the program under test.
 pub(crate) fn patchadm(disk: &Disk, inputs: &Inputs) -> Result<Contender> {
     build(&Line::patchadm(), Role::Patchadm, disk, inputs)
 }
 
-/// The program with the old files as undo data, which is a policy of its root.
+/// Returns the program with files as undo data, as set in the policy of its root.
 pub(crate) fn patchadm_files(disk: &Disk, inputs: &Inputs) -> Result<Contender> {
     let contender = build(&Line::patchadm(), Role::Files, disk, inputs)?;
     set_undo_format(&contender.root, "files")?;
@@ -178,21 +177,21 @@ pub(crate) fn patchadm_files(disk: &Disk, inputs: &Inputs) -> Result<Contender> 
     Ok(Contender { undo: Some(undo), ..contender })
 }
 
-/// The program with undo archives that are not compressed.
+/// Returns the program with uncompressed undo archives.
 pub(crate) fn patchadm_plain(disk: &Disk, inputs: &Inputs) -> Result<Contender> {
     let contender = build(&Line::patchadm(), Role::PlainArchive, disk, inputs)?;
     set_undo_format(&contender.root, "none")?;
     Ok(Contender { undo: None, ..contender })
 }
 
-/// Sets the form of undo data by the policy of a root.
+/// Sets the form of undo data in the policy of a root.
 pub(crate) fn set_undo_format(root: &Path, format: &str) -> Result<()> {
     let directory = root.join("etc/patchadm");
     fs::create_dir_all(&directory)?;
     Ok(fs::write(directory.join("policy"), format!("undo_format={format}\n"))?)
 }
 
-/// A build of the program, on a root of its own that it has installed itself.
+/// Returns a build of the program, with a root that this build installed.
 pub(crate) fn build(program: &Line, role: Role, disk: &Disk, inputs: &Inputs) -> Result<Contender> {
     let root = disk.at(&directory_of(role));
     install_base(program, inputs, &root)?;
@@ -202,7 +201,7 @@ pub(crate) fn build(program: &Line, role: Role, disk: &Disk, inputs: &Inputs) ->
     Ok(Contender { role, root, apply, back_out, undo: Some(undo) })
 }
 
-/// Lets a build of the program install the base package below a new root.
+/// Installs the base package below a new root with a build of the program.
 pub(crate) fn install_base(program: &Line, inputs: &Inputs, root: &PathBuf) -> Result<()> {
     fresh(root)?;
     program.clone().words("pkgadd -n -R").arg(root).arg("-d").arg(&inputs.base).arg(PACKAGE).run()
@@ -218,13 +217,13 @@ fn size_of(path: &PathBuf) -> Result<f64> {
     files.iter().map(|file| Ok(fs::metadata(file)?.len() as f64)).sum()
 }
 
-/// What was measured of somebody.
+/// Returns the measurements of a contender.
 pub(crate) fn of(all: &[(Role, Measured)], role: Role) -> Option<&Measured> {
     all.iter().find(|(who, _)| *who == role).map(|(_, measured)| measured)
 }
 
-/// Measures contenders in turns. The first round is checked and not counted: who fails it, and is no floor and not the
-/// program, is left out.
+/// Measures contenders in turns. The first round is checked and not counted. If a contender fails it, the contender is
+/// left out, or the benchmark ends if the contender is required.
 pub(crate) fn rounds(
     disk: &Disk,
     inputs: &Inputs,

@@ -20,10 +20,10 @@ use crate::table::{grouped, mebibytes, spread};
 use crate::transition::WINDOW;
 use crate::workload::{File, NEW, OLD, Scale, Version, Workload};
 
-/// Where the packages are in the trees; see [`releases::workload`].
+/// The directory of the packages in the trees; see [`releases::workload`].
 const TOP: &str = "opt/acme/";
 
-/// How many times as long as the gzip floor the program may take.
+/// Limits of the program, as multiples of the gzip floor.
 const ADD: f64 = 0.7;
 const REMOVE: f64 = 0.9;
 
@@ -91,7 +91,7 @@ impl Update {
         Ok(())
     }
 
-    /// Writes the patch. What is new in a package that is not there belongs to the first one.
+    /// Writes the patch. Added files of a package that the base does not have go to the first package.
     fn write_patch(&self) -> Result<()> {
         let workload = &self.inputs.workload;
         let old = directories(&workload.files);
@@ -118,7 +118,7 @@ impl Update {
         Ok(())
     }
 
-    /// The program with the packages installed.
+    /// Returns the program, with a root in which the packages are installed.
     fn contender(&self, role: Role, disk: &Disk) -> Result<Contender> {
         let root: PathBuf = disk.at(if role == Role::Files { "update-files" } else { "update" });
         fresh(&root)?;
@@ -192,18 +192,19 @@ fn report_update(
     }
 }
 
-/// The name of the Debian package of a file.
+/// Returns the name of the Debian package of a file.
 fn name_of(file: &File) -> &str {
     file.path.strip_prefix(TOP).and_then(|path| path.split('/').next()).unwrap_or_default()
 }
 
-/// The name of the package in which its files are installed.
+/// Returns the name of the SVR4 package for the files of a Debian package.
 fn package(name: &str) -> String {
     let letters = name.chars().filter(|letter| letter.is_ascii_alphanumeric() || *letter == '-');
     letters.fold("DEB".to_owned(), |name, letter| name + &letter.to_string())
 }
 
-/// Unpacks the packages of a release that have another version in its branch, and those, into a tree each.
+/// Unpacks the packages whose versions differ between a release and its branch: the old ones into one tree, the new
+/// ones into another.
 fn unpack([release, stable]: [&Path; 2], [old, new]: &[PathBuf; 2]) -> Result<()> {
     let (before, after) = (packages(release)?, packages(stable)?);
     for (name, (version, package)) in before {
@@ -215,7 +216,7 @@ fn unpack([release, stable]: [&Path; 2], [old, new]: &[PathBuf; 2]) -> Result<()
     Ok(())
 }
 
-/// The Debian packages of a directory by name, each with its version.
+/// Returns the Debian packages of a directory by name, each with its version.
 fn packages(directory: &Path) -> Result<BTreeMap<String, (String, PathBuf)>> {
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(directory).with_context(|| format!("{}", directory.display()))? {

@@ -23,12 +23,12 @@ pub(crate) struct PackageWriter {
     parents: Parents,
 }
 
-/// The directories above files, each made once.
+/// Parent directories of files. Each is made once.
 #[derive(Default)]
 pub(crate) struct Parents(BTreeSet<PathBuf>);
 
 impl Parents {
-    /// Makes the directory that `target` is to be in.
+    /// Makes the parent directory of `target`.
     pub(crate) fn make(&mut self, target: &Path) -> Result<()> {
         let parent = target.parent().context("a file has a directory")?.to_owned();
         if self.0.insert(parent.clone()) {
@@ -39,7 +39,7 @@ impl Parents {
 }
 
 impl PackageWriter {
-    /// A package that is called `package`, below `parent`.
+    /// Begins a package called `package` below `parent`.
     pub(crate) fn new(parent: &Path, package: &str) -> Result<Self> {
         let directory = parent.join(package);
         fs::create_dir_all(directory.join("install"))?;
@@ -50,7 +50,7 @@ impl PackageWriter {
         Ok(Self { directory, params, lines: Vec::new(), bytes: 0, parents: Parents::default() })
     }
 
-    /// The sparse package of a patch, below the directory of the patch.
+    /// Begins the sparse package of a patch, below the directory of the patch.
     pub(crate) fn of_patch(parent: &Path, patch: &str, package: &str) -> Result<Self> {
         let mut writer = Self::new(&parent.join(patch), package)?;
         writer.params += &format!(
@@ -60,12 +60,12 @@ impl PackageWriter {
         Ok(writer)
     }
 
-    /// A directory that belongs to the package.
+    /// Adds a directory that belongs to the package.
     pub(crate) fn directory(&mut self, path: &str) {
         self.lines.push(format!("1 d none {path} 0755 root root"));
     }
 
-    /// A file with its content.
+    /// Adds a file with its content.
     pub(crate) fn file(&mut self, path: &str, content: &[u8], mtime: u64) -> Result<()> {
         let target = self.directory.join("reloc").join(path);
         self.parents.make(&target)?;
@@ -74,7 +74,7 @@ impl PackageWriter {
         Ok(())
     }
 
-    /// A file that another package has, under one more name.
+    /// Adds a file as a hard link to a file of another package.
     pub(crate) fn linked(&mut self, path: &str, from: &Path, mtime: u64) -> Result<()> {
         let target = self.directory.join("reloc").join(path);
         self.parents.make(&target)?;
@@ -89,7 +89,7 @@ impl PackageWriter {
         self.bytes += size;
     }
 
-    /// An information file: a script, or `deletes`.
+    /// Adds an information file: a script, or `deletes`.
     pub(crate) fn information(&mut self, name: &str, content: &[u8]) -> Result<()> {
         fs::write(self.directory.join("install").join(name), content)?;
         self.lines.push(format!("1 i {name} {} {} {OLD}", content.len(), checksum::sum(content)));
@@ -146,7 +146,7 @@ pub(crate) fn write_tree(root: &Path, files: &[(&File, Version)]) -> Result<()> 
     Ok(())
 }
 
-/// All directories of some files below the root, parents first.
+/// Returns all directories between the root and some files, parents first.
 pub(crate) fn directories(files: &[File]) -> BTreeSet<String> {
     let parents = files.iter().flat_map(|file| Path::new(&file.path).ancestors().skip(1));
     parents.map(|path| path.display().to_string()).filter(|path| !path.is_empty()).collect()

@@ -1,8 +1,8 @@
-//! Where it is measured: a directory that the user names, or images with file systems of our own.
+//! Places to measure: a directory that the user names, or images with their own file systems.
 //!
-//! Images are sparse files mounted through a loop device in a mount namespace of the benchmark's own, and unlinked as
-//! soon as they are mounted: however the benchmark ends, mount, device and image are gone with it. Only root can make
-//! them. The loop device passes a flush on to the disk below as `fsync` of the image.
+//! Images are sparse files, mounted through a loop device in the benchmark's own mount namespace and unlinked at once:
+//! however the benchmark ends, mount, device and image disappear with it. Only root can make them. The loop device
+//! passes a flush on to the disk below as `fsync` of the image.
 
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt as _;
@@ -15,22 +15,22 @@ use crate::line::{Line, is_installed};
 use crate::scratch::Scratch;
 use crate::tree::Clock;
 
-/// The file systems that images get.
+/// The file systems of images.
 pub(crate) const FILE_SYSTEMS: [&str; 2] = ["ext4", "xfs"];
 
-/// One place to measure at.
+/// A place to measure.
 pub(crate) struct Disk {
     name: String,
     path: PathBuf,
     scratch: PathBuf,
     counters: Option<PathBuf>,
     clock: Clock,
-    /// A directory that is ours; none for an image, which is unmounted.
+    /// The directory to remove at the end; `None` for an image, which is unmounted.
     directory: Option<Scratch>,
 }
 
 impl Disk {
-    /// A directory of its own below one that the user named.
+    /// Makes a new directory below one that the user named.
     pub(crate) fn directory(parent: &Path, scratch: &Path) -> Result<Self> {
         let directory = Scratch::new(parent, "disk")?;
         let path = directory.path().to_owned();
@@ -39,7 +39,7 @@ impl Disk {
         Ok(Self { name, path, scratch, counters: None, clock, directory: Some(directory) })
     }
 
-    /// An image of so many bytes with a file system of this type; the image itself is in `store`.
+    /// Mounts an image of `size` bytes with a file system of this type. The image file is made in `store`.
     pub(crate) fn image(file_system: &str, size: u64, store: &Path, scratch: &Path) -> Result<Self> {
         let program = format!("mkfs.{file_system}");
         ensure!(is_installed(&program), "{program} is not installed");
@@ -55,7 +55,7 @@ impl Disk {
         let device = fs::metadata(&path)?.dev();
         let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
         let counters = PathBuf::from(format!("/sys/dev/block/{major}:{minor}/stat"));
-        // The device has none where /sys is not that of this machine.
+        // The device has no counters if /sys is not that of this machine.
         let counters = Some(counters).filter(|file| file.exists());
         let (name, scratch) = (format!("{file_system} image"), scratch.to_owned());
         let (path, clock) = (path.canonicalize()?, Clock::Inode);
@@ -65,37 +65,37 @@ impl Disk {
         Ok(disk)
     }
 
-    /// What it is called in tables.
+    /// Returns its name in tables.
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
-    /// One word for it, for the names of files.
+    /// Returns the first word of its name.
     pub(crate) fn word(&self) -> &str {
         self.name.split(' ').next().unwrap_or_default()
     }
 
-    /// A directory on it.
+    /// Returns the path of a directory on it.
     pub(crate) fn at(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 
-    /// What tells when a path was changed.
+    /// Returns the clock that tells when a path was changed.
     pub(crate) fn clock(&self) -> Clock {
         self.clock
     }
 
-    /// A directory elsewhere, for inputs and reports.
+    /// Returns a directory elsewhere, for inputs and reports.
     pub(crate) fn scratch(&self) -> &Path {
         &self.scratch
     }
 
-    /// Waits until everything is on the disk.
+    /// Waits until all changes are on the disk.
     pub(crate) fn settle(&self) -> Result<()> {
         Ok(rustix::fs::syncfs(File::open(&self.path)?)?)
     }
 
-    /// How often the cache of the device was flushed so far; none where there is no device of our own.
+    /// Returns how often the cache of the device was flushed so far, or `None` without a device of our own.
     pub(crate) fn flushes(&self) -> Result<Option<f64>> {
         let Some(file) = &self.counters else { return Ok(None) };
         let text = fs::read_to_string(file)?;
@@ -103,7 +103,7 @@ impl Disk {
         Ok(Some(text.split_whitespace().nth(15).context("a counter is missing")?.parse()?))
     }
 
-    /// Refuses a root that another program is to change, unless it lies on this disk.
+    /// Fails unless `root`, which another program is about to change, is on this disk.
     pub(crate) fn assert_ours(&self, root: &Path) -> Result<()> {
         let real = root.canonicalize()?;
         ensure!(
@@ -119,26 +119,26 @@ impl Disk {
 impl Drop for Disk {
     fn drop(&mut self) {
         if self.directory.is_none() {
-            // Where it cannot be unmounted now, it goes with the namespace.
+            // If this fails, the mount ends with the namespace.
             let _ = rustix::mount::unmount(&self.path, UnmountFlags::DETACH);
             let _ = fs::remove_dir(&self.path);
         }
     }
 }
 
-/// Whether the caller may mount.
+/// Returns true if the caller may mount.
 pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// Leaves the mount namespace of the caller for a private one. Must be called while there is one thread.
+/// Moves to a private mount namespace. Must be called while the process has a single thread.
 pub(crate) fn leave_mounts_of_others() -> Result<()> {
     nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS).context("no private mount namespace")?;
     let flags = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     Ok(rustix::mount::mount_change("/", flags)?)
 }
 
-/// The type of the file system below a directory, as far as /proc knows it.
+/// Returns the type of the file system below a directory, as far as /proc knows it.
 pub(crate) fn file_system_of(path: &Path) -> String {
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     let on = |line: &&str| line.split(' ').nth(1).is_some_and(|place| path.starts_with(place));

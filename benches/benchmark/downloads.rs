@@ -1,4 +1,4 @@
-//! How long downloads take: many small patches, one large one, and what a large depot costs.
+//! Downloads: many small patches, one large patch, and commands on a large depot.
 
 mod depot;
 mod fetched;
@@ -12,7 +12,7 @@ use crate::disk::Disk;
 use crate::options::Options;
 use crate::report::Report;
 
-/// Measures all of it on a disk.
+/// Runs all measurements of the section on a disk.
 pub(crate) fn run(disk: &Disk, options: &Options, report: &mut Report) -> Result<()> {
     update::run(disk, options, report)?;
     fetched::run(disk, options, report)?;

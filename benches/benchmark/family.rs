@@ -1,4 +1,4 @@
-//! The rest of the family: installing, checking, making and moving packages, beside what everybody does without them.
+//! The package commands: installing, checking, making and moving packages, beside plain copying and reading.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use crate::measure::{Costs, measure};
 use crate::options::Options;
 use crate::report::{Report, Row};
 
-/// A command of the family. It may write to a directory on the disk, which is not there before.
+/// A package command. It may write to `target`, a directory on the disk that does not exist before.
 pub(crate) struct Work {
     pub(crate) name: &'static str,
     pub(crate) line: Line,
@@ -23,10 +23,10 @@ pub(crate) struct Work {
     beside: Beside,
 }
 
-/// What everybody does without it.
+/// The work that a command is compared with.
 #[derive(Clone, Copy)]
 enum Beside {
-    /// A copy of the files that is durable.
+    /// A durable copy of the files.
     DurableCopy,
     /// A copy of the package.
     Copy,
@@ -34,7 +34,7 @@ enum Beside {
     Reading,
 }
 
-/// What the commands of a build work on.
+/// Inputs of the commands of one build.
 pub(crate) struct Materials {
     program: Line,
     prototype: PathBuf,
@@ -43,7 +43,7 @@ pub(crate) struct Materials {
 }
 
 impl Materials {
-    /// Lets a build prepare its own; `name` is that of a directory.
+    /// Prepares the inputs with a build of the program; `name` is the name of their directories.
     pub(crate) fn new(program: &Line, disk: &Disk, inputs: &Inputs, name: &str) -> Result<Self> {
         let directory = inputs_of(disk, name)?;
         let (prototype, stream) = (directory.join("prototype"), directory.join("base.ds"));
@@ -54,7 +54,7 @@ impl Materials {
         Ok(Self { program: program.clone(), prototype, stream, checked })
     }
 
-    /// All that is measured.
+    /// Returns all commands to measure.
     pub(crate) fn works(&self, disk: &Disk, inputs: &Inputs) -> [Work; 6] {
         let program = || self.program.clone();
         let (installed, made) = (disk.at("installed"), disk.at("made"));
@@ -74,14 +74,13 @@ impl Materials {
         .map(|(name, line, target, beside)| Work { name, line, target: target.clone(), beside })
     }
 
-    /// Removes them.
     pub(crate) fn remove(self) -> Result<()> {
         fs::remove_file(self.stream)?;
         Ok(fs::remove_dir_all(self.checked)?)
     }
 }
 
-/// Measures the pairs, in turns.
+/// Measures each command and its floor in turns.
 pub(crate) fn run(disk: &Disk, inputs: &Inputs, options: &Options, report: &mut Report) -> Result<()> {
     let materials = Materials::new(&Line::patchadm(), disk, inputs, "checked")?;
     for work in materials.works(disk, inputs) {
@@ -101,7 +100,7 @@ pub(crate) fn run(disk: &Disk, inputs: &Inputs, options: &Options, report: &mut 
     materials.remove()
 }
 
-/// What a command is compared with: its name, how much longer ours may take, and its line.
+/// Returns the floor of a command: its name, the limit as a multiple of its time, and its command line.
 fn beside(work: &Work, inputs: &Inputs, checked: &Path) -> (&'static str, f64, Line) {
     match work.beside {
         Beside::DurableCopy => {
@@ -116,7 +115,7 @@ fn beside(work: &Work, inputs: &Inputs, checked: &Path) -> (&'static str, f64, L
     }
 }
 
-/// A command that wants its target directory to be there.
+/// Wraps a command that needs its target directory to exist.
 fn into(target: &Path, line: &Line) -> Line {
     Line::shell("mkdir \"$0\"; exec \"$@\"").arg(target).line(line)
 }
@@ -126,7 +125,6 @@ fn reading(root: &Path) -> Line {
     Line::new(itself).arg("@read").arg(root.join("opt"))
 }
 
-/// The prototype of the base package.
 fn write_prototype(file: &Path, inputs: &Inputs) -> Result<()> {
     let pkginfo = inputs.base.join(PACKAGE).join("pkginfo");
     let files = inputs.base_files();

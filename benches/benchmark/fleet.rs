@@ -1,9 +1,9 @@
-//! What waits for people with many machines: a report about all of them, and Ansible on many roots.
+//! Many machines: a report about all of them, and Ansible on many roots.
 //!
-//! Inventories have the fields that `list --json` prints on a root with one patch, and values of hundreds of patches and
-//! packages that a seed decides. A report is measured beside reading the same files, and beside parsing them into nothing, with all
-//! cores. Ansible plays the collection of the checkout with the settings that come with
-//! it; each host is a local connection with a root of its own.
+//! Inventories have the fields that `list --json` prints on a root with one patch. Their values, hundreds of patches
+//! and packages, follow from a seed. A report is measured beside programs that read the same files, or parse them and
+//! discard the result, with all cores. Ansible runs the collection of the checkout with its own settings; each host is
+//! a local connection with its own root.
 
 mod ansible;
 mod fleet_patch;
@@ -18,7 +18,7 @@ use crate::options::Options;
 use crate::report::Report;
 use fleet_patch::{FleetPatch, PatchSize};
 
-/// Measures all of it on a disk.
+/// Runs all measurements of the section on a disk.
 pub(crate) fn run(disk: &Disk, options: &Options, report: &mut Report) -> Result<()> {
     let patch = FleetPatch::write(disk, PatchSize::SMALL)?;
     reports::run(disk, &patch, options, report)?;

@@ -1,12 +1,12 @@
-//! The floor: the least that a program can do which changes a tree and can take it back, safely.
+//! The floor: the least work of a program that changes a tree safely and can revert the change.
 //!
-//! It saves the old objects as one serial gzip-1 stream, writes the new ones beside their targets, makes that durable,
-//! renames, deletes, and makes that durable. The way back decompresses beside the targets, and does the same. It checks
-//! nothing, records nothing, recovers from nothing, and knows beforehand what is to be done. Its output tells the seconds of
-//! each phase.
+//! It saves the old objects as one serial gzip-1 stream, writes the new ones beside their targets, syncs, renames,
+//! deletes, and syncs again. To revert the change, it decompresses the old objects beside the targets and does the
+//! same. It checks nothing, records nothing, recovers from nothing, and knows the changes beforehand. It prints the
+//! seconds of each phase.
 //!
-//! The floor that saves by links gives the old objects second names in a directory instead. Its way back links them
-//! beside the targets, does the same as the other, and removes that directory.
+//! The link floor gives the old objects second names in a directory instead. To revert the change, it links them
+//! beside the targets, continues like the gzip floor, and removes that directory.
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read, Write};
@@ -19,15 +19,15 @@ use flate2::{Compression, read::GzDecoder, write::GzEncoder};
 
 use crate::workload::Workload;
 
-/// What an object of the undo stream has before its name and its bytes: lengths of both, mode, time.
+/// Bytes before the name and the content of an object in the undo stream: the lengths of both, mode, time.
 const HEAD: usize = 32;
 
-/// What is to be done, a path in a line, behind one of these letters.
+/// Letters of the changes. A line of the file is a letter, a blank and a path.
 const REPLACE: &str = "r";
 const ADD: &str = "a";
 const DELETE: &str = "d";
 
-/// Writes what the patch of a workload does, for the floor to read.
+/// Writes the changes of the patch of a workload, for the floor to read.
 pub(crate) fn write_changes(file: &Path, workload: &Workload) -> Result<()> {
     let mut text = String::new();
     for (number, object) in workload.delivered().enumerate() {
@@ -39,7 +39,7 @@ pub(crate) fn write_changes(file: &Path, workload: &Workload) -> Result<()> {
     Ok(())
 }
 
-/// Applies `changes` with the files below `source` to `root`, keeping what it replaces in `undo`.
+/// Applies `changes` with the files below `source` to `root`, and keeps old objects in `undo`.
 pub(crate) fn apply(changes: &Path, source: &Path, root: &Path, undo: &Path) -> Result<()> {
     let mut phases = PhaseClock::begin();
     let changes = read_changes(changes)?;
@@ -53,7 +53,7 @@ pub(crate) fn apply(changes: &Path, source: &Path, root: &Path, undo: &Path) -> 
     put_in_place(&changes, source, root, phases)
 }
 
-/// Does the same, keeping what it replaces under second names in a new directory `saved`.
+/// Like [`apply`], but keeps old objects under second names in a new directory `saved`.
 pub(crate) fn apply_by_links(changes: &Path, source: &Path, root: &Path, saved: &Path) -> Result<()> {
     let phases = PhaseClock::begin();
     let changes = read_changes(changes)?;
@@ -90,13 +90,13 @@ fn put_in_place(
     Ok(())
 }
 
-/// The objects that changes replace or delete, each with its number.
+/// Returns the objects that changes replace or delete, each with its number.
 fn old_objects(changes: &[(String, String)]) -> impl Iterator<Item = (usize, &String)> {
     let old = changes.iter().enumerate().filter(|(_, (letter, _))| letter != ADD);
     old.map(|(number, (_, path))| (number, path))
 }
 
-/// Takes the same changes back.
+/// Reverts the changes of [`apply`].
 pub(crate) fn back_out(changes: &Path, root: &Path, undo: &Path) -> Result<()> {
     let mut phases = PhaseClock::begin();
     let changes = read_changes(changes)?;
@@ -108,7 +108,7 @@ pub(crate) fn back_out(changes: &Path, root: &Path, undo: &Path) -> Result<()> {
     take_back(root, changes, phases, || Ok(fs::remove_file(undo)?))
 }
 
-/// Takes the same changes back with the second names in `saved`.
+/// Reverts the changes of [`apply_by_links`] with the second names in `saved`.
 pub(crate) fn back_out_by_links(changes: &Path, root: &Path, saved: &Path) -> Result<()> {
     let mut phases = PhaseClock::begin();
     let changes = read_changes(changes)?;
@@ -120,7 +120,7 @@ pub(crate) fn back_out_by_links(changes: &Path, root: &Path, saved: &Path) -> Re
     Ok(fs::remove_dir_all(saved)?)
 }
 
-/// Switches back to the old objects, which lie beside their targets, and removes the directories that are empty then.
+/// Switches back to the old objects, which are beside their targets, and removes directories that become empty.
 fn take_back(
     root: &Path,
     changes: Vec<(String, String)>,
@@ -140,7 +140,7 @@ fn take_back(
     switch(root, &reverse)?;
     phases.end(SWITCH);
     for (_, path) in reverse.iter().filter(|(letter, _)| letter == DELETE) {
-        // Only one that is empty goes.
+        // Removes only empty directories.
         let _ = root.join(path).parent().map(fs::remove_dir);
     }
     then()?;
@@ -155,7 +155,7 @@ pub(crate) const STAGE: &str = "stage";
 pub(crate) const SYNC: &str = "sync";
 pub(crate) const SWITCH: &str = "switch";
 
-/// Tells how long each phase took.
+/// A clock that prints how long each phase took.
 struct PhaseClock(Instant);
 
 impl PhaseClock {
@@ -163,7 +163,7 @@ impl PhaseClock {
         Self(Instant::now())
     }
 
-    /// Prints the seconds since the phase before.
+    /// Prints the seconds since the end of the previous phase.
     fn end(&mut self, name: &str) {
         println!("{name} {}", self.0.elapsed().as_secs_f64());
         self.0 = Instant::now();
@@ -215,7 +215,7 @@ struct Saved {
     mtime: i64,
 }
 
-/// The next object of an undo stream.
+/// Reads the next object of an undo stream, or `None` at its end.
 fn next_saved(input: &mut impl Read) -> Result<Option<Saved>> {
     let mut head = [0; HEAD];
     match input.read_exact(&mut head) {
@@ -240,7 +240,7 @@ fn put(path: &Path, content: &[u8], mode: u32, mtime: i64) -> Result<()> {
     Ok(())
 }
 
-/// Renames what was written beside its target, and deletes.
+/// Renames the new objects to their targets, and deletes.
 fn switch(root: &Path, changes: &[(String, String)]) -> Result<()> {
     for (letter, path) in changes {
         let target = root.join(path);

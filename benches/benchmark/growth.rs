@@ -1,4 +1,5 @@
-//! What a patch costs as things become more: files in it, patches in one command, patches before it, roots, lines of `contents`.
+//! How the cost of a patch grows: with files in it, patches in one command, patches before it, roots, and lines of
+//! `contents`.
 
 mod files;
 mod history;
@@ -18,7 +19,7 @@ use crate::options::Options;
 use crate::report::Report;
 use crate::workload::{File, NEW, Version};
 
-/// Measures all of it on a disk.
+/// Runs all measurements of the section on a disk.
 pub(crate) fn run(disk: &Disk, inputs: &Inputs, options: &Options, report: &mut Report) -> Result<()> {
     files::run(disk, inputs, options, report)?;
     patches::run(disk, options, report)?;
@@ -27,7 +28,7 @@ pub(crate) fn run(disk: &Disk, inputs: &Inputs, options: &Options, report: &mut 
     records::run(disk, options, report)
 }
 
-/// Writes a patch that replaces some files of a package; gives its directory.
+/// Writes a patch that replaces some files of a package, and returns its directory.
 pub(crate) fn write_patch(parent: &Path, id: &str, package: &str, files: &[File]) -> Result<PathBuf> {
     let mut patch = PackageWriter::of_patch(parent, id, package)?;
     for file in files {
@@ -37,14 +38,13 @@ pub(crate) fn write_patch(parent: &Path, id: &str, package: &str, files: &[File]
     Ok(parent.join(id))
 }
 
-/// An empty directory of inputs in the scratch directory.
+/// Makes an empty directory for inputs in the scratch directory.
 pub(crate) fn inputs_of(disk: &Disk, name: &str) -> Result<PathBuf> {
     let directory = disk.scratch().join(name);
     fresh(&directory)?;
     Ok(directory)
 }
 
-/// Removes what a part has made.
 pub(crate) fn clear(directories: &[&Path]) -> Result<()> {
     directories.iter().try_for_each(|directory| Ok(fs::remove_dir_all(directory)?))
 }

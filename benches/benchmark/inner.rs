@@ -1,4 +1,4 @@
-//! The small programs that the benchmark runs as processes of their own: it calls itself with one of their names.
+//! Small programs that the benchmark runs as separate processes: it calls itself with one of their names.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -14,7 +14,7 @@ use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 use crate::measure::Usage;
 use crate::{floor, reader};
 
-/// Runs the small program that the first argument names; false where it names none.
+/// Runs the small program that the first argument names. Returns false if it names none.
 pub(crate) fn run(arguments: &[OsString]) -> Result<bool> {
     let Some((name, rest)) = arguments.split_first() else { return Ok(false) };
     let path = |number: usize| -> Result<&Path> {
@@ -38,7 +38,7 @@ pub(crate) fn run(arguments: &[OsString]) -> Result<bool> {
     Ok(true)
 }
 
-/// Runs one command and reports what it used; its output goes to `log`.
+/// Runs one command and reports its resource usage. Its output goes to `log`.
 fn measured(report: &Path, log: &Path, words: &[OsString]) -> Result<()> {
     let (program, arguments) = words.split_first().context("no command")?;
     let log = File::create(log)?;
@@ -46,7 +46,7 @@ fn measured(report: &Path, log: &Path, words: &[OsString]) -> Result<()> {
     command.args(arguments).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
     let started = Instant::now();
     let mut child = command.spawn().with_context(|| format!("{}", PathBuf::from(program).display()))?;
-    // It has ended, and its figures are there until it is waited for.
+    // The process has ended. Its figures stay in /proc until it is waited for.
     waitid(WaitId::Pid(Pid::from_child(&child)), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT)?;
     let wall = started.elapsed().as_secs_f64();
     let own = processor_time_of(child.id());
@@ -59,10 +59,11 @@ fn measured(report: &Path, log: &Path, words: &[OsString]) -> Result<()> {
     Ok(())
 }
 
-/// Seconds of CPU of one process, without those that it has waited for.
+/// Returns the CPU seconds of one process, without those of children that it waited for.
 fn processor_time_of(process: u32) -> f64 {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
-    // The name of the program, in brackets, may have blanks; behind it user and system time are the 12th and 13th field.
+    // The program name, in parentheses, may contain blanks. After it, user and system time are the 12th and 13th
+    // field.
     let fields = stat.rsplit_once(") ").map_or("", |(_, fields)| fields).split_ascii_whitespace();
     let ticks: u64 = fields.skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
     ticks as f64 / rustix::param::clock_ticks_per_second() as f64

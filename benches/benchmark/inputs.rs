@@ -1,4 +1,4 @@
-//! What most sections are measured with: packages, written once to the scratch directory before anything is timed.
+//! Inputs of most sections: packages, written once to the scratch directory before anything is timed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use crate::table::{grouped, megabytes};
 use crate::tree::Tree;
 use crate::workload::{File, Scale, Version, Workload};
 
-/// A workload and where its packages are.
+/// A workload and the paths of its packages.
 pub(crate) struct Inputs {
     pub(crate) workload: Workload,
     /// The directory with the base package.
@@ -22,14 +22,14 @@ pub(crate) struct Inputs {
     pub(crate) patch: PathBuf,
     /// The files of the patch, as a tree.
     pub(crate) patched_files: PathBuf,
-    /// What the patch does, for the floor.
+    /// The changes of the patch, for the floor.
     pub(crate) changes: PathBuf,
-    /// What is installed before the patch, and with it.
+    /// The installed trees, before the patch and after it.
     trees: [Tree; 2],
 }
 
 impl Inputs {
-    /// Writes the packages of the files that a seed decides.
+    /// Writes the packages of generated files.
     pub(crate) fn made(options: &Options, directory: &Path) -> Result<Self> {
         let workload = Workload::made(options.pick(Scale::FULL, Scale::SMALL));
         for file in workload.files.iter().step_by(100) {
@@ -60,7 +60,7 @@ impl Inputs {
         self.base.join(PACKAGE).join("reloc")
     }
 
-    /// Where a file of the tree is in the packages.
+    /// Returns the path of a file of the tree in the packages.
     pub(crate) fn packaged(&self, file: &File, version: Version) -> PathBuf {
         match version {
             Version::Old => self.base_files().join(&file.path),
@@ -68,23 +68,23 @@ impl Inputs {
         }
     }
 
-    /// What is to be installed.
+    /// Returns the tree that an installation must have.
     pub(crate) fn expected(&self, version: Version) -> &Tree {
         &self.trees[version as usize]
     }
 
-    /// The objects that the patch changes.
+    /// Returns the number of objects that the patch changes.
     pub(crate) fn objects(&self) -> usize {
         let Workload { replaced, deleted, added, .. } = &self.workload;
         replaced.len() + deleted.len() + added.len()
     }
 
-    /// The bytes of what the patch delivers.
+    /// Returns the bytes of the files that the patch delivers.
     pub(crate) fn delivered(&self) -> f64 {
         self.workload.delivered().map(|file| file.size(Version::New)).sum::<usize>() as f64
     }
 
-    /// The patch in a few words.
+    /// Describes the patch in a few words.
     pub(crate) fn in_short(&self) -> String {
         let files = &self.workload.files;
         let installed = files.iter().map(|file| file.size(Version::Old)).sum::<usize>() as f64;

@@ -1,7 +1,7 @@
-//! Kept libraries: what it costs to look at all programs and libraries of a root, for the first time and later.
+//! Kept libraries: the cost of examining all programs and libraries of a root, for the first time and later.
 //!
 //! The root has the smallest programs and libraries of this machine under their own paths, with their links, and small
-//! files. A search is what a plan takes longer that takes a library away than one that changes a text.
+//! files. The cost of a search is the difference between a plan that deletes a library and one that changes a text.
 
 mod ground;
 
@@ -24,17 +24,17 @@ const LATER: f64 = 0.2;
 const TEXT: f64 = 1.0;
 const MEMORY: f64 = 64.0;
 
-/// How long files must have been left alone before a cache keeps them.
+/// How long files must be unchanged before a cache keeps them.
 const QUIET: Duration = Duration::from_millis(2100);
 
-/// Measures all of it on a disk.
+/// Runs all measurements of the section on a disk.
 pub(crate) fn run(disk: &Disk, options: &Options, report: &mut Report) -> Result<()> {
     let size = options.pick(Size { files: 65_000, programs: 2_500 }, Size { files: 600, programs: 100 });
     Report::progress("a root with programs and libraries");
     let ground = Ground::new(disk, size)?;
     let heads = Line::inner("@heads")?.arg(&ground.path);
     let lines = [heads, ground.plan_of_text(false), ground.plan()];
-    // Once uncounted: then all of it is in the page cache.
+    // An uncounted run fills the page cache.
     lines.iter().try_for_each(Line::run)?;
     let [opened, text, planned] = &in_turns(disk, options.runs(), lines.each_ref())?;
     report.row(Row::wall("plan of a patch without programs", text));
@@ -65,7 +65,7 @@ pub(crate) fn run(disk: &Disk, options: &Options, report: &mut Report) -> Result
     clear(&[&ground.path, &ground.empty])
 }
 
-/// Seconds that one command takes longer than another one.
+/// Returns how many seconds longer one command takes than another one.
 fn beyond(one: &Costs, other: &Costs) -> Spread {
     let without = other.wall().median;
     Spread::of(one.0.iter().map(|cost| cost.wall - without))
@@ -75,7 +75,7 @@ fn ratio(added: Spread, floor: &Costs) -> Spread {
     added.scaled(1.0 / floor.wall().median)
 }
 
-/// The memory that one command takes more than another one.
+/// Returns a row with the memory that one command takes more than another one.
 fn memory(work: &str, one: &Costs, other: &Costs) -> Row {
     let without = other.spread(|cost| cost.peak).median;
     let added = Spread::of(one.0.iter().map(|cost| (cost.peak - without) / f64::from(1 << 20)));

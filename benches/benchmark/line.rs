@@ -29,35 +29,34 @@ impl Line {
         Ok(Self::new(std::env::current_exe()?).arg(name))
     }
 
-    /// A text that sh(1) runs; `$0`, `$1` … are what is added.
+    /// A script for sh(1). Arguments that are added become `$0`, `$1` …
     pub(crate) fn shell(text: &str) -> Self {
         Self::new("sh").arg("-ec").arg(text)
     }
 
-    /// The program.
     pub(crate) fn program(&self) -> &OsStr {
         &self.words[0]
     }
 
-    /// With one more argument.
+    /// Adds an argument.
     pub(crate) fn arg(mut self, word: impl Into<OsString>) -> Self {
         self.words.push(word.into());
         self
     }
 
-    /// With more arguments, as a shell would split them.
+    /// Adds arguments, split at blanks.
     pub(crate) fn words(mut self, text: &str) -> Self {
         self.words.extend(text.split_whitespace().map(OsString::from));
         self
     }
 
-    /// With the arguments of another line, program first.
+    /// Adds another command line as arguments, program first.
     pub(crate) fn line(mut self, other: &Self) -> Self {
         self.words.extend(other.words.iter().cloned());
         self
     }
 
-    /// A command that asks nobody, in English, and knows no root but the one that it is given.
+    /// Returns a command without standard input, in English, and without roots from the environment.
     pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(&self.words[0]);
         command.args(&self.words[1..]).env("LC_ALL", "C").stdin(Stdio::null());
@@ -67,12 +66,12 @@ impl Line {
         command
     }
 
-    /// Runs it, unmeasured, to a good end.
+    /// Runs it unmeasured, and fails unless it succeeds.
     pub(crate) fn run(&self) -> Result<()> {
         self.output().map(drop)
     }
 
-    /// Runs it, unmeasured, to a good end; what it wrote to its standard output.
+    /// Like [`run`](Self::run), but returns its standard output.
     pub(crate) fn output(&self) -> Result<Vec<u8>> {
         let program = self.program().to_string_lossy();
         let output = self.command().output().with_context(|| format!("cannot run {program}"))?;
@@ -93,13 +92,13 @@ impl std::fmt::Display for Line {
     }
 }
 
-/// The last lines of what a command said.
+/// Returns the last lines of the output of a command.
 pub(crate) fn tail(said: &str) -> String {
     let lines: Vec<&str> = said.lines().collect();
     lines[lines.len().saturating_sub(20)..].join("\n")
 }
 
-/// Whether there is a program of this name in `PATH`.
+/// Returns true if `PATH` has a program of this name.
 pub(crate) fn is_installed(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|directory| directory.join(program).is_file())

@@ -1,4 +1,4 @@
-//! The machine that measures, and what it measures, as each section names them.
+//! Description of the machine and of the measured build, for each section.
 
 use std::fs;
 use std::io::Write as _;
@@ -11,17 +11,17 @@ use flate2::write::GzEncoder;
 use crate::line::Line;
 use crate::options::Options;
 
-/// The day, and the commit of the checkout.
+/// Returns the date, and the commit of the checkout.
 pub(crate) fn when() -> String {
     let day = chrono::Utc::now().format("%Y-%m-%d");
     format!("{day} at {}", commit())
 }
 
-/// The command, and how often it measures.
+/// Returns the command, and how often it measures.
 pub(crate) fn command(options: &Options) -> String {
     let words = std::env::args().skip(1).filter(|word| word != "--bench" && word != "--write-docs");
     let command = words.fold("cargo bench --bench benchmark --".to_owned(), |line, word| {
-        // Where a directory is on this machine means nothing to others.
+        // The location of a directory on this machine means nothing to readers.
         line + " " + word.rsplit('/').find(|part| !part.is_empty()).unwrap_or_default()
     });
     let is_other = std::env::var_os("PATCHADM_BENCH_PROGRAM").is_some();
@@ -29,7 +29,7 @@ pub(crate) fn command(options: &Options) -> String {
     format!("by `{}`, medians of {} runs{build}", command.trim_end_matches(" --"), options.runs())
 }
 
-/// CPU, cores, memory, kernel.
+/// Describes CPU, cores, memory and kernel.
 pub(crate) fn describe() -> String {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let after = |text: &str, key: &str| {
@@ -49,7 +49,7 @@ pub(crate) fn describe() -> String {
     )
 }
 
-/// The commit of the checkout, and whether its sources differ from it.
+/// Returns the commit of the checkout, and notes if its sources differ from it.
 fn commit() -> String {
     let git = |words: &str| {
         let line = Line::new("git").words("-C").arg(env!("CARGO_MANIFEST_DIR")).words(words);
@@ -64,9 +64,9 @@ fn cores() -> usize {
     thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
-/// Returns how much more work all cores do at once than one does alone. Cores that share their units with each other, or with the
-/// guests of the same host, are worth less than their number; what works side by side is slower there, what works on one
-/// core is not.
+/// Returns how much more work all cores do at once than one does alone. Cores that share their units with each other,
+/// or with other guests of the host, are worth less than their number: parallel work is slower there, serial work is
+/// not.
 fn worth_of_cores() -> f64 {
     const SLICE: Duration = Duration::from_millis(100);
     let program = fs::read("/proc/self/exe").unwrap_or_default();
@@ -85,7 +85,7 @@ fn worth_of_cores() -> f64 {
     ratios[ratios.len() / 2]
 }
 
-/// Compresses as the floor does, again and again; how often.
+/// Compresses like the floor until a moment, and returns how often.
 fn compress_until(content: &[u8], until: Instant) -> u32 {
     let mut times = 0;
     while Instant::now() < until {

@@ -1,4 +1,4 @@
-//! The benchmark: what patchadm costs, beside the least that a program can do and beside others.
+//! The benchmark: the costs of patchadm, beside the least that a program can do and beside other tools.
 //!
 //! ```text
 //! cargo build --profile bench --locked               all programs: the benchmark builds patchadm alone, which runs the others
@@ -15,14 +15,14 @@
 //! PATCHADM_BENCH_PROGRAM=/old/patchadm cargo bench --bench benchmark     another build, for before and after
 //! ```
 //!
-//! Most sections measure with files that follow from a fixed seed ([`slices`]). Every command is a whole process that an
-//! intermediate process runs and accounts for ([`measure`] says how each figure is taken). Whatever is compared is measured
-//! in turns, run by run, so that the noise of the machine meets everybody. Each change and each way back is first run once
-//! uncounted, and what it leaves is compared with what it should be: a contender that does something else fails (ours and
-//! the floors) or is left out (others).
+//! Most sections measure with files that follow from a fixed seed ([`slices`]). Every command is a whole process that
+//! an intermediate process runs and accounts for ([`measure`] says how each figure is taken). Compared commands run in
+//! turns, so that the noise of the machine affects all of them. Each change and its reversal first run once uncounted,
+//! and the tree is compared with the expected one: a contender with another result fails (ours and the floors) or is
+//! left out (others).
 //!
-//! The page cache is warm: packages and patches were just written, and are used again and again. They lie in `target/tmp`,
-//! not on the disk that is measured, so nobody can clone instead of copying.
+//! The page cache is warm: packages and patches were just written, and are used again and again. They are in
+//! `target/tmp`, not on the measured disk, so that no tool can clone files instead of copying them.
 //!
 //! Images are sparse files in `target/tmp`, mounted in a private mount namespace and unlinked at once, so that nothing
 //! stays mounted however it ends ([`disk`]). They need root, `mkfs.ext4` and `mkfs.xfs`; flushes are
@@ -37,7 +37,7 @@
 mod against;
 /// Bulk builds.
 mod bulk;
-/// Others, side by side.
+/// Other tools, side by side.
 mod compare;
 mod contender;
 /// A real update.
@@ -61,32 +61,32 @@ mod inner;
 mod inputs;
 /// Intervals of medians.
 mod interval;
-/// Libraries that stay, and for whom.
+/// Kept libraries.
 mod libraries;
 /// Command lines.
 mod line;
 mod machine;
 /// Making, checking, signing and publishing patches.
 mod making;
-/// What a command costs.
+/// The cost of a command.
 mod measure;
 mod options;
 /// The page of figures.
 mod page;
 /// One patch.
 mod patch;
-/// Numbers that a seed decides.
+/// Pseudo-random numbers.
 mod random;
 /// Reading files.
 mod reader;
-/// Two releases of something real.
+/// Two real releases.
 mod releases;
 mod report;
 /// dpkg, rpm, rsync.
 mod rivals;
 /// Directories of one run.
 mod scratch;
-/// Object code and text that a seed decides.
+/// Generated object code and text.
 mod slices;
 /// Undo data and memory.
 mod space;
@@ -97,11 +97,11 @@ mod start;
 /// Databases that are written, not installed.
 mod synthetic;
 mod table;
-/// What a run does.
+/// System calls and phases of a run.
 mod trace;
 /// Switch windows.
 mod transition;
-/// What a tree holds, and when it was changed.
+/// The content of a tree, and the times of its changes.
 mod tree;
 /// Files and their versions.
 mod workload;
@@ -127,7 +127,7 @@ fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
     let result = match inner::run(&arguments) {
         Ok(true) => Ok(()),
-        // `cargo test --all-targets` runs it, too, with whatever filters and options tests are given.
+        // `cargo test --all-targets` also runs the benchmark, with the filters and options of tests.
         Ok(false) if !arguments.iter().any(|word| word == "--bench") => {
             println!("Nothing is measured but by cargo bench.");
             Ok(())
@@ -177,13 +177,13 @@ fn benchmark(options: &Options) -> Result<()> {
 /// A run of the benchmark.
 struct Run<'a> {
     scratch: &'a Path,
-    /// What most sections measure with, written when the first of them begins.
+    /// Inputs of most sections, written when the first of these begins.
     inputs: OnceCell<Inputs>,
     options: &'a Options,
     report: Report,
 }
 
-/// How much of a section one disk takes.
+/// The disks that a section measures on.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Disks {
     First,
@@ -246,7 +246,7 @@ impl Run<'_> {
         self.on(Disks::First, |disk, run| measure(disk, run.options, &mut run.report))
     }
 
-    /// Measures on the disks that can be opened; the small version on the first of them.
+    /// Measures on the disks that can be opened. The small version measures only on the first of them.
     fn on(&mut self, disks: Disks, measure: impl Fn(&Disk, &mut Self) -> Result<()>) -> Result<()> {
         let mut is_measured = false;
         for place in places(self.options) {
@@ -269,7 +269,7 @@ impl Run<'_> {
     }
 }
 
-/// Writes the package and the patch where the user wants them, and says how to work with them by hand.
+/// Writes the package and the patch to a directory of the user, and prints commands that use them.
 fn write_set(directory: &Path, options: &Options) -> Result<()> {
     if directory.exists() {
         bail!("{} is there already", directory.display());
@@ -289,11 +289,11 @@ fn write_set(directory: &Path, options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Bytes of the images, which are sparse. mkfs.xfs makes none below 300 MiB.
+/// Bytes of the images, which are sparse. mkfs.xfs needs at least 300 MiB.
 const IMAGE: u64 = 12 << 30;
 const SMALL_IMAGE: u64 = 512 << 20;
 
-/// Where to measure.
+/// A place to measure, not opened yet.
 enum Place {
     Directory(OsString),
     Image(&'static str),
@@ -307,12 +307,12 @@ impl Place {
         }
     }
 
-    /// Makes an image; a small one in the small version.
+    /// Opens a directory, or makes an image: a small one in the small version.
     fn open(&self, options: &Options, scratch: &Path) -> Result<Disk> {
         match self {
             Self::Directory(path) => Disk::directory(Path::new(path), scratch),
             Self::Image(file_system) if options.small => {
-                // In memory, where it can be: no time is judged, so nobody need wait for a disk.
+                // In memory if possible: no time is judged, so there is no reason to wait for a disk.
                 let store = Some(Path::new("/dev/shm")).filter(|memory| memory.is_dir()).unwrap_or(scratch);
                 Disk::image(file_system, SMALL_IMAGE, store, scratch)
             }
@@ -321,7 +321,8 @@ impl Place {
     }
 }
 
-/// The directory that the user named; as root images; the small version takes one image, or a directory of its own.
+/// Returns the directory that the user named, else images if the user is root. The small version takes one image, or a
+/// directory of its own.
 fn places(options: &Options) -> Vec<Place> {
     if let Some(path) = std::env::var_os("PATCHADM_BENCH_DIR") {
         return vec![Place::Directory(path)];

@@ -1,4 +1,5 @@
-//! Making, installing and checking packages; making patches, checking, signing and publishing them; each beside the digests or copies that it cannot do without.
+//! Making, installing and checking packages; making, checking, signing and publishing patches. Each is measured beside
+//! the digests or copies that it cannot do without.
 
 mod branch;
 mod depot;
@@ -17,7 +18,7 @@ use crate::measure::{Costs, measure};
 use crate::options::Options;
 use crate::report::{Report, Row};
 
-/// Measures all of it on a disk.
+/// Runs all measurements of the section on a disk.
 pub(crate) fn run(disk: &Disk, inputs: &Inputs, options: &Options, report: &mut Report) -> Result<()> {
     family::run(disk, inputs, options, report)?;
     releases::run(disk, options, report)?;
@@ -26,11 +27,11 @@ pub(crate) fn run(disk: &Disk, inputs: &Inputs, options: &Options, report: &mut 
     branch::run(disk, options, report)
 }
 
-/// A command, and what it cannot do without.
+/// A command and its floor, the work that it cannot do without.
 struct Pair<'a> {
     line: Line,
     floor: Line,
-    /// What either of them makes: it goes after each run.
+    /// Paths that either of them makes. They are removed after each run.
     made: &'a [&'a Path],
 }
 
@@ -46,7 +47,7 @@ fn in_turns(pair: &Pair<'_>, disk: &Disk, options: &Options) -> Result<[Costs; 2
     Ok([ours, theirs])
 }
 
-/// The row of a command beside what it cannot do without.
+/// Returns the row of a command beside its floor.
 fn row(name: &str, ours: &Costs, beside: &str, theirs: &Costs) -> Row {
     Row::beside(format!("{name}, beside {beside}"), ours, theirs)
 }
@@ -60,7 +61,7 @@ fn remove(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The digests of all files of two directories, by two processes.
+/// Returns a command that digests all files of two directories, with two processes.
 fn digests(one: &Path, other: &Path) -> Line {
     let each = "find \"$0\" -type f -print0 | xargs -0 sha256sum >/dev/null &
         find \"$1\" -type f -print0 | xargs -0 sha256sum >/dev/null & wait";

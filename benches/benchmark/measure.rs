@@ -1,14 +1,14 @@
-//! What one command costs.
+//! The cost of one command.
 //!
 //! A command is run by an intermediate process, a fresh copy of the benchmark that does nothing else: `ru_maxrss` of a
 //! child begins with the memory of the process that forked it, and the benchmark itself may be large. The intermediate
 //! takes wall time from before the fork to the end of the command, and CPU and memory from `getrusage` of its children:
 //! CPU of all processes that were waited for, memory of the largest one.
 //!
-//! Before a command the file system is synchronised, so that it pays for nothing but itself; the page cache keeps what it
-//! has, so the inputs, which were just written or used, are read from memory ("warm"). Flushes are those of the loop
-//! device's own counters, which nothing else writes to. A journal commits by itself every few seconds, which counts, too:
-//! of a command that takes longer the number is an upper bound.
+//! The file system is synced before a command, so that the command pays only for its own writes. The page cache stays,
+//! so the inputs, which were just written or used, are read from memory ("warm"). Flushes are counted by the loop
+//! device, which nothing else writes to. A journal commits by itself every few seconds, which counts, too: for a
+//! command that takes longer, the number is an upper bound.
 
 use std::fs;
 use std::path::Path;
@@ -19,14 +19,14 @@ use serde::{Deserialize, Serialize};
 use crate::disk::Disk;
 use crate::line::{Line, tail};
 
-/// What the intermediate reports.
+/// The report of the intermediate process.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Usage {
     /// Seconds from fork to exit.
     pub(crate) wall: f64,
     /// Seconds of CPU in user and kernel mode.
     pub(crate) cpu: f64,
-    /// Of these what the command used itself, without the processes that it started.
+    /// Seconds of CPU of the command itself, without the processes that it started.
     pub(crate) own: f64,
     /// Peak resident set of the largest process, in bytes.
     pub(crate) peak: f64,
@@ -34,14 +34,14 @@ pub(crate) struct Usage {
     pub(crate) code: i32,
 }
 
-/// What one run of a command cost.
+/// The cost of one run of a command.
 #[derive(Clone, Copy)]
 pub(crate) struct Cost {
     /// Seconds from fork to exit.
     pub(crate) wall: f64,
     /// Seconds of CPU.
     pub(crate) cpu: f64,
-    /// Of these what the command used itself, without the processes that it started.
+    /// Seconds of CPU of the command itself, without the processes that it started.
     pub(crate) own: f64,
     /// Peak resident set, in bytes.
     pub(crate) peak: f64,
@@ -49,18 +49,18 @@ pub(crate) struct Cost {
     pub(crate) flushes: Option<f64>,
 }
 
-/// Runs a command on a disk, to a good end.
+/// Measures a command on a disk, and fails unless it succeeds.
 pub(crate) fn measure(disk: &Disk, line: &Line) -> Result<Cost> {
     disk.settle()?;
     let before = disk.flushes()?;
     let usage = run(disk.scratch(), line)?;
     let flushes = before.zip(disk.flushes()?).map(|(before, after)| after - before);
-    // Nobody after it pays for what it left in the cache.
+    // The next command must not pay for dirty pages of this one.
     disk.settle()?;
     Ok(Cost { wall: usage.wall, cpu: usage.cpu, own: usage.own, peak: usage.peak, flushes })
 }
 
-/// Runs commands in turns, one run of each after the other, so many times.
+/// Runs commands in turns, one run of each after the other, `runs` times.
 pub(crate) fn in_turns<const N: usize>(disk: &Disk, runs: usize, lines: [&Line; N]) -> Result<[Costs; N]> {
     let mut costs = std::array::from_fn(|_| Costs::default());
     for _ in 0..runs {
@@ -71,7 +71,7 @@ pub(crate) fn in_turns<const N: usize>(disk: &Disk, runs: usize, lines: [&Line; 
     Ok(costs)
 }
 
-/// Runs a command that changes nothing and needs no disk to be quiet.
+/// Runs a command that changes nothing, without waiting for a quiet disk.
 pub(crate) fn run(scratch: &Path, line: &Line) -> Result<Usage> {
     let (report, log) = (scratch.join("usage.json"), scratch.join("said"));
     let intermediate = Line::inner("@measured")?.arg(&report).arg(&log).line(line);
@@ -99,13 +99,13 @@ impl From<f64> for Spread {
 }
 
 impl Spread {
-    /// How much longer one command took than another that was measured in turns with it: of the medians, and from the
-    /// least to the most of the single rounds.
+    /// Returns how much longer one command took than another one, measured in turns with it: the ratio of the medians,
+    /// with the least and the most of the single rounds.
     pub(crate) fn of_ratio(one: &Costs, other: &Costs) -> Self {
         Self::of_ratio_in(one, other, |cost| cost.wall)
     }
 
-    /// The same for another figure.
+    /// Like [`of_ratio`](Self::of_ratio), for any figure.
     pub(crate) fn of_ratio_in(one: &Costs, other: &Costs, figure: fn(&Cost) -> f64) -> Self {
         let median = one.spread(figure).median / other.spread(figure).median;
         if one.0.len() != other.0.len() {
@@ -115,18 +115,18 @@ impl Spread {
         Self { median, ..Self::of(rounds) }
     }
 
-    /// In another unit.
+    /// Converts to another unit.
     pub(crate) fn scaled(self, factor: f64) -> Self {
         let Self { median, least, most } = self;
         Self { median: median * factor, least: least * factor, most: most * factor }
     }
 
-    /// Whether there is but one figure.
+    /// Returns true if all figures are equal.
     pub(crate) fn is_single(self) -> bool {
         self.least.to_bits() == self.most.to_bits()
     }
 
-    /// Of at least one figure.
+    /// Returns the spread of figures, of which there must be at least one.
     pub(crate) fn of(figures: impl IntoIterator<Item = f64>) -> Self {
         let mut figures: Vec<f64> = figures.into_iter().collect();
         figures.sort_by(f64::total_cmp);
@@ -147,17 +147,17 @@ impl Spread {
 pub(crate) struct Costs(pub(crate) Vec<Cost>);
 
 impl Costs {
-    /// One of their figures.
+    /// Returns the spread of one figure.
     pub(crate) fn spread(&self, figure: impl Fn(&Cost) -> f64) -> Spread {
         Spread::of(self.0.iter().map(figure))
     }
 
-    /// Seconds from fork to exit.
+    /// Returns the seconds from fork to exit.
     pub(crate) fn wall(&self) -> Spread {
         self.spread(|cost| cost.wall)
     }
 
-    /// A figure that only images have.
+    /// Returns a figure that is known on images only.
     pub(crate) fn counted(&self, figure: impl Fn(&Cost) -> Option<f64>) -> Option<Spread> {
         let counted: Option<Vec<f64>> = self.0.iter().map(figure).collect();
         counted.map(Spread::of)

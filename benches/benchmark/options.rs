@@ -58,27 +58,27 @@ impl Options {
         Section::ALL.into_iter().filter(is_wanted)
     }
 
-    /// A release and its stable branch, where they are named.
+    /// Returns the directories of a release and its stable branch, if they are named.
     pub(crate) fn branch(&self) -> Option<[&Path; 2]> {
         self.branch.first_chunk().map(|branch: &[PathBuf; 2]| branch.each_ref().map(PathBuf::as_path))
     }
 
-    /// How often everything is measured.
+    /// Returns the number of runs of each command.
     pub(crate) fn runs(&self) -> usize {
         if self.small { 1 } else { self.runs.into() }
     }
 
-    /// How many pairs two builds are measured in.
+    /// Returns the number of pairs of two builds.
     pub(crate) fn pairs(&self) -> usize {
         if self.small { FEWEST } else { self.pairs.into() }
     }
 
-    /// How often a query is measured, which takes milliseconds.
+    /// Returns the number of runs of a query, which takes milliseconds.
     pub(crate) fn many_runs(&self) -> usize {
         if self.small { 2 } else { usize::from(self.runs).max(21) }
     }
 
-    /// One of two figures.
+    /// Returns the value for the full or the small version.
     pub(crate) fn pick<T>(&self, full: T, small: T) -> T {
         if self.small { small } else { full }
     }

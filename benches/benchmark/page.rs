@@ -23,17 +23,17 @@ pub(crate) enum Section {
     Fleet,
 }
 
-/// What a section says besides its figures.
+/// The text of a section besides its figures.
 struct About {
     /// The heading.
     question: &'static str,
     /// The paragraph below it: what is measured, and beside what.
     method: &'static str,
-    /// How long it takes on two cores, about.
+    /// Minutes on two cores, estimated.
     minutes: u32,
 }
 
-/// Every page begins with it.
+/// The beginning of the page.
 const HEAD: &str = "\
 # Figures
 
@@ -46,7 +46,7 @@ directory in `PATCHADM_BENCH_DIR`. The minutes are estimates for two cores.
 | --- | --- | ---: |
 ";
 
-/// Stands between the table of sections and the first of them.
+/// The text between the table of sections and the first section.
 const METHOD: &str = "
 How to read the tables:
 
@@ -63,7 +63,7 @@ How to read the tables:
 - Bytes in MB are millions.
 ";
 
-/// The figures of a section begin with it.
+/// The beginning of the figures of a section.
 const MEASURED: &str = "*Measured ";
 
 impl Section {
@@ -214,7 +214,7 @@ pub(crate) fn measured_line(when: &str, by: &str, machine: &str) -> String {
     format!("{MEASURED}{when} {by}, on {machine}.*\n")
 }
 
-/// The name that browsers give to a heading.
+/// Returns the anchor that browsers know a heading by.
 fn anchor(heading: &str) -> String {
     let letter = |letter: char| match letter {
         ' ' => Some('-'),

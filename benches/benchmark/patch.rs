@@ -1,4 +1,4 @@
-//! How long a patch takes, in both forms of undo data, beside both floors; and what it does in this time.
+//! How long a patch takes, in both forms of undo data, beside both floors; and its system calls and phases.
 
 use std::collections::BTreeMap;
 
@@ -27,7 +27,7 @@ const ADD: Step = Step { name: "add", line: |contender| &contender.apply, costs:
 const REMOVE: Step =
     Step { name: "remove", line: |contender| &contender.back_out, costs: |measured| &measured.back_out };
 
-/// A ratio to a floor that is judged.
+/// A ratio to a floor with its limit.
 struct Judged {
     step: Step,
     role: Role,
@@ -53,10 +53,10 @@ const JUDGED: [Judged; 9] = [
     Judged { what: ", CPU", figure: |cost| cost.cpu, ..judged(REMOVE, Role::Files, Role::Patchadm, 0.25) },
 ];
 
-/// The most flushes of a run.
+/// Limit of the flushes of a run.
 pub(crate) const FLUSHES: f64 = 16.0;
 
-/// The most system calls for each object, with files as undo data.
+/// Limits of the system calls for each object, with files as undo data.
 const CALLS: [(Step, Option<f64>); 2] = [(ADD, Some(28.0)), (REMOVE, Some(20.0))];
 
 /// Measures on a disk.
@@ -83,7 +83,7 @@ pub(crate) fn run(disk: &Disk, inputs: &Inputs, options: &Options, report: &mut 
     contender::clear(&contenders)
 }
 
-/// The name of a command with a form of undo data.
+/// Returns the name of a command with a form of undo data.
 fn name(step: &Step, role: Role) -> String {
     let form = match role {
         Role::Files => "files",
@@ -109,7 +109,7 @@ fn judge(measured: &[(Role, Measured)], report: &mut Report) {
     }
 }
 
-/// What compressing, and verifying what was compressed, add: beside an archive that is not compressed.
+/// Reports the cost of compressing and of verifying the result, beyond an uncompressed archive.
 fn compression(measured: &[(Role, Measured)], report: &mut Report) {
     let (Some(archive), Some(plain)) = (of(measured, Role::Patchadm), of(measured, Role::PlainArchive))
     else {
@@ -128,7 +128,7 @@ fn compression(measured: &[(Role, Measured)], report: &mut Report) {
     report.say("The costs of compression are those beyond an archive that is not compressed.");
 }
 
-/// Seconds, which may be less than none.
+/// Formats seconds, which may be negative.
 fn signed(figure: f64) -> String {
     if figure < 0.0 { format!("−{}", seconds(-figure)) } else { seconds(figure) }
 }
@@ -142,7 +142,7 @@ fn flushes(measured: &[(Role, Measured)], report: &mut Report) {
     }
 }
 
-/// Adds the most flushes of all runs, where they can be counted.
+/// Adds the most flushes of all runs, if they can be counted.
 pub(crate) fn report_flushes(work: &str, costs: Option<&Costs>, report: &mut Report) {
     if let Some(flushes) = costs.and_then(|costs| costs.counted(|cost| cost.flushes)) {
         let most = format!("{:.0}", flushes.most);

@@ -1,12 +1,13 @@
-//! A small generator of pseudo-random numbers, the same on every machine and in every year.
+//! A small pseudo-random number generator with the same output on every machine and in every year.
 //!
 //! xoshiro256\*\*, seeded by splitmix64. It makes data, not secrets.
 
-/// A stream of numbers that its seed decides.
+/// A stream of numbers that follows from a seed.
 pub(crate) struct Random([u64; 4]);
 
 impl Random {
-    /// The stream of a seed, which may be several numbers: what is made, which one, which part of it.
+    /// Returns the stream of a seed. The seed has several parts, such as the kind, the number and the part of the
+    /// data.
     pub(crate) fn seeded(seed: &[u64]) -> Self {
         let mut state = 0x7061_7463_6861_646d_u64;
         for part in seed {
@@ -15,7 +16,7 @@ impl Random {
         Self(std::array::from_fn(|_| splitmix(&mut state)))
     }
 
-    /// The next number.
+    /// Returns the next number.
     pub(crate) fn next(&mut self) -> u64 {
         let [a, b, c, d] = &mut self.0;
         let result = b.wrapping_mul(5).rotate_left(7).wrapping_mul(9);
@@ -29,17 +30,17 @@ impl Random {
         result
     }
 
-    /// A number below `end`, which is above 0 and far below 2^64.
+    /// Returns a number below `end`, which must be above 0 and far below 2^64.
     pub(crate) fn below(&mut self, end: usize) -> usize {
         (self.next() % end as u64) as usize
     }
 
-    /// A number from 0 up to, and without, 1.
+    /// Returns a number from 0 to 1, without 1.
     pub(crate) fn unit(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
-    /// A number of the standard normal distribution (Box and Muller).
+    /// Returns a number of the standard normal distribution (Box and Muller).
     pub(crate) fn normal(&mut self) -> f64 {
         let (radius, angle) = (1.0 - self.unit(), self.unit());
         (-2.0 * radius.ln()).sqrt() * (std::f64::consts::TAU * angle).cos()

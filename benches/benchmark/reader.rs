@@ -1,4 +1,4 @@
-//! Reading many files with all cores: a tree, as fast as the page cache gives it, and documents, as fast as they are parsed.
+//! Reads many files with all cores: a tree at the speed of the page cache, and documents at the speed of the parser.
 
 use std::fs::{self, File};
 use std::io::Read as _;
@@ -12,7 +12,7 @@ use serde::de::IgnoredAny;
 
 use crate::floor;
 
-/// What is done with a file; the buffer is for whatever it likes.
+/// Work on a file. The buffer is scratch space.
 type Work = fn(&Path, &mut Vec<u8>) -> Result<()>;
 
 /// Reads every file below a directory.
@@ -25,7 +25,7 @@ pub(crate) fn parse_all(directory: &Path) -> Result<()> {
     with_all_cores(&files(directory)?, parse)
 }
 
-/// Reads and digests what some changes deliver from `source`, and what is at their places in `root`.
+/// Reads and digests the files of some changes, both below `source` and below `root`.
 pub(crate) fn digest_all(changes: &Path, source: &Path, root: &Path) -> Result<()> {
     let changes = floor::read_changes(changes)?;
     let both = changes.iter().flat_map(|(_, path)| [source.join(path), root.join(path)]);
@@ -36,13 +36,13 @@ pub(crate) fn digest_all(changes: &Path, source: &Path, root: &Path) -> Result<(
 pub(crate) fn read_heads(directory: &Path) -> Result<()> {
     let mut head = [0; 4];
     files(directory)?.iter().try_for_each(|path| {
-        // A shorter one has no head.
+        // Shorter files are fine.
         let _ = File::open(path)?.read(&mut head)?;
         Ok(())
     })
 }
 
-/// Asks for the status of everything below a directory, on one core.
+/// Reads the status of every object below a directory, on one core.
 pub(crate) fn stat_all(directory: &Path) -> Result<()> {
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();
@@ -109,7 +109,7 @@ fn parse(path: &Path, buffer: &mut Vec<u8>) -> Result<()> {
     Ok(())
 }
 
-/// The regular files below a directory.
+/// Lists the regular files below a directory.
 pub(crate) fn list(directory: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     for entry in fs::read_dir(directory)? {
         let entry = entry?;

@@ -1,4 +1,4 @@
-//! Two releases of something real, each in a directory.
+//! Two real releases, each in a directory.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,8 +9,8 @@ use anyhow::{Context as _, Result, ensure};
 use crate::reader::list;
 use crate::workload::{File, ReleasedFile, Workload};
 
-/// The patch from one release to the other: it delivers what differs and what is new, and deletes what is gone. What is
-/// no regular file, or has a name that some package format cannot hold, is left out.
+/// Returns the patch from one release to the other: it delivers changed and new files, and deletes files that are gone.
+/// Leaves out objects other than regular files, and names that some package format cannot hold.
 pub(crate) fn workload(old: &Path, new: &Path) -> Result<Workload> {
     let (old, mut new) = (files(old)?, files(new)?);
     let mut workload =
@@ -42,7 +42,7 @@ pub(crate) fn workload(old: &Path, new: &Path) -> Result<Workload> {
     Ok(workload)
 }
 
-/// The files below a directory, by their names in it.
+/// Returns the files below a directory, by their relative names.
 fn files(directory: &Path) -> Result<BTreeMap<String, PathBuf>> {
     let mut paths = Vec::new();
     list(directory, &mut paths).with_context(|| format!("{}", directory.display()))?;
@@ -58,7 +58,7 @@ fn released(path: &Path) -> Result<ReleasedFile> {
     Ok(ReleasedFile { path: path.canonicalize()?, size })
 }
 
-/// Tells whether a path needs no quotes anywhere: letters, digits and a few signs, and not too long.
+/// Returns true if a path needs no quotes anywhere: letters, digits and a few signs, and not too long.
 fn is_plain(path: &Path) -> bool {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._+-@,:~".contains(byte);
     let bytes = path.as_os_str().as_encoded_bytes();

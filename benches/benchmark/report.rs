@@ -13,7 +13,7 @@ use crate::options::Options;
 use crate::page::{self, Section};
 use crate::table::{Table, spread};
 
-/// Everything that a run of the benchmark says.
+/// The output of a run of the benchmark.
 pub(crate) struct Report {
     section: Option<Section>,
     rows: Vec<Row>,
@@ -26,10 +26,10 @@ pub(crate) struct Report {
     is_small: bool,
 }
 
-/// A figure, and what it is compared with.
+/// A figure with its floor and its target.
 pub(crate) struct Row {
     work: String,
-    /// The file system, which the report knows.
+    /// The file system. The report sets it.
     on: String,
     measured: String,
     floor: String,
@@ -39,7 +39,7 @@ pub(crate) struct Row {
 }
 
 impl Report {
-    /// An empty report. The figures of the small version mean nothing, so that they never reach the page.
+    /// Returns an empty report. The figures of the small version mean nothing, so they never reach the page.
     pub(crate) fn new(is_small: bool) -> Self {
         Self {
             section: None,
@@ -80,19 +80,19 @@ impl Report {
         }
     }
 
-    /// Says that something was not measured, and why.
+    /// Notes that something was not measured, and why.
     pub(crate) fn skipped(&mut self, what: &str, why: &str) {
         let why = why.lines().next().unwrap_or_default();
         self.say(&format!("**Not measured**: {what}: {why}"));
     }
 
-    /// Says that something was not measured, because it failed: the page gets what it failed at, standard error all of it.
+    /// Notes that a measurement failed. The page gets the outermost error, standard error the whole chain.
     pub(crate) fn failed(&mut self, what: &str, error: &anyhow::Error) {
         Self::progress(&format!("{what}: {error:#}"));
         self.skipped(what, &error.to_string());
     }
 
-    /// Says on standard error what is being done, to whoever waits.
+    /// Prints the current activity to standard error.
     pub(crate) fn progress(what: &str) {
         eprintln!("… {what}");
     }
@@ -124,7 +124,7 @@ impl Report {
     }
 }
 
-/// The table of some figures; `None` without any.
+/// Returns the table of some figures, or `None` without any.
 fn table_of(rows: &[Row]) -> Option<Table> {
     let mut table = Table::new(&["work", "on", "measured", "floor", "ratio", "target", ""]);
     for row in rows {
@@ -141,30 +141,30 @@ fn table_of(rows: &[Row]) -> Option<Table> {
 }
 
 impl Row {
-    /// A figure that was written already.
+    /// Returns the row of a formatted figure.
     pub(crate) fn new(work: impl Into<String>, measured: impl Into<String>) -> Self {
         let (work, measured) = (work.into(), measured.into());
         let [on, floor, target] = <[String; 3]>::default();
         Self { work, on, measured, floor, ratio: None, target, is_met: None }
     }
 
-    /// The wall time of a command.
+    /// Returns the row of the wall time of a command.
     pub(crate) fn wall(work: impl Into<String>, costs: &Costs) -> Self {
         Self::new(work, spread(costs.wall()))
     }
 
-    /// The wall time of a command beside that of its floor, which was measured in turns with it.
+    /// Returns the row of the wall time of a command beside that of its floor, measured in turns with it.
     pub(crate) fn beside(work: impl Into<String>, costs: &Costs, floor: &Costs) -> Self {
         Self::wall(work, costs).floor(spread(floor.wall()), Spread::of_ratio(costs, floor))
     }
 
-    /// Adds the floor, and how many times as much the figure is.
+    /// Adds the floor, and the ratio to it.
     pub(crate) fn floor(mut self, floor: impl Into<String>, ratio: Spread) -> Self {
         self.ratio = Some(ratio);
         self.floor_alone(floor)
     }
 
-    /// Adds a floor that the figure is no multiple of.
+    /// Adds the floor without a ratio.
     pub(crate) fn floor_alone(mut self, floor: impl Into<String>) -> Self {
         self.floor = floor.into();
         self
@@ -177,7 +177,7 @@ impl Row {
         self
     }
 
-    /// Sets the most that the figure may be, and whether it is met.
+    /// Judges the figure by an upper limit.
     pub(crate) fn at_most(mut self, limit: f64, figure: impl Into<Spread>, unit: &str) -> Self {
         self.target = format!("≤ {limit}{unit}");
         self.is_met = Some(figure.into().median <= limit);
@@ -185,7 +185,7 @@ impl Row {
     }
 }
 
-/// A ratio, and from the least to the most where there is more than one.
+/// Formats a ratio, with the least and the most if they differ.
 pub(crate) fn ratio(figures: Spread) -> String {
     let Spread { median, least, most } = figures;
     if figures.is_single() { format!("{median:.2}") } else { format!("{median:.2} ({least:.2}–{most:.2})") }

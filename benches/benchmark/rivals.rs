@@ -1,14 +1,14 @@
-//! Others that change an installed tree: dpkg, rpm, rsync, a snapshot before rsync, and OSTree.
+//! Other tools that change an installed tree: dpkg, rpm, rsync, a snapshot before rsync, and OSTree.
 //!
-//! They get every advantage that is honest: packages that are not compressed, as the patch is not; no maintainer
-//! scripts; no dependencies. Their root and their database are on the disk, in the benchmark's own mount namespace, and
-//! none is started on a root that lies elsewhere. dpkg syncs as it does by default, whatever the host's configuration
-//! says. Each is measured with the full package (20,000 files), and with a package of just the changed files, beside
-//! which another one owns the rest. The way back is the installation of the old version. rsync gets the full new tree
-//! and keeps what it replaces in a directory; it neither syncs nor records anything. A snapshot is a copy that shares its
-//! blocks, where the file system can share them; rsync then changes the tree, and the way back is the copy. OSTree pulls
-//! a commit of the new tree from a repository beside it, checks it out as hard links, and renames it into place; the way
-//! back checks out the old commit, and removes what the new one brought.
+//! They get every fair advantage: uncompressed packages, like the patch; no maintainer scripts; no dependencies. Their
+//! root and their database are on the disk, in the benchmark's own mount namespace, and none is started on a root
+//! elsewhere. dpkg syncs as it does by default, whatever the host's configuration says. dpkg and rpm are measured with
+//! the full package (20,000 files), and with a package of only the changed files, beside another package that owns the
+//! rest. They revert the change by installing the old version. rsync gets the full new tree and keeps replaced files
+//! in a directory; it neither syncs nor records anything. A snapshot is a copy that shares its blocks, if the file
+//! system can share them; rsync then changes the tree, and the copy replaces it to revert the change. OSTree pulls a
+//! commit of the new tree from a repository beside it, checks it out as hard links, and renames it into place. To
+//! revert the change, it checks out the old commit, and removes the objects of the new one.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -24,20 +24,20 @@ use crate::options::Options;
 use crate::report::Report;
 use crate::workload::{File, Version, Workload};
 
-/// A package to build: its name, its version, and what is in it.
+/// A package to build.
 struct Cut<'a> {
     name: &'static str,
     version: u8,
     files: Vec<(&'a File, Version)>,
 }
 
-/// The packages of the others, built once.
+/// The packages of the other tools, built once.
 pub(crate) struct Rivals {
     directory: PathBuf,
 }
 
 impl Rivals {
-    /// Builds what the installed ones need; the small version leaves the packages of changed files out.
+    /// Builds the packages of the installed tools. The small version leaves out the packages of changed files.
     pub(crate) fn build(
         inputs: &Inputs,
         scratch: &Path,
@@ -71,7 +71,7 @@ impl Rivals {
         Ok(rivals)
     }
 
-    /// Sets them up on a disk; whoever is not installed, or does not work here, is named and left out.
+    /// Sets the tools up on a disk. Tools that are not installed, or do not work here, are reported and left out.
     pub(crate) fn contenders(&self, disk: &Disk, inputs: &Inputs, report: &mut Report) -> Vec<Contender> {
         let mut contenders = Vec::new();
         let all = [
@@ -247,7 +247,7 @@ impl Rivals {
             commit.arg(tree.join("opt")).run()?;
         }
         let pull = |branch: &str| format!("ostree --repo=\"$1\" pull-local \"$0\" {branch}");
-        // Only the renames can be seen.
+        // Only the renames are visible.
         let switch = |branch: &str| {
             format!(
                 "ostree --repo=\"$1\" checkout -H {branch} \"$2.next\"; \
@@ -263,7 +263,7 @@ impl Rivals {
     }
 }
 
-/// Makes a tree of files as they are in the packages: of other names for the same files, which nobody writes to.
+/// Makes a tree of hard links to the files in the packages. Nothing writes to them.
 fn link_tree(root: &Path, inputs: &Inputs, files: &[(&File, Version)]) -> Result<()> {
     let mut parents = Parents::default();
     for (file, version) in files {
@@ -274,7 +274,7 @@ fn link_tree(root: &Path, inputs: &Inputs, files: &[(&File, Version)]) -> Result
     Ok(())
 }
 
-/// The packages: full, changed and rest, old and new.
+/// Returns the packages to build: full, changed and rest, old and new.
 fn cuts(workload: &Workload) -> Vec<Cut<'_>> {
     let indices = |numbers: &[usize], version: Version| -> Vec<(&File, Version)> {
         numbers.iter().map(|&number| (&workload.files[number], version)).collect()
@@ -294,7 +294,7 @@ fn cuts(workload: &Workload) -> Vec<Cut<'_>> {
     ]
 }
 
-/// The package that is upgraded, and the one beside it.
+/// Returns the package that is upgraded, and the one beside it.
 fn names(role: Role) -> (&'static str, Option<&'static str>) {
     match role {
         Role::DpkgChanged | Role::RpmChanged => ("acme-changed", Some("acme-rest")),
@@ -302,7 +302,7 @@ fn names(role: Role) -> (&'static str, Option<&'static str>) {
     }
 }
 
-/// A program that insists on being root, which an ordinary user is in a user namespace.
+/// Returns a program that insists on root. An ordinary user is root in a user namespace.
 fn privileged(program: &str) -> Line {
     if is_root() {
         return Line::new(program);

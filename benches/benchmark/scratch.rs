@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
-/// What their names begin with; what they are for and the number of the process follow.
+/// The prefix of their names. The purpose and the process id follow.
 const PREFIX: &str = "patchadm-benchmark-";
 
-/// A directory that goes with the value.
+/// A directory that is removed when the value is dropped.
 pub(crate) struct Scratch(PathBuf);
 
 impl Scratch {
-    /// Makes one below `parent`, and removes those of processes that are gone. `purpose` is one word.
+    /// Makes a directory below `parent`, and removes those of processes that have ended. `purpose` is one word.
     pub(crate) fn new(parent: &Path, purpose: &str) -> Result<Self> {
         for entry in fs::read_dir(parent).with_context(|| format!("{}", parent.display()))? {
             let entry = entry?;
@@ -28,7 +28,6 @@ impl Scratch {
         Ok(Self(path.canonicalize()?))
     }
 
-    /// Where it is.
     pub(crate) fn path(&self) -> &Path {
         &self.0
     }
@@ -36,7 +35,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // What stays, the next run removes.
+        // The next run removes any remains.
         let _ = fs::remove_dir_all(&self.0);
     }
 }

@@ -1,8 +1,9 @@
-//! Content that a seed decides, in slices of one block: object code as compilers leave it, and text.
+//! Generated content in slices of one block: object code like that of compilers, and text.
 //!
-//! Object code is instructions (a few opcodes very often, registers, small displacements, calls into one image), constants,
-//! tables of symbols and of relocations, names, and padding. No two slices are equal, and nothing in object code and text
-//! is noise for longer than [`LONGEST_NOISE`] bytes: what an encoder could gain by skipping noise it cannot gain here.
+//! Object code is instructions (a few opcodes very often, registers, small displacements, calls into one image),
+//! constants, tables of symbols and of relocations, names, and padding. No two slices are equal, and neither object
+//! code nor text contains noise for longer than [`LONGEST_NOISE`] bytes, so that an encoder gains nothing by skipping
+//! noise.
 
 use std::sync::LazyLock;
 
@@ -14,10 +15,10 @@ pub(crate) const BLOCK: usize = 4096;
 /// The longest stretch of noise in object code and text, in bytes.
 pub(crate) const LONGEST_NOISE: usize = 64;
 
-/// So many slices in a row are of one sort, as the sections of an object file are.
+/// The number of consecutive slices of one kind, like a section of an object file.
 const SECTION: u64 = 8;
 
-/// What a file is made of.
+/// A kind of content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Material {
     ObjectCode,
@@ -25,7 +26,7 @@ pub(crate) enum Material {
 }
 
 impl Material {
-    /// Fills a slice: that of this number in the file of this key, as it was at first (0) or after a change (1).
+    /// Fills slice `number` of the file with this key, in its first version (0) or after a change (1).
     pub(crate) fn fill(self, slice: &mut [u8], key: u64, number: u64, generation: u64) {
         let mut random = Random::seeded(&[2, key, number, generation]);
         match self {
@@ -38,8 +39,8 @@ impl Material {
     }
 }
 
-/// Returns the length of the longest stretch of noise in `content`: of bytes of which any 64 in a row have 53 or more
-/// different values. Of random bytes 64 have 57 on average.
+/// Returns the length of the longest stretch of noise in `content`: bytes of which any 64 in a row have 53 or more
+/// different values. 64 random bytes have 57 on average.
 pub(crate) fn longest_noise(content: &[u8]) -> usize {
     const WINDOW: usize = 64;
     let (mut counts, mut different) = ([0_u8; 256], 0);
@@ -59,7 +60,7 @@ pub(crate) fn longest_noise(content: &[u8]) -> usize {
     if longest == 0 { 0 } else { longest + WINDOW - 1 }
 }
 
-/// A slice of an object file, of a section of this sort (0–99).
+/// Fills a slice of an object file. The number of its section (0–99) decides the kind of its records.
 fn object_code(slice: &mut [u8], section: usize, number: u64, random: &mut Random) {
     let mut out = Filler { slice, at: 0 };
     if number == 0 {
@@ -79,7 +80,7 @@ fn object_code(slice: &mut [u8], section: usize, number: u64, random: &mut Rando
     }
 }
 
-/// What the records of a section count on with.
+/// Counters of the records of a section.
 struct Section {
     address: u32,
     offset: u32,
@@ -104,13 +105,13 @@ impl Filler<'_> {
     }
 }
 
-/// A number below `end`, small ones far more often than large ones.
+/// Returns a number below `end`, small ones far more often than large ones.
 fn often_small(random: &mut Random, end: usize) -> usize {
     let part = random.unit();
     (part * part * part * end as f64) as usize
 }
 
-/// An instruction: opcode, registers, and for some of them a displacement or an address.
+/// Adds an instruction: opcode, registers, and for some of them a displacement or an address.
 fn instruction(out: &mut Filler<'_>, state: &mut Section, random: &mut Random) {
     let opcode = OPCODES[often_small(random, OPCODES.len())];
     let registers = 0xc0 | often_small(random, 64) as u8;
@@ -136,7 +137,7 @@ fn instruction(out: &mut Filler<'_>, state: &mut Section, random: &mut Random) {
     }
 }
 
-/// A number of a table of constants, of eight bytes.
+/// Adds an entry of a table of constants, of eight bytes.
 fn constant(out: &mut Filler<'_>, random: &mut Random) {
     match random.below(4) {
         0 => out.put(&(random.below(1000) as u64).to_le_bytes()),
@@ -146,7 +147,7 @@ fn constant(out: &mut Filler<'_>, random: &mut Random) {
     }
 }
 
-/// A line of a table of symbols, of 24 bytes.
+/// Adds an entry of a symbol table, of 24 bytes.
 fn symbol(out: &mut Filler<'_>, state: &mut Section, random: &mut Random) {
     state.offset += 8 + random.below(40) as u32;
     state.address += 16 * (1 + random.below(40) as u32);
@@ -156,7 +157,7 @@ fn symbol(out: &mut Filler<'_>, state: &mut Section, random: &mut Random) {
     out.put(&(8 * random.below(200) as u64).to_le_bytes());
 }
 
-/// A line of a table of relocations, of 24 bytes.
+/// Adds an entry of a relocation table, of 24 bytes.
 fn relocation(out: &mut Filler<'_>, state: &mut Section, random: &mut Random) {
     state.address += 8 * (1 + random.below(6) as u32);
     out.put(&u64::from(state.address).to_le_bytes());
@@ -165,7 +166,7 @@ fn relocation(out: &mut Filler<'_>, state: &mut Section, random: &mut Random) {
     out.put(&(0x1000 + 16 * random.below(1 << 14) as u64).to_le_bytes());
 }
 
-/// A name of a symbol as compilers write them, ended by a zero.
+/// Adds the name of a symbol as compilers write it, ended by a zero.
 fn name(out: &mut Filler<'_>, random: &mut Random) {
     out.put(b"_ZN");
     for _ in 0..2 + random.below(3) {
@@ -176,7 +177,7 @@ fn name(out: &mut Filler<'_>, random: &mut Random) {
     out.put(b"Ev\0");
 }
 
-/// Lines of words, some of them numbers, as in sources, tables and manuals.
+/// Fills a slice with lines of words and some numbers, as in sources, tables and manuals.
 fn text(slice: &mut [u8], random: &mut Random) {
     let mut out = Filler { slice, at: 0 };
     while out.has_room() {

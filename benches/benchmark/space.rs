@@ -17,18 +17,18 @@ use crate::report::{Report, Row};
 use crate::table::{grouped, mebibytes, megabytes};
 use crate::workload::{File, NEW, OLD, Version};
 
-/// The ids of the large patch, and of that of tiny files.
+/// The ids of the large patch, and of the patch of tiny files.
 const BIG: &str = "100002-01";
 const TINY: &str = "820001-01";
 
-/// How much larger than the floor's an undo archive may be.
+/// Limit of an undo archive, as a multiple of the floor's.
 const ARCHIVE: f64 = 1.03;
 
-/// MiB of a run, and of one with a patch of a gigabyte.
+/// Memory limits in MiB: of a run, and of a run with a patch of a gigabyte.
 const MEMORY: f64 = 64.0;
 const BIG_MEMORY: f64 = 128.0;
 
-/// KiB for each object, and for each object of a plan of 2,000.
+/// Memory limits in KiB for each object, and for each object of a plan of 2,000.
 const EACH: f64 = 1.5;
 const EACH_OF_PLAN: f64 = 2.0;
 
@@ -75,7 +75,7 @@ fn in_mebibytes(bytes: f64) -> f64 {
     bytes / f64::from(1 << 20)
 }
 
-/// What a patch of a gigabyte takes of memory.
+/// Measures the memory for a patch of a gigabyte.
 fn gigabyte(disk: &Disk, options: &Options, report: &mut Report) -> Result<()> {
     let files = options.pick(250, 3);
     let size = options.pick(4_000_000, 1_000_000);
@@ -95,7 +95,8 @@ fn gigabyte(disk: &Disk, options: &Options, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// Writes so many files of a size, of few different contents: to make a gigabyte of them would take longer than all else.
+/// Writes `count` files of `size` bytes with few different contents. A gigabyte of distinct content would take longer
+/// to make than everything else.
 fn write_big(base: &Path, patch: &Path, count: usize, size: usize) -> Result<()> {
     let mut old = PackageWriter::new(base, PACKAGE)?;
     let mut new = PackageWriter::of_patch(patch, BIG, PACKAGE)?;
@@ -115,7 +116,8 @@ fn write_big(base: &Path, patch: &Path, count: usize, size: usize) -> Result<()>
     new.finish()
 }
 
-/// Memory for each object: the difference of two peaks, for many tiny files and for fewer, by that of their numbers.
+/// Measures the memory for each object: the difference between the peaks of many and of fewer tiny files, divided by
+/// the difference between their numbers.
 fn for_each(disk: &Disk, options: &Options, report: &mut Report) -> Result<()> {
     let [few, fewer, more] = options.pick([20, 2_000, 20_000], [2, 20, 200]);
     let [least, less, most] = [of_files(disk, few)?, of_files(disk, fewer)?, of_files(disk, more)?];
@@ -134,7 +136,7 @@ fn for_each(disk: &Disk, options: &Options, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// What each command costs for a package of so many files, and a patch to all of them.
+/// Measures each command for a package of `count` files, and a patch to all of them.
 fn of_files(disk: &Disk, count: usize) -> Result<Vec<(&'static str, Cost)>> {
     let inputs = inputs_of(disk, "memory")?;
     let path = |number: usize| format!("opt/tiny/d{:03}/f{number:06}", number / 1_000);

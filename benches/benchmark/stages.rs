@@ -1,8 +1,8 @@
-//! A staged tree: made, promoted and taken back, by renames and by exchange, beside `cp -a` and two passes of rsync.
+//! A staged tree: made, promoted and undone, by renames and by exchange, beside `cp -a` and two passes of rsync.
 //!
-//! The tree is that of most sections; its change is their patch, made in the stage by hand. rsync does what an
-//! administrator would do without us: everything that is new first, then what is gone, then `sync -f`. It records nothing,
-//! keeps nothing to go back with, and reads nothing whose size and time are as before.
+//! The tree is that of most sections; its change is their patch, made in the stage by hand. rsync does the work of an
+//! administrator without patchadm: first everything new, then the deletions, then `sync -f`. It records nothing, keeps
+//! no undo data, and does not read files whose size and time are unchanged.
 
 mod ground;
 mod switch;
@@ -28,7 +28,7 @@ const NOTHING: f64 = 0.15;
 const TIMES: f64 = 1.5;
 const MEMORY: f64 = 96.0;
 
-/// Measures all of it on a disk.
+/// Runs all measurements of the section on a disk.
 pub(crate) fn run(disk: &Disk, inputs: &Inputs, options: &Options, report: &mut Report) -> Result<()> {
     let ground = Ground::new(disk, inputs)?;
     let [copied, staged] = ground.copied_and_staged(options.runs())?;
@@ -39,7 +39,7 @@ pub(crate) fn run(disk: &Disk, inputs: &Inputs, options: &Options, report: &mut 
     ground.clear()
 }
 
-/// What promotions cost, in turns.
+/// Costs of promotions, measured in turns.
 #[derive(Default)]
 struct Promoted {
     rsync: Costs,
@@ -53,13 +53,13 @@ struct Promoted {
 impl Promoted {
     fn measure(ground: &Ground<'_>, options: &Options) -> Result<Self> {
         let mut costs = Self::default();
-        // Once uncounted: what it leaves is compared.
+        // The first round is not counted; its results are checked.
         Self::default().round(ground, true)?;
         Self::warm(ground)?;
         for _ in 0..options.runs() {
             costs.round(ground, false)?;
-            // An exchange gives every file of the tree a new ctime, by which it is read again: all that is compared begins
-            // with what was read kept.
+            // An exchange gives every file of the tree a new ctime, so the next promotion reads it again. All compared
+            // commands begin after a promotion that has read and cached the tree.
             Self::warm(ground)?;
         }
         Ok(costs)
@@ -114,7 +114,7 @@ impl Promoted {
     }
 }
 
-/// A promotion of nothing, and one of nothing but modification times.
+/// Measures a promotion without changes, and one of modification times only.
 fn nothing_and_times(ground: &Ground<'_>, options: &Options, report: &mut Report) -> Result<()> {
     ground.promote("--undo-format none")?;
     let nothing: Result<Vec<Cost>> = (0..options.runs()).map(|_| ground.promote("")).collect();

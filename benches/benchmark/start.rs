@@ -18,7 +18,7 @@ use crate::table::{grouped, spread};
 
 const ID: &str = "400001-01";
 
-/// The most milliseconds of a hook where nothing is adopted.
+/// Limit of a hook in milliseconds if nothing is adopted.
 const HOOK: f64 = 5.0;
 
 /// A query and how long it may take, in milliseconds.
@@ -43,7 +43,8 @@ pub(crate) struct LargeRoot {
 }
 
 impl LargeRoot {
-    /// Makes one that was last written by this build, as it is where it is used: the patch is applied and backed out.
+    /// Makes a large root. Applies and removes the patch, so that this build was the last to write the records, as in
+    /// real use.
     pub(crate) fn new(program: &Line, disk: &Disk, name: &str, options: &Options) -> Result<Self> {
         let records = options.pick(
             Records { packages: 1_000, patches: 5_000, lines: 400_000 },
@@ -59,7 +60,7 @@ impl LargeRoot {
         Ok(Self { records, path, apply, back_out })
     }
 
-    /// What it is asked by a build.
+    /// Returns the queries for a build of the program.
     pub(crate) fn queries(&self, program: &Line) -> Vec<Query> {
         let Self { records, path, .. } = self;
         let on_root = |words: &str| program.clone().words(words).arg("-R").arg(path);
@@ -81,7 +82,7 @@ impl LargeRoot {
     }
 }
 
-/// Measures all of it, in turns.
+/// Measures all queries in turns.
 pub(crate) fn run(disk: &Disk, options: &Options, report: &mut Report) -> Result<()> {
     let large = LargeRoot::new(&Line::patchadm(), disk, "large", options)?;
     let (patched, ids) = patched_root(disk, options.pick(200, 3))?;
@@ -117,7 +118,7 @@ pub(crate) fn run(disk: &Disk, options: &Options, report: &mut Report) -> Result
     clear(&[&large.path, &patched, &unadopted])
 }
 
-/// A root with so many patches of one file each, and how many.
+/// Makes a root with `count` patches of one file each, and returns it with the count.
 fn patched_root(disk: &Disk, count: usize) -> Result<(PathBuf, usize)> {
     let (inputs, root) = (inputs_of(disk, "patched")?, disk.at("patched"));
     let files = patches::files(count);
@@ -131,7 +132,7 @@ fn patched_root(disk: &Disk, count: usize) -> Result<(PathBuf, usize)> {
     Ok((root, count))
 }
 
-/// The hooks of dpkg and apt, as these run them, in a root with a package database in which nothing is adopted.
+/// Returns the hooks of dpkg and apt, as these run them, in a root with a package database but no adopted package.
 fn hooks(root: &Path) -> Result<Vec<Query>> {
     fresh(root)?;
     for directory in ["var/sadm/pkg", "var/sadm/install", "var/lib/dpkg"] {

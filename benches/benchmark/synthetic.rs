@@ -1,5 +1,5 @@
-//! The database of a large machine, written as files: packages, patches and lines of `contents` that nobody has
-//! installed, and one package with a real file.
+//! The database of a large machine, written as files: packages, patches and lines of `contents` without installed
+//! objects, and one package with a real file.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -11,7 +11,7 @@ use patchadm_svr4::package::checksum;
 use crate::inputs::fresh;
 use crate::workload::{File, OLD, Version};
 
-/// How large a database is.
+/// The size of a database.
 #[derive(Clone, Copy)]
 pub(crate) struct Records {
     pub(crate) packages: usize,
@@ -22,27 +22,27 @@ pub(crate) struct Records {
 }
 
 impl Records {
-    /// 400 lines and five patches to a package.
+    /// Returns a size with 400 lines and five patches per package.
     pub(crate) fn of_lines(lines: usize) -> Self {
         let packages = (lines / 400).max(1);
         Self { packages, patches: packages * 5, lines }
     }
 }
 
-/// The package with a real file, and the file.
+/// The package with a real file.
 pub(crate) const REAL: &str = "ACMEreal";
 
-/// The real file, which stands at the end of the database.
+/// Returns the real file, the last one of the database.
 pub(crate) fn real_file() -> File {
     File::new("opt/real/file".to_owned(), 20_000, 4_000_000)
 }
 
-/// A path in the middle of the database.
+/// Returns a path in the middle of the database.
 pub(crate) fn some_path(records: Records) -> String {
     path(records.packages / 2, records.lines / records.packages / 2)
 }
 
-/// Some package of the database.
+/// Returns some package of the database.
 pub(crate) fn some_package(records: Records) -> String {
     package(records.packages / 2)
 }

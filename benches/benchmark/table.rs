@@ -1,4 +1,4 @@
-//! Tables, and figures as people read them.
+//! Tables, and figures formatted for people.
 
 use std::fmt::Write as _;
 
@@ -18,7 +18,6 @@ impl Table {
         self.0.push(cells.into_iter().collect());
     }
 
-    /// The table.
     pub(crate) fn markdown(&self) -> String {
         let columns = self.0.iter().map(Vec::len).max().unwrap_or_default();
         let width = |column: usize| {
@@ -54,7 +53,7 @@ impl Table {
     }
 }
 
-/// Seconds.
+/// Formats seconds.
 pub(crate) fn seconds(figure: f64) -> String {
     match figure {
         figure if figure < 0.0995 => format!("{:.1} ms", figure * 1e3),
@@ -63,7 +62,7 @@ pub(crate) fn seconds(figure: f64) -> String {
     }
 }
 
-/// Seconds of several runs: the median, and from the least to the most where there is more than one.
+/// Formats seconds of several runs: the median, with the least and the most if they differ.
 pub(crate) fn spread(figures: Spread) -> String {
     let Spread { median, least, most } = figures;
     if figures.is_single() {
@@ -72,28 +71,28 @@ pub(crate) fn spread(figures: Spread) -> String {
     format!("{} ({}–{})", seconds(median), seconds(least), seconds(most))
 }
 
-/// Bytes in MB of a million.
+/// Formats bytes in MB of a million.
 pub(crate) fn megabytes(figure: f64) -> String {
     format!("{:.1} MB", figure / 1e6)
 }
 
-/// Bytes in MiB.
+/// Formats bytes in MiB.
 pub(crate) fn mebibytes(figure: f64) -> String {
     format!("{:.1} MiB", figure / f64::from(1 << 20))
 }
 
-/// A figure that need not be there.
+/// Formats a figure that may be missing.
 pub(crate) fn known<T>(figure: Option<T>, form: impl Fn(T) -> String) -> String {
     figure.map_or_else(|| "–".to_owned(), form)
 }
 
-/// Whole numbers of several runs: the median, and the most where it is more.
+/// Formats whole numbers of several runs: the median, and the most if it is larger.
 pub(crate) fn whole(figures: Spread) -> String {
     let Spread { median, most, .. } = figures;
     if most > median { format!("{median:.0} (≤ {most:.0})") } else { format!("{median:.0}") }
 }
 
-/// A number with commas between thousands.
+/// Formats a number with commas between thousands.
 pub(crate) fn grouped(number: usize) -> String {
     let digits = number.to_string();
     let mut text = String::new();

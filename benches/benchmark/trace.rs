@@ -1,4 +1,4 @@
-//! What a run does, as strace(1) sees it: how many system calls, and how long its phases take.
+//! A run as strace(1) sees it: the number of system calls, and the duration of its phases.
 
 use std::fs;
 
@@ -7,14 +7,14 @@ use anyhow::{Context as _, Result};
 use crate::disk::Disk;
 use crate::line::{Line, is_installed};
 
-/// The calls that end a phase. All others run untouched, so that the trace hardly slows the run down.
+/// The calls that end a phase. Others are not traced, so the trace hardly slows the run down.
 const CALLS: &str = "trace=execve,exit_group,mkdir,mkdirat,fsync,fdatasync,syncfs";
 const SYNCS: [&str; 3] = ["fsync", "fdatasync", "syncfs"];
 
 /// Seconds of the phases of a run.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct RunPhases {
-    /// Until the first directory is made: nothing was written before.
+    /// Until the first directory is made. Nothing is written before.
     pub(crate) prepare: f64,
     /// From there to the first sync.
     pub(crate) stage: f64,
@@ -24,7 +24,7 @@ pub(crate) struct RunPhases {
     pub(crate) all: f64,
 }
 
-/// Why nothing can be traced here; `None` where it can.
+/// Returns the reason why nothing can be traced here, or `None` if tracing works.
 pub(crate) fn why_not() -> Option<&'static str> {
     if !is_installed("strace") {
         return Some("strace is not installed");
@@ -43,7 +43,7 @@ pub(crate) fn system_calls(disk: &Disk, line: &Line) -> Result<usize> {
     Ok(calls.parse()?)
 }
 
-/// Runs a command and tells its phases.
+/// Runs a command and returns its phases.
 pub(crate) fn phases(disk: &Disk, line: &Line) -> Result<RunPhases> {
     let trace = disk.scratch().join("trace");
     disk.settle()?;
@@ -75,8 +75,8 @@ struct Call {
 }
 
 impl Call {
-    /// Parses `PID TIME name(…) = 0 <SECONDS>`, or the end of one that was interrupted by another thread,
-    /// `PID TIME <... name resumed>…`. The beginning of such a one tells nothing.
+    /// Parses `PID TIME name(…) = 0 <SECONDS>`, or the end of a call that another thread interrupted,
+    /// `PID TIME <... name resumed>…`. The beginning of such a call is ignored.
     fn parse(line: &str) -> Option<Self> {
         let (_, rest) = line.trim_start().split_once(char::is_whitespace)?;
         let (time, call) = rest.trim_start().split_once(' ')?;

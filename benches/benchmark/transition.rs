@@ -12,7 +12,7 @@ use crate::stages::{self, Ground};
 use crate::table::spread;
 use crate::tree::Clock;
 
-/// The most seconds of a switch, and of one that exchanges a directory.
+/// Limits in seconds: of a switch, and of a switch that exchanges a directory.
 pub(crate) const WINDOW: f64 = 0.03;
 const EXCHANGE: f64 = 0.001;
 

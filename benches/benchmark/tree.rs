@@ -1,4 +1,5 @@
-//! What a tree holds, and when it was changed: whether a contender did what it says, and how fast it switched.
+//! The content of a tree, and the times of its changes: they show if a contender did its work, and how fast it
+//! switched.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,7 +19,7 @@ use crate::workload::{File, Workload};
 pub(crate) struct Tree(BTreeMap<String, (u32, usize, u32)>);
 
 impl Tree {
-    /// What is below `opt/acme` of a root.
+    /// Reads the files below `opt/acme` of a root.
     pub(crate) fn of(root: &Path) -> Result<Self> {
         let mut paths = Vec::new();
         list(&root.join("opt/acme"), &mut paths)?;
@@ -32,7 +33,7 @@ impl Tree {
         Ok(Self(files))
     }
 
-    /// What the files of a package are once they are installed.
+    /// Reads the files of a package, with the permissions of installed files.
     pub(crate) fn packaged(files: &Path) -> Result<Self> {
         let mut tree = Self::of(files)?;
         for entry in tree.0.values_mut() {
@@ -41,7 +42,7 @@ impl Tree {
         Ok(tree)
     }
 
-    /// What it becomes by the patch of a workload that delivers these files.
+    /// Returns the tree after the patch of a workload that delivers these files.
     pub(crate) fn changed(&self, workload: &Workload, delivered: Self) -> Self {
         let mut files = self.0.clone();
         for file in workload.gone() {
@@ -62,24 +63,25 @@ impl Tree {
     }
 }
 
-/// What tells when a path was changed.
+/// The source of the time of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Clock {
     /// The last change (ctime) of the inode that rename(2) has put in its place.
     Inode,
-    /// That of its directory, where an exchange of two names leaves the inodes as they are (xfs). The window may be a
-    /// little longer than what this tells: of the directory that is changed first only the last change is known.
+    /// The last change of its directory, for file systems on which an exchange of two names leaves the inodes as they
+    /// are (xfs). The real window may be a little longer: of the directory that is changed first, only the last change
+    /// is known.
     Directory,
 }
 
 impl Clock {
-    /// Finds out, in a directory that may be written to, what an exchange of names does there.
+    /// Finds the clock of a file system by exchanging two names in a writable directory.
     pub(crate) fn probe(directory: &Path) -> Result<Self> {
         let [one, other] = ["probe-1", "probe-2"].map(|name| directory.join(name));
         fs::write(&one, "")?;
         fs::write(&other, "")?;
         let before = last_change(&other)?;
-        // Longer than any kernel's clock for these times needs to tick.
+        // Longer than a tick of any kernel's clock for these times.
         thread::sleep(Duration::from_millis(20));
         renameat_with(CWD, &one, CWD, &other, RenameFlags::EXCHANGE)?;
         let after = last_change(&one)?;
@@ -89,8 +91,8 @@ impl Clock {
     }
 }
 
-/// Seconds between the first and the last change of these paths of a root, as finely as the kernel's clock for such
-/// changes ticks. By the clock of inodes a path that was deleted tells no time.
+/// Returns the seconds between the first and the last change of these paths of a root, at the resolution of the
+/// kernel's clock for such changes. With the clock of inodes, deleted paths do not count.
 pub(crate) fn switch_window<'a>(
     root: &Path,
     files: impl Iterator<Item = &'a File>,
@@ -113,7 +115,7 @@ pub(crate) fn switch_window<'a>(
     }
 }
 
-/// The ctime of what has this name, in nanoseconds since 1970.
+/// Returns the ctime of a path, in nanoseconds since 1970.
 fn last_change(path: &Path) -> Result<i128> {
     let state = fs::symlink_metadata(path)?;
     Ok(i128::from(state.ctime()) * 1_000_000_000 + i128::from(state.ctime_nsec()))

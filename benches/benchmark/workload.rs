@@ -1,8 +1,8 @@
-//! The data that everything is measured with: a tree of files, and what a patch changes of it.
+//! The data of most measurements: a tree of files, and a patch that changes it.
 //!
-//! A file is made from a number ([`slices`](crate::slices)), or is a real one. Sizes of made files are log-normal. A new
-//! version has a tenth of its blocks rewritten, at least one, unless it is that of a real release. All that is made or
-//! picked follows from one fixed seed.
+//! A file is generated from a number ([`slices`](crate::slices)), or is a real one. Sizes of generated files are
+//! log-normal. A new version of a generated file has about a tenth of its blocks rewritten, at least one. Everything
+//! generated or picked follows from one fixed seed.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -17,7 +17,7 @@ use crate::slices::{BLOCK, Material};
 pub(crate) const OLD: u64 = 1_700_000_000;
 pub(crate) const NEW: u64 = 1_710_000_000;
 
-/// How large a workload is.
+/// The size of a workload.
 #[derive(Clone, Copy)]
 pub(crate) struct Scale {
     /// Files of the base.
@@ -39,7 +39,7 @@ impl Scale {
     pub(crate) const SMALL: Self = Self { files: 100, mean: 6_000, replaced: 10, added: 3, deleted: 1 };
 }
 
-/// Which content of a file.
+/// A version of the content of a file.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Version {
     Old,
@@ -56,7 +56,7 @@ pub(crate) struct File {
     source: Source,
 }
 
-/// Where the content of a file comes from.
+/// The source of the content of a file.
 #[derive(Clone)]
 enum Source {
     /// Slices of a material that follow from a key.
@@ -85,7 +85,6 @@ impl File {
         Self { path, sizes, source: Source::Released(versions.map(|version| version.map(|real| real.path))) }
     }
 
-    /// Its content.
     pub(crate) fn content(&self, version: Version) -> Result<Vec<u8>> {
         let size = self.size(version);
         match &self.source {
@@ -103,7 +102,7 @@ impl File {
     }
 }
 
-/// The content of a file that is made.
+/// Generates the content of a file.
 fn made(material: Material, key: u64, size: usize, version: Version) -> Vec<u8> {
     let mut content = vec![0; size];
     let rewritten = match version {
@@ -116,7 +115,7 @@ fn made(material: Material, key: u64, size: usize, version: Version) -> Vec<u8> 
     content
 }
 
-/// The blocks of a file of this size in which its new version differs.
+/// Returns the blocks of a file of this size in which its new version differs.
 fn rewritten(key: u64, size: usize) -> BTreeSet<usize> {
     let blocks = size.div_ceil(BLOCK);
     let mut random = Random::seeded(&[1, key]);
@@ -137,7 +136,7 @@ pub(crate) struct Workload {
     /// Indices of the files that the patch replaces, and deletes, ascending.
     pub(crate) replaced: Vec<usize>,
     pub(crate) deleted: Vec<usize>,
-    /// What it adds.
+    /// Files that the patch adds.
     pub(crate) added: Vec<File>,
 }
 
@@ -156,7 +155,7 @@ impl Workload {
         Self::of(files, added, scale)
     }
 
-    /// The workload of these files, of which as many are replaced and deleted as the scale says.
+    /// Returns the workload of these files, of which as many are replaced and deleted as the scale says.
     fn of(files: Vec<File>, added: Vec<File>, scale: Scale) -> Self {
         let (replaced, rest) = pick(&files, scale.replaced);
         let step = (rest.len() / scale.deleted.max(1)).max(1);
@@ -164,7 +163,7 @@ impl Workload {
         Self { files, replaced, deleted, added }
     }
 
-    /// The files of the tree as the patch finds it, or leaves it, each with its version.
+    /// Returns the files of the tree as the patch finds it, or leaves it, each with its version.
     pub(crate) fn tree(&self, version: Version) -> Vec<(&File, Version)> {
         let old = self.files.iter().map(|file| (file, Version::Old));
         if version == Version::Old {
@@ -180,18 +179,18 @@ impl Workload {
         new.into_iter().chain(self.added.iter().map(|file| (file, Version::New))).collect()
     }
 
-    /// What the patch delivers.
+    /// Returns the files that the patch delivers.
     pub(crate) fn delivered(&self) -> impl Iterator<Item = &File> {
         self.replaced.iter().map(|&number| &self.files[number]).chain(&self.added)
     }
 
-    /// What the patch takes away.
+    /// Returns the files that the patch deletes.
     pub(crate) fn gone(&self) -> impl Iterator<Item = &File> {
         self.deleted.iter().map(|&number| &self.files[number])
     }
 }
 
-/// Log-normal sizes (σ 1.3) with this mean, of at least one byte.
+/// Returns log-normal sizes (σ 1.3) with this mean, of at least one byte.
 fn sizes(count: usize, mean: usize) -> Vec<usize> {
     let mut random = Random::seeded(&[3]);
     let drawn: Vec<f64> = (0..count).map(|_| (1.3 * random.normal()).exp()).collect();
@@ -199,8 +198,8 @@ fn sizes(count: usize, mean: usize) -> Vec<usize> {
     drawn.iter().map(|size| (size * unit).round().max(1.0) as usize).collect()
 }
 
-/// Picks so many files that their sizes are spread as those of all: by size, one of each stretch. The numbers of the
-/// picked and of the others, each ascending.
+/// Picks `count` files whose sizes are spread like those of all: by size, one of each stretch. Returns the indices of
+/// the picked and of the other files, each ascending.
 fn pick(files: &[File], count: usize) -> (Vec<usize>, Vec<usize>) {
     let mut random = Random::seeded(&[4]);
     let mut by_size: Vec<usize> = (0..files.len()).collect();

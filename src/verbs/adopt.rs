@@ -313,7 +313,7 @@ struct AdoptReply {
     is_bare: bool,
     #[serde(skip)]
     is_plan: bool,
-    /// What to run first, if one adopted package owns all that is in the way.
+    /// The first step to take, if one adopted package owns all that is in the way.
     #[serde(skip)]
     way_on: Option<String>,
 }

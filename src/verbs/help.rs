@@ -199,7 +199,7 @@ fn codes_of(command: &str) -> String {
     format!("{}, and 128 + N after signal N", codes.join(", "))
 }
 
-/// All exit codes, in lines: commands and meanings. Those of verbs and signals come first.
+/// All exit codes, in lines: commands and meanings. Codes of verbs and signals come first.
 #[derive(Serialize)]
 struct AllCodesReport {
     meanings: Vec<CodeMeaning>,

@@ -69,7 +69,7 @@ struct StatusReport {
     /// The command that is changing the root now.
     #[serde(skip_serializing_if = "Option::is_none")]
     running: Option<RunningEntry>,
-    /// What is left of runs that ended before they changed anything.
+    /// Leftovers of runs that ended before they changed anything.
     #[serde(skip_serializing_if = "Option::is_none")]
     leftovers: Option<LeftoverStages>,
     /// The stage of a run that is over, which nobody may remove.

@@ -1,4 +1,5 @@
-//! Many packages without dependencies, each of which writes one file; what their sandboxes cost of it; and all of them up to date.
+//! Builds of many packages without dependencies, each of which writes one file; the cost of their sandboxes; and a run
+//! that finds all packages up to date.
 
 use anyhow::Result;
 
@@ -11,18 +12,19 @@ use crate::options::Options;
 use crate::report::{Report, Row};
 use crate::table::{grouped, mebibytes, seconds, spread};
 
-/// What a package may cost beside its build, in milliseconds: unchecked, its check more; and what of it its sandbox may cost.
+/// Limits in milliseconds per package: the overhead of an unchecked build, the extra cost of the check, and the cost
+/// of a sandbox.
 const UNCHECKED: f64 = 50.0;
 const CHECKED: f64 = 60.0;
 const SANDBOX: f64 = 15.0;
 
-/// How long a run of 10,000 packages may take that finds everything up to date, in seconds; MiB of a run of as many, and
-/// milliseconds of processor time of the run itself for each.
+/// Limits of a run of 10,000 packages: seconds if everything is up to date, peak memory in MiB, and milliseconds of
+/// the run's own CPU time per package.
 const UP_TO_DATE: f64 = 2.0;
 const MEMORY: f64 = 150.0;
 const EACH: f64 = 1.0;
 
-/// Measures builds, and a run after them.
+/// Measures builds, and runs that find everything up to date.
 pub(super) fn run(disk: &Disk, options: &Options, report: &mut Report) -> Result<()> {
     let (packages, many) = options.pick((2_000, 10_000), (8, 8));
     let count = grouped(packages);
@@ -71,7 +73,8 @@ pub(super) fn run(disk: &Disk, options: &Options, report: &mut Report) -> Result
     ground.clear()
 }
 
-/// What a sandbox costs: a command is entered that does nothing, beside one that ends before it has made one.
+/// Measures the cost of a sandbox: `bulk enter` with a command that does nothing, minus `bulk why`, which makes no
+/// sandbox.
 fn sandboxes(disk: &Disk, options: &Options, report: &mut Report) -> Result<()> {
     let ground = Ground::new(disk, "bulk", 1, |_| Recipe::default())?;
     ground.scan().run()?;

@@ -29,7 +29,7 @@ echo "MULTI_VERSION="
 echo "USE_DESTDIR=yes"
 "#;
 
-/// Writes one file; in no sandbox for the package that is its operand. What a recipe has besides is done, too.
+/// Writes one file, then runs the extra commands of the recipe. Outside a sandbox, the operand names the package.
 const BUILD: &str = r#"#!/bin/sh
 : "${PKGNAME:=$1-1.0}" "${DESTDIR:=$FLOOR/$1}"
 mkdir -p "$DESTDIR/opt"
@@ -41,14 +41,13 @@ eval "$more"
 /// The file that some recipes read.
 const COMMON: &str = "mk/common";
 
-/// A recipe.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Recipe<'a> {
     /// `ALL_DEPENDS`.
     pub(super) needs: &'a str,
-    /// Whether its scan has read the common file.
+    /// True if its scan reads the common file.
     pub(super) reads_common: bool,
-    /// What its build does besides.
+    /// Extra commands of its build.
     pub(super) more: &'a str,
 }
 
@@ -91,7 +90,7 @@ impl<'a> Ground<'a> {
         Ok(ground)
     }
 
-    /// Why no sandbox can be made here; none where it can.
+    /// Returns the reason why no sandbox can be made here, or `None` if one can.
     pub(super) fn why_not(disk: &Disk) -> Result<Option<String>> {
         let ground = Ground::new(disk, "bulk", 1, |_| Recipe::default())?;
         let why = ground.run("").run().err().map(|error| {
@@ -102,7 +101,7 @@ impl<'a> Ground<'a> {
         Ok(why)
     }
 
-    /// Makes the directory of the bulk build anew, with these settings.
+    /// Recreates the directory of the bulk build with these settings.
     pub(super) fn begin(&self, settings: &str) -> Result<()> {
         let work = self.work();
         if work.exists() {
@@ -137,22 +136,22 @@ impl<'a> Ground<'a> {
         Line::patchadm().words("bulk").arg(action).arg(self.work())
     }
 
-    /// The command that scans.
+    /// Returns the command that scans.
     pub(super) fn scan(&self) -> Line {
         self.action("scan")
     }
 
-    /// The command that runs, with these names and options.
+    /// Returns the command that runs the build, with these names and options.
     pub(super) fn run(&self, words: &str) -> Line {
         self.action("run").words(words)
     }
 
-    /// The command that runs a program in the sandbox of a package.
+    /// Returns the command that runs a program in the sandbox of a package.
     pub(super) fn enter(&self, number: usize, command: &str) -> Line {
         self.action("enter").arg(location(number)).arg("--").words(command)
     }
 
-    /// The scripts of the driver alone, for each location, two at a time.
+    /// Returns a command that runs only a script of the driver, for each location, two at a time.
     pub(super) fn floor(&self, script: &str) -> Result<Line> {
         let floor = self.top.join("floor");
         fresh(&floor)?;
@@ -160,18 +159,17 @@ impl<'a> Ground<'a> {
         Ok(Line::shell(&all).arg(self.top.join("tree")).arg(floor))
     }
 
-    /// What a command costs here.
     pub(super) fn measure(&self, line: &Line) -> Result<Cost> {
         measure(self.disk, line)
     }
 
-    /// Changes the recipe of a number in a way that means nothing.
+    /// Appends a comment to the recipe of a number.
     pub(super) fn change_recipe(&self, number: usize, round: usize) -> Result<()> {
         let path = self.top.join("tree").join(location(number)).join("recipe");
         append(&path, round)
     }
 
-    /// Changes the common file.
+    /// Appends a comment to the common file.
     pub(super) fn change_common(&self, round: usize) -> Result<()> {
         append(&self.top.join("tree").join(COMMON), round)
     }
@@ -181,7 +179,7 @@ impl<'a> Ground<'a> {
     }
 }
 
-/// The location of a number: `p00012`.
+/// Returns the location of a number, such as `p00012`.
 pub(super) fn location(number: usize) -> String {
     format!("p{number:05}")
 }

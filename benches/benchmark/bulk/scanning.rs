@@ -1,4 +1,4 @@
-//! Scans: the first one, and later ones as little or much has changed.
+//! Scans: the first one, and later ones after few or many changes.
 
 use anyhow::Result;
 
@@ -10,7 +10,7 @@ use crate::options::Options;
 use crate::report::Report;
 use crate::table::{grouped, spread};
 
-/// The limits: ratios to the floor, seconds.
+/// Limits: a ratio to the floor, then seconds.
 const FIRST: f64 = 1.3;
 const AGAIN: f64 = 1.0;
 const ONE: f64 = 1.1;
@@ -39,7 +39,7 @@ pub(super) fn run(disk: &Disk, options: &Options, report: &mut Report) -> Result
     report.row(row(&name, &first, recipes).floor(spread(floor.wall()), beside).times_floor(FIRST));
     report.row(row("bulk scan again, nothing changed", &again, recipes).at_most(AGAIN, again.wall(), " s"));
     report.row(row("bulk scan again, one recipe changed", &one, 1).at_most(ONE, one.wall(), " s"));
-    // The floor's time for as many, and a second.
+    // The limit of a first scan of as many recipes, plus one second.
     let part = FIRST * floor.wall().median * common as f64 / recipes as f64 + 1.0;
     let name = format!("bulk scan again, a file of {few} changed");
     report.row(row(&name, &all, common).at_most((part * 100.0).round() / 100.0, all.wall(), " s"));

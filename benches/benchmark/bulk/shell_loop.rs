@@ -1,7 +1,7 @@
-//! Bulk builds beside a shell loop that does the same by hand, two packages at a time, in turns with it: `unshare`, an overlay on the
-//! host, `chroot`, and `tar` of what the build has left.
+//! Bulk builds beside a shell loop that does the same by hand, two packages at a time: `unshare`, an overlay on the
+//! host, `chroot`, and `tar` of the files that the build leaves. Both run in turns.
 //!
-//! The loop checks, limits, notes and flushes nothing.
+//! The loop checks, limits, records and flushes nothing.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -17,11 +17,11 @@ use crate::options::Options;
 use crate::report::Report;
 use crate::table::{grouped, spread};
 
-/// How many times the loop's time a run may take: unchecked, and checked.
+/// Limits of a run as multiples of the loop's time: unchecked, and checked.
 const UNCHECKED: f64 = 2.0;
 const CHECKED: f64 = 4.0;
 
-/// Builds one package: its location, the tree, and the directory of the loop follow.
+/// Builds one package. The arguments are its location, the tree, and the directory of the loop.
 const ONE: &str = r#"#!/bin/sh
 set -e
 here="$3/$1"
@@ -36,7 +36,7 @@ tar -C "$here/upper/out" -czf "$3/pool/$1.tgz" .
 rm -rf "$here"
 "#;
 
-/// Measures both, on packages that need nothing.
+/// Measures both, on packages without dependencies.
 pub(super) fn run(disk: &Disk, options: &Options, report: &mut Report) -> Result<()> {
     if let Some(reason) = why_no_loop() {
         report.skipped("a shell loop", &reason);
@@ -65,7 +65,7 @@ pub(super) fn run(disk: &Disk, options: &Options, report: &mut Report) -> Result
     ground.clear()
 }
 
-/// Why there can be no loop here; none where it can be.
+/// Returns the reason why the loop cannot run here, or `None` if it can.
 fn why_no_loop() -> Option<String> {
     let lacks = ["unshare", "mount", "chroot", "tar"].into_iter().find(|tool| !is_installed(tool));
     match lacks {
@@ -75,7 +75,7 @@ fn why_no_loop() -> Option<String> {
     }
 }
 
-/// The loop, which begins with nothing.
+/// Returns the command of the loop, with a fresh directory.
 fn shell_loop(ground: &Ground<'_>) -> Result<Line> {
     let directory = ground.tree().with_file_name("loop");
     if directory.exists() {

@@ -15,7 +15,7 @@ use crate::report::{Report, Row};
 use crate::synthetic::{self, Records};
 use crate::table::{grouped, mebibytes};
 
-/// What each command may take at most, in seconds, and in bytes of memory.
+/// Limits of each command: seconds, and MiB of memory.
 const INDEX: f64 = 10.0;
 const OTHERS: f64 = 1.0;
 const MEMORY: f64 = 300.0;
@@ -48,13 +48,13 @@ pub(super) fn run(disk: &Disk, options: &Options, report: &mut Report) -> Result
     clear(&[&scratch, &root])
 }
 
-/// A command about the depot.
+/// A command on the depot.
 struct Work {
     name: &'static str,
     line: Line,
     /// Seconds.
     limit: f64,
-    /// Whether what an earlier run has made goes before each run.
+    /// True if the results of an earlier run are removed before each run.
     is_first: bool,
 }
 
@@ -83,7 +83,7 @@ impl Work {
     }
 }
 
-/// The ids of so many patches, of any base, each named with its revision.
+/// Returns `count` random ids of patches, each with its revision.
 fn named(extent: Extent, count: usize) -> Vec<String> {
     let mut random = Random::seeded(&[18]);
     let any =

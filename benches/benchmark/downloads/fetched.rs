@@ -18,10 +18,10 @@ use crate::workload::{File as MadeFile, NEW, Version};
 
 const ID: &str = "100003-01";
 
-/// How much longer a fetch may take than curl and a digest.
+/// Limit of a fetch, as a multiple of the time of curl and a digest.
 const RATIO: f64 = 1.3;
 
-/// Different contents: to make a gigabyte of them would take longer than all else.
+/// Number of different contents. A gigabyte of distinct content would take longer to make than everything else.
 const CONTENTS: usize = 8;
 
 pub(super) fn run(disk: &Disk, options: &Options, report: &mut Report) -> Result<()> {
@@ -53,7 +53,7 @@ pub(super) fn run(disk: &Disk, options: &Options, report: &mut Report) -> Result
     clear(&[&scratch, &root])
 }
 
-/// Writes an indexed depot of one patch, with so many files of a size.
+/// Writes an indexed depot with one patch of `count` files of `size` bytes.
 fn write_depot(scratch: &Path, depot: &Path, (count, size): (usize, usize)) -> Result<()> {
     let contents: Vec<Vec<u8>> = (0..CONTENTS)
         .map(|key| MadeFile::new(String::new(), size, key as u64).content(Version::New))
@@ -70,7 +70,7 @@ fn write_depot(scratch: &Path, depot: &Path, (count, size): (usize, usize)) -> R
     Line::patchadm().words("depot index").arg(depot).run()
 }
 
-/// The fastest of the commands that print the SHA-256 of a file; none where there is none, or no curl.
+/// Returns the fastest command that prints the SHA-256 of a file; `None` if none is installed, or no curl.
 fn fastest_digest(disk: &Disk, file: &Path) -> Result<Option<&'static str>> {
     let commands = [("openssl dgst -sha256", "openssl"), ("sha256sum", "sha256sum")];
     let mut fastest = None;

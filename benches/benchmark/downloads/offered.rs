@@ -1,4 +1,4 @@
-//! The depot that is measured with: bases of many revisions, which require, obsolete and exclude each other, for the
+//! The depot of the measurements: many revisions of patches that require, obsolete and exclude each other, for the
 //! packages of a synthetic root.
 
 use std::fs::{self, File};
@@ -14,16 +14,16 @@ use crate::random::Random;
 use crate::synthetic;
 use crate::workload::OLD;
 
-/// Packages that each base patches, with one small file each; a base has [`APART`] packages of the root.
+/// Number of packages that each base patches, with one small file each, out of its [`APART`] packages of the root.
 const PATCHED: usize = 3;
 const APART: usize = 5;
 
-/// Of a thousand patches so many require one of an earlier base, obsolete another one, and exclude another one.
+/// How many of a thousand patches require one of an earlier base, obsolete another one, and exclude another one.
 const REQUIRING: usize = 400;
 const OBSOLETING: usize = 50;
 const EXCLUDING: usize = 20;
 
-/// How many patches there are.
+/// The number of patches in the depot.
 #[derive(Clone, Copy)]
 pub(super) struct Extent {
     pub(super) bases: usize,
@@ -31,22 +31,22 @@ pub(super) struct Extent {
 }
 
 impl Extent {
-    /// All of them.
     pub(super) fn patches(self) -> usize {
         self.bases * self.revisions
     }
 
-    /// The packages of a root that they are for.
+    /// Returns the number of packages of a root for these patches.
     pub(super) fn packages(self) -> usize {
         self.bases * APART
     }
 
-    /// The id of a revision, which begins with 1.
+    /// Returns the id of a revision; revisions begin with 1.
     pub(super) fn id(base: usize, revision: usize) -> String {
         format!("{}-{revision:02}", 110_000 + base)
     }
 
-    /// The id of any revision of one of the first `bases`, but of its own one, in so many cases out of a thousand.
+    /// In `cases` cases out of a thousand, returns the id of a random revision of one of the first `bases` bases other
+    /// than `own`; else an empty string.
     fn other(self, random: &mut Random, cases: usize, bases: usize, own: usize) -> String {
         let (case, base) = (random.below(1000), random.below(bases.max(1)));
         let revision = 1 + random.below(self.revisions);

@@ -1,4 +1,4 @@
-//! A web server of one directory, as far as depots and curl need one, that may wait before each answer.
+//! A minimal web server for one directory, as depots and curl need it. It can wait before each answer.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _, copy};
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-/// Serves the files of a directory as long as the benchmark runs; its address.
+/// Serves the files of a directory as long as the benchmark runs, and returns the address.
 pub(super) fn serve(directory: &Path, latency: Duration) -> Result<String> {
     let listener = TcpListener::bind("127.0.0.1:0").context("a port for the server")?;
     let address = format!("http://{}/", listener.local_addr()?);
@@ -17,7 +17,7 @@ pub(super) fn serve(directory: &Path, latency: Duration) -> Result<String> {
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             let directory = directory.clone();
-            // Who hangs up sees it himself.
+            // Errors are ignored: the client notices a broken connection itself.
             thread::spawn(move || drop(answer(&stream, &directory, latency)));
         }
     });
@@ -42,7 +42,7 @@ fn answer(mut stream: &TcpStream, directory: &Path, latency: Duration) -> Result
     Ok(())
 }
 
-/// The file that the first line of a request names.
+/// Returns the file that the first line of a request names.
 fn requested(line: &str, directory: &Path) -> Option<PathBuf> {
     let path = Path::new(line.strip_prefix("GET /")?.split(' ').next()?);
     let is_inside = path.components().all(|part| matches!(part, Component::Normal(_)));

@@ -1,4 +1,4 @@
-//! `update` of a root by many patches of a depot that is far away, beside curl, which only fetches the same files.
+//! `update` with many patches of a distant depot, beside curl, which only fetches the same files.
 
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt;
@@ -19,7 +19,7 @@ use crate::table::{grouped, mebibytes};
 /// How long the server waits before each answer.
 const LATENCY: Duration = Duration::from_millis(20);
 
-/// How many times as long as curl it may take.
+/// Limit of an update, as a multiple of curl's time.
 const RATIO: f64 = 1.5;
 
 /// Files of each patch.

@@ -1,4 +1,5 @@
-//! Ansible with roots for hosts, beside one command for the same roots, and beside what Ansible takes to do nothing.
+//! Ansible with one root per host, beside one command for the same roots, and beside an Ansible play that does
+//! nothing.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -17,16 +18,16 @@ use crate::options::Options;
 use crate::report::{Report, Row};
 use crate::table::grouped;
 
-/// How many times as long the play may take.
+/// Limit of the play, as a multiple of the command's time.
 const LIMIT: f64 = 3.0;
 
 /// The collection in the checkout.
 const COLLECTION: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/ansible");
 
-/// How many hosts are worked on at a time: what the settings of the collection say for roots of the control node itself.
+/// Number of hosts at a time. The settings of the collection recommend it for roots of the control node itself.
 const FORKS: &str = "16";
 
-/// Measures plays and commands, in turns: what is Ansible's own weighs less where the patch is larger.
+/// Measures plays and commands in turns. The larger the patch, the smaller the share of Ansible's own work.
 pub(super) fn run(disk: &Disk, options: &Options, report: &mut Report) -> Result<()> {
     if !is_installed("ansible-playbook") {
         report.skipped("Ansible", "ansible-playbook is not installed");
@@ -49,7 +50,7 @@ pub(super) fn run(disk: &Disk, options: &Options, report: &mut Report) -> Result
     Ok(())
 }
 
-/// What a patch on many roots costs.
+/// Costs of a patch on many roots.
 struct Measured {
     played: Costs,
     added: Costs,
@@ -69,7 +70,8 @@ impl Measured {
             back_out,
             control.play("debug.yml"),
         ];
-        // Once uncounted. What was not applied everywhere cannot be backed out, which would end it.
+        // The first round is not counted. If the patch was not applied everywhere, its removal fails and ends the
+        // benchmark.
         in_turns(disk, 1, lines.each_ref())?;
         let rounds = options.pick(options.runs().max(5), 1);
         let [played, _, added, _, nothing] = in_turns(disk, rounds, lines.each_ref())?;
@@ -78,7 +80,7 @@ impl Measured {
     }
 }
 
-/// The directory that Ansible works in, and the roots.
+/// The working directory of Ansible, and the roots.
 struct Control {
     directory: PathBuf,
     roots: PathBuf,
@@ -110,12 +112,12 @@ impl Control {
         self.directory.join(name)
     }
 
-    /// Writes a file of YAML, which every JSON is.
+    /// Writes a YAML file. Every JSON document is YAML.
     fn write(&self, name: &str, value: &Value) -> Result<()> {
         Ok(fs::write(self.at(name), serde_json::to_vec_pretty(value)?)?)
     }
 
-    /// The command that plays a playbook, in an environment that knows these hosts and nothing else.
+    /// Returns the command that runs a playbook, in an environment with only these hosts.
     fn play(&self, playbook: &str) -> Line {
         let path = std::env::var("PATH").unwrap_or_default();
         let settings = Path::new(COLLECTION).join("playbooks/ansible.cfg");
@@ -126,11 +128,11 @@ impl Control {
             .arg(variable("HOME", &self.directory))
             .arg(variable("ANSIBLE_CONFIG", &settings))
             .arg(variable("ANSIBLE_COLLECTIONS_PATH", &self.at("collections")))
-            // The name that it had before ansible-core 2.19.
+            // The name of the variable before ansible-core 2.19.
             .arg(variable("ANSIBLE_COLLECTIONS_PATHS", &self.at("collections")))
             .arg(variable("ANSIBLE_LOCAL_TEMP", &self.at("local")))
             .arg(variable("ANSIBLE_REMOTE_TEMP", &self.at("remote")))
-            // Nothing is compiled into the checkout.
+            // Keeps bytecode out of the checkout.
             .arg(variable("PYTHONPYCACHEPREFIX", &self.at("compiled")))
             .words("ansible-playbook --forks")
             .arg(FORKS)
@@ -144,7 +146,7 @@ impl Control {
     }
 }
 
-/// An inventory of Ansible with a host for each root.
+/// Returns an Ansible inventory with a host for each root.
 fn hosts(roots: &[PathBuf]) -> Value {
     let host = |(number, root): (usize, &PathBuf)| {
         (format!("host{number:03}"), json!({"patchadm_root": root.to_string_lossy()}))
@@ -156,7 +158,7 @@ fn hosts(roots: &[PathBuf]) -> Value {
     }})
 }
 
-/// A playbook of one task on every host.
+/// Returns a playbook with one task on every host.
 fn play(module: &str, arguments: &Value) -> Value {
     json!([{"hosts": "all", "gather_facts": false, "tasks": [{"name": "The task", module: arguments}]}])
 }

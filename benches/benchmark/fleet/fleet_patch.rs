@@ -1,4 +1,4 @@
-//! Packages and patches for many roots: of a few small files, and of as many as a library has.
+//! Packages and patches for many roots: one of a few small files, and one the size of a library.
 
 use std::path::{Path, PathBuf};
 
@@ -14,7 +14,7 @@ use crate::workload::File;
 /// The id of every patch here.
 pub(super) const ID: &str = "410001-01";
 
-/// What a patch replaces.
+/// The files that a patch replaces.
 #[derive(Clone, Copy)]
 pub(super) struct PatchSize {
     /// The number of files.
@@ -24,7 +24,7 @@ pub(super) struct PatchSize {
 }
 
 impl PatchSize {
-    /// A few small files: what is measured is everything but them.
+    /// A few small files, so that everything but them is measured.
     pub(super) const SMALL: Self = Self { files: 7, bytes: 20_000 };
     /// A library with its programs and manual, like OpenSSL.
     pub(super) const LIBRARY: Self = Self { files: 40, bytes: 100_000 };
@@ -36,7 +36,7 @@ impl std::fmt::Display for PatchSize {
     }
 }
 
-/// Where both are.
+/// A package and its patch on disk.
 pub(super) struct FleetPatch {
     directory: PathBuf,
     /// The directory of the patch.
@@ -45,7 +45,7 @@ pub(super) struct FleetPatch {
 }
 
 impl FleetPatch {
-    /// Writes both.
+    /// Writes the package and the patch.
     pub(super) fn write(disk: &Disk, size: PatchSize) -> Result<Self> {
         let directory = inputs_of(disk, "fleet")?;
         let file = |number: u64| File::new(format!("opt/fleet/f{number}"), size.bytes, 8_000_000 + number);
@@ -60,7 +60,7 @@ impl FleetPatch {
         make_roots(below, &self.directory.join("base"), count)
     }
 
-    /// The document that `list --json` prints on a root with the patch.
+    /// Returns the document that `list --json` prints on a root with the patch.
     pub(super) fn listed(&self, below: &Path) -> Result<Vec<u8>> {
         let roots = self.roots(below, 1)?;
         Line::patchadm().words("add -R").arg(&roots[0]).arg(&self.path).run()?;

@@ -1,4 +1,4 @@
-//! The inventories of hosts that never were, with values that a seed decides.
+//! Inventories of fictitious hosts, with values that follow from a seed.
 
 use std::fs;
 use std::path::Path;
@@ -9,15 +9,15 @@ use super::inventory::{AppliedPatch, InstalledPackage, Inventory, Removable, Sig
 use crate::inputs::fresh;
 use crate::random::Random;
 
-/// How many packages each host has.
+/// The number of packages on each host.
 const PACKAGES: usize = 300;
 
-/// Of so many hosts, or undo data, one is like this.
+/// On average, one of so many hosts, or of so much undo data, is in this state.
 const DAMAGED: usize = 500;
 const STALE: usize = 50;
 const ON_TRIAL: usize = 100;
 
-/// What the hosts have in common.
+/// Patches and packages that the hosts share.
 pub(super) struct Fleet {
     patches: Vec<Patch>,
     packages: Vec<InstalledPackage>,
@@ -33,7 +33,7 @@ struct Patch {
 }
 
 impl Fleet {
-    /// A fleet with so many patches, each in two revisions.
+    /// Makes a fleet with `patches` patches, two revisions of each base.
     pub(super) fn new(patches: usize) -> Self {
         let mut random = Random::seeded(&[41]);
         let mut known: Vec<Patch> = Vec::new();
@@ -45,7 +45,8 @@ impl Fleet {
         Self { patches: known, packages: (0..PACKAGES).map(package).collect() }
     }
 
-    /// Writes the inventories of so many hosts, each of which has a patch by this chance; the mean of their bytes.
+    /// Writes the inventories of `hosts` hosts, each of which has each patch with probability `chance`. Returns their
+    /// mean size in bytes.
     pub(super) fn write(&self, directory: &Path, hosts: usize, chance: f64) -> Result<f64> {
         fresh(directory)?;
         let mut bytes = 0;
@@ -57,7 +58,7 @@ impl Fleet {
         Ok(bytes as f64 / hosts as f64)
     }
 
-    /// The inventory of a host.
+    /// Returns the inventory of a host.
     pub(super) fn host(&self, host: usize, chance: f64) -> Inventory<'_> {
         let mut random = Random::seeded(&[42, host as u64]);
         let has: Vec<bool> = self.patches.iter().map(|_| random.unit() < chance).collect();
@@ -109,7 +110,7 @@ impl Patch {
         }
     }
 
-    /// The patch on a host, which may have its later revision.
+    /// Returns the patch as applied on a host. `later` is the revision on the host that supersedes it.
     fn on<'a>(&'a self, host: usize, later: Option<&'a str>, random: &mut Random) -> AppliedPatch<'a> {
         let (day, minute) = (1 + random.below(25), random.below(60));
         let undo = |package: &'a String| Undo {
@@ -157,7 +158,7 @@ fn name(package: usize) -> String {
     format!("ACME{package:03}")
 }
 
-/// One to three packages.
+/// Picks one to three packages.
 fn some_packages(random: &mut Random) -> Vec<String> {
     let first = random.below(PACKAGES);
     (0..=random.below(3)).map(|more| name((first + more * 7) % PACKAGES)).collect()

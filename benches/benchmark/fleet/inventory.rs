@@ -1,4 +1,4 @@
-//! What `list --json` prints on a host, field by field in its order.
+//! The document that `list --json` prints on a host, with the same fields in the same order.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde::Serialize;
 use serde_json::Value;
 
-/// A host.
+/// The document of a host.
 #[derive(Serialize)]
 pub(super) struct Inventory<'a> {
     pub(super) schema: &'static str,
@@ -102,11 +102,11 @@ pub(super) struct Stale {
     pub(super) reason: &'static str,
 }
 
-/// What a root has only where something happened to it, or where its patches are signed.
+/// Fields that a root has only after certain events, or with signed patches.
 const NOT_ALWAYS: [&str; 4] = [".stale", ".patches.by", ".patches.trial", ".patches.signature"];
 
 impl Inventory<'_> {
-    /// Refuses fields that are not those of what a real root printed.
+    /// Fails unless the fields are those that a real root printed.
     pub(super) fn assert_like(&self, printed: &[u8]) -> Result<()> {
         let printed: Value = serde_json::from_slice(printed).context("what list --json printed")?;
         let [mut expected, mut made] = <[BTreeSet<String>; 2]>::default();
@@ -119,7 +119,7 @@ impl Inventory<'_> {
     }
 }
 
-/// Adds the fields of a value, and of whatever it has.
+/// Adds the fields of a value, recursively.
 fn add_fields(value: &Value, above: &str, fields: &mut BTreeSet<String>) {
     match value {
         Value::Object(object) => {

@@ -21,7 +21,7 @@ const WALL: f64 = 3.0;
 const MEMORY: f64 = 200.0;
 const PAGE: f64 = 10.0;
 
-/// By what chance a host has a patch, and what that is called.
+/// The probability that a host has a patch, and the label of such a fleet.
 const FLEETS: [(f64, &str); 2] = [(0.92, ""), (0.5, ", half of all lacking")];
 
 /// Measures reports about a fleet that has most patches, and about one that lacks half of them.
@@ -86,7 +86,7 @@ fn measure(
     Ok(())
 }
 
-/// Refuses a report that has not all hosts and patches.
+/// Fails unless the report covers all hosts and patches.
 fn assert_complete(document: &Path, hosts: usize, patches: usize) -> Result<()> {
     let report: Value = serde_json::from_slice(&fs::read(document)?).context("the report")?;
     let summary = &report["summary"];

@@ -44,7 +44,7 @@ pub(super) fn run(disk: &Disk, inputs: &Inputs, options: &Options, report: &mut 
     clear(&[&floor, &root])
 }
 
-/// So many files of the tree, from all over it.
+/// Returns a workload that replaces `count` files from all over the tree.
 fn part(workload: &Workload, count: usize) -> Workload {
     let step = workload.files.len() / count;
     let files: Vec<File> = workload.files.iter().step_by(step).take(count).cloned().collect();

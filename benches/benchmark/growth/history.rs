@@ -14,10 +14,10 @@ use crate::synthetic::{self, Records};
 use crate::table::spread;
 use crate::workload::File;
 
-/// How many times as long as the first patch the last one may take.
+/// Limit of the last patch, as a multiple of the first one.
 const RATIO: f64 = 1.2;
 
-/// Of so many patches in a row the median is taken.
+/// The number of consecutive patches in a median.
 const STRETCH: usize = 9;
 
 pub(super) fn run(disk: &Disk, options: &Options, report: &mut Report) -> Result<()> {

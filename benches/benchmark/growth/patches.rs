@@ -19,10 +19,10 @@ use crate::workload::File;
 /// Files of each of the patches.
 const FILES: usize = 10;
 
-/// The memory that the backout of 1,000 patches may take, in MiB.
+/// Memory limit of removing 1,000 patches, in MiB.
 const MEMORY: f64 = 150.0;
 
-/// How many times as much as one patch 200 may cost, and how many times theirs the ratio of 1,000 may be.
+/// Limits: 200 patches as a multiple of one patch, and the ratio of 1,000 patches as a multiple of the ratio of 200.
 const MORE: f64 = 1.5;
 const GROWTH: f64 = 1.2;
 
@@ -93,7 +93,7 @@ impl Patch {
     }
 }
 
-/// What applying patches costs, and backing them out again.
+/// Costs of applying patches and of removing them.
 #[derive(Default)]
 struct Both {
     application: Costs,
@@ -114,13 +114,13 @@ impl Both {
     }
 }
 
-/// The files that are patched.
+/// Returns the files to patch.
 pub(crate) fn files(count: usize) -> Vec<File> {
     let path = |number: usize| format!("opt/split/d{:03}/f{number:04}", number / 100);
     (0..count).map(|number| File::new(path(number), 20_000, 6_000_000 + number as u64)).collect()
 }
 
-/// Installs them below a new root.
+/// Installs the files below a new root.
 pub(crate) fn install(inputs: &Path, files: &[File], root: &Path) -> Result<()> {
     let base = inputs.join("base");
     write_base(&base, files)?;

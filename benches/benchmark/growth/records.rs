@@ -13,7 +13,7 @@ use crate::table::grouped;
 
 const ID: &str = "400001-01";
 
-/// How many times as long as the copy a patch of one file may take.
+/// Limit of a patch of one file, as a multiple of the copy.
 const RATIO: f64 = 1.5;
 
 pub(super) fn run(disk: &Disk, options: &Options, report: &mut Report) -> Result<()> {

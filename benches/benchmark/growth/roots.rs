@@ -18,10 +18,10 @@ use crate::workload::File;
 
 const ID: &str = "900001-01";
 
-/// How many times as long as one root at a time all of them may take.
+/// Limit of all roots in parallel, as a multiple of one root at a time.
 const RATIO: f64 = 0.6;
 
-/// KiB for each root.
+/// Memory limit for each root, in KiB.
 const MEMORY: f64 = 4.0;
 
 pub(super) fn run(disk: &Disk, options: &Options, report: &mut Report) -> Result<()> {
@@ -63,7 +63,7 @@ pub(super) fn run(disk: &Disk, options: &Options, report: &mut Report) -> Result
     clear(&[&directory, &inputs])
 }
 
-/// Judges what a root adds to the peak of memory: between the most roots and a fifth of them.
+/// Judges how much memory each root adds to the peak. Compares the most roots with at most a fifth of them.
 fn memory_of_a_root(peaks: &[(f64, [f64; 2])], report: &mut Report) {
     let Some((most, at_most)) = peaks.last() else { return };
     let Some((fewer, at_fewer)) = peaks.iter().rfind(|(count, _)| count * 5.0 <= *most) else { return };

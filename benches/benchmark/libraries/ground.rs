@@ -14,39 +14,39 @@ use crate::inputs::fresh;
 use crate::line::Line;
 use crate::workload::{NEW, OLD};
 
-/// Where the programs and libraries are taken from.
+/// Source of the programs and libraries.
 const PLACE: &str = "/usr";
 
-/// The package of the library that a patch takes away, and its text.
+/// The package of the library that a patch deletes, and its text file.
 const PACKAGE: &str = "ACMElib";
 const TEXT: &str = "usr/share/doc/acme/README";
 
-/// The patch that takes the library away, and the one that has no program and no library.
+/// The patch that deletes the library, and the one without programs and libraries.
 const TAKES: &str = "700001-01";
 const WRITES: &str = "700002-01";
 
-/// Libraries of which one is taken away: many programs need them.
+/// Candidates for deletion: libraries that many programs need.
 const LIBRARIES: [&str; 4] = ["libz.so.1", "libzstd.so.1", "liblzma.so.5", "libm.so.6"];
 
-/// How many objects a root has.
+/// The number of objects in a root.
 #[derive(Clone, Copy)]
 pub(super) struct Size {
     pub(super) files: usize,
     pub(super) programs: usize,
 }
 
-/// The root.
+/// A root, with patches for it.
 pub(super) struct Ground {
     pub(super) path: PathBuf,
     /// A root with the package and nothing else.
     pub(super) empty: PathBuf,
     takes: PathBuf,
     writes: PathBuf,
-    /// What the patch takes away.
+    /// The library that the patch deletes.
     pub(super) library: String,
 }
 
-/// The objects of this machine.
+/// Objects found below a directory.
 #[derive(Default)]
 struct Found {
     programs: Vec<(u64, PathBuf)>,
@@ -80,18 +80,18 @@ impl Ground {
         Ok(Self { path, empty, takes, writes: inputs.join(WRITES), library })
     }
 
-    /// Plans the patch that takes the library away.
+    /// Returns the command that plans the patch that deletes the library.
     pub(super) fn plan(&self) -> Line {
         self.on_root("plan --libs keep").arg(&self.takes)
     }
 
-    /// Plans the patch without programs and libraries, in this root or in the other one.
+    /// Returns the command that plans the patch without programs and libraries, in this root or in the empty one.
     pub(super) fn plan_of_text(&self, is_empty: bool) -> Line {
         let root = if is_empty { &self.empty } else { &self.path };
         Line::patchadm().arg("-R").arg(root).words("plan --libs keep").arg(&self.writes)
     }
 
-    /// Takes the library away and puts it back, which leaves a cache.
+    /// Deletes the library and restores it, which leaves a cache.
     pub(super) fn make_cache(&self) -> Result<()> {
         self.on_root("add --libs keep").arg(&self.takes).run()?;
         self.on_root("remove").arg(TAKES).run()?;
@@ -120,7 +120,7 @@ fn fill(root: &Path, size: Size) -> Result<()> {
     for number in 0..size.programs {
         let round = number / found.programs.len();
         let (_, path) = &found.programs[number % found.programs.len()];
-        // Where this machine has fewer, there are several of each.
+        // If this machine has fewer, the root gets several copies of each.
         let copy = PathBuf::from(format!("/opt/copy{round}{}", path.display()));
         let target = put(if round == 0 { path } else { &copy })?;
         fs::copy(path, &target)?;
@@ -172,7 +172,7 @@ impl Found {
     }
 }
 
-/// The size of a program or library; `None` of what is neither.
+/// Returns the size of a program or library; `None` for other files.
 fn size_of_program(path: &Path) -> Option<u64> {
     let mut head = [0; 17];
     let mut file = File::open(path).ok()?;
@@ -181,7 +181,7 @@ fn size_of_program(path: &Path) -> Option<u64> {
     is_program.then(|| file.metadata().ok().map(|state| state.len())).flatten()
 }
 
-/// A library of the root, relative to it: one that many need, else any.
+/// Returns the path of a library, relative to the root: one that many programs need, else any.
 fn library(root: &Path) -> Result<String> {
     let root = root.canonicalize()?;
     let mut found = Found::default();

@@ -9,7 +9,7 @@ use crate::measure::{Costs, measure};
 use crate::options::Options;
 use crate::report::{Report, Row};
 
-/// Measures a first run and a second one, where the packages are named and dpkg is installed.
+/// Measures a first run, if dpkg is installed, and a second one. Needs a branch on the command line.
 pub(super) fn run(disk: &Disk, options: &Options, report: &mut Report) -> Result<()> {
     let Some([release, stable]) = options.branch() else {
         report.skipped("delta", "no branch is named (--branch RELEASE STABLE)");

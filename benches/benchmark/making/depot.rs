@@ -15,10 +15,10 @@ use crate::options::Options;
 use crate::report::{Report, Row};
 use crate::table::{grouped, seconds};
 
-/// The bytes of the one file of each patch.
+/// Bytes of the only file of each patch.
 const SIZE: usize = 3000;
 
-/// Measures publishing beside the copying of the same patches.
+/// Measures publishing beside copying the same patches.
 pub(super) fn run(disk: &Disk, options: &Options, report: &mut Report) -> Result<()> {
     let scratch = inputs_of(disk, "published")?;
     let (many, few) = (options.pick(10_000, 50), options.pick(100, 5));
@@ -49,7 +49,7 @@ pub(super) fn run(disk: &Disk, options: &Options, report: &mut Report) -> Result
     [&depot, &scratch].into_iter().try_for_each(|made| remove(made))
 }
 
-/// Writes patches, each as a tar archive, with ids from this base on.
+/// Writes `count` patches as tar archives, with ids from `first` on.
 fn write_patches(scratch: &Path, into: &Path, first: usize, count: usize) -> Result<()> {
     fs::create_dir_all(into)?;
     for base in first..first + count {

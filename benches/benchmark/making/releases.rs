@@ -1,4 +1,4 @@
-//! `build` and `lint`, of trees that a seed decides.
+//! `build` and `lint` of generated trees.
 
 use std::fs;
 use std::path::Path;
@@ -14,10 +14,10 @@ use crate::report::{Report, Row};
 use crate::slices::{BLOCK, Material};
 use crate::table::{grouped, mebibytes, megabytes};
 
-/// One file of so many differs.
+/// One of so many files differs.
 const CHANGED: usize = 10;
 
-/// Measures both.
+/// Measures `build` and `lint`.
 pub(super) fn run(disk: &Disk, options: &Options, report: &mut Report) -> Result<()> {
     let inputs = inputs_of(disk, "releases")?;
     let [old, new, large] = ["old", "new", "large"].map(|name| disk.at(name));
@@ -46,7 +46,7 @@ pub(super) fn run(disk: &Disk, options: &Options, report: &mut Report) -> Result
     [&old, &large, &inputs].into_iter().try_for_each(|made| remove(made))
 }
 
-/// The command that makes a patch of two trees.
+/// Returns the command that makes a patch of two trees.
 fn build(old: &Path, new: &Path, out: &Path) -> Line {
     let tree = |path: &Path| format!("tree:{}", path.display());
     Line::patchadm()
@@ -59,8 +59,8 @@ fn build(old: &Path, new: &Path, out: &Path) -> Line {
         .arg(out)
 }
 
-/// Writes a release: files of 4 to 36 KiB, object code and text in turns. Of the later one every tenth file has another
-/// first slice.
+/// Writes a release: files of 4 to 36 KiB, object code and text in turns. In the later generation, every tenth file
+/// has another first slice.
 fn write_tree(root: &Path, files: usize, generation: u64) -> Result<()> {
     let mut content = Vec::new();
     for file in 0..files {

@@ -40,7 +40,7 @@ pub(super) fn run(disk: &Disk, inputs: &Inputs, options: &Options, report: &mut 
     [&root, &scratch].into_iter().try_for_each(|made| remove(made))
 }
 
-/// Applies the unsigned and the signed patch in turns, each backed out again.
+/// Applies the signed and the unsigned patch in turns, and removes it after each run.
 fn in_turns(
     disk: &Disk,
     root: &Path,

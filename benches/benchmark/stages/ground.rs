@@ -22,7 +22,7 @@ pub(crate) struct Ground<'a> {
     inputs: &'a Inputs,
     root: PathBuf,
     stage: PathBuf,
-    /// What rsync changes.
+    /// The copy that rsync changes.
     copy: PathBuf,
 }
 
@@ -45,7 +45,7 @@ impl<'a> Ground<'a> {
         &self.root
     }
 
-    /// What a copy and a stage cost, in turns; the last stage stays.
+    /// Measures copies and stages in turns. The last stage stays.
     pub(crate) fn copied_and_staged(&self, runs: usize) -> Result<[Costs; 2]> {
         let mut costs: [Costs; 2] = Default::default();
         let copy = self.disk.at("copy");
@@ -63,7 +63,7 @@ impl<'a> Ground<'a> {
         Ok(costs)
     }
 
-    /// The command that makes the stage.
+    /// Returns the command that makes the stage.
     pub(crate) fn stage(&self) -> Line {
         self.patchadm("stage new").arg(&self.stage).arg("--path").arg(STAGED)
     }
@@ -87,7 +87,7 @@ impl<'a> Ground<'a> {
         Line::new("chmod").words("-R u=rwX,go=rX").arg(self.stage.join(STAGED)).run()
     }
 
-    /// The command that promotes.
+    /// Returns the command that promotes.
     pub(crate) fn promotion(&self, options: &str) -> Line {
         self.patchadm("stage promote").arg(&self.stage).words(options)
     }
@@ -96,12 +96,12 @@ impl<'a> Ground<'a> {
         measure(self.disk, &self.promotion(options))
     }
 
-    /// Takes the newest promotion back.
+    /// Undoes the newest promotion.
     pub(crate) fn back_out(&self, options: &str) -> Result<Cost> {
         measure(self.disk, &self.patchadm("undo").words(&options.replace("-or-stop", "")))
     }
 
-    /// Brings the copy to the state of the stage and, unmeasured, back.
+    /// Measures rsync from the stage to the copy, and restores the copy unmeasured.
     pub(crate) fn rsync(&self) -> Result<Cost> {
         let passes = "rsync -a \"$0\" \"$1\" && rsync -a --delete \"$0\" \"$1\" && sync -f \"$1\"";
         let into = self.copy.join("opt");
@@ -110,7 +110,7 @@ impl<'a> Ground<'a> {
         Ok(cost)
     }
 
-    /// Gives all files of the stage another time.
+    /// Gives all files of the stage another modification time.
     pub(crate) fn touch(&self, round: usize) -> Result<()> {
         let moment = SystemTime::UNIX_EPOCH + Duration::from_secs(NEW + 1 + round as u64);
         let times = FileTimes::new().set_modified(moment);

@@ -1,4 +1,4 @@
-//! The switch of a promotion, as another process sees it: the times of an exchange stand in no inode.
+//! The switch of a promotion as another process sees it: no inode records the time of an exchange.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -11,16 +11,17 @@ use anyhow::{Result, bail};
 
 use super::ground::Ground;
 
-/// So many of the changed files are looked at, in turns; more would be looked at too seldom.
+/// The number of changed files to watch. With more, each would be polled too rarely.
 const WATCHED: usize = 16;
 
-/// Seconds between the first and the last changed file that another process sees change. The promotion is taken back.
+/// Promotes, and returns the seconds between the first and the last change that another process sees. Undoes the
+/// promotion afterwards.
 pub(crate) fn seen(ground: &Ground<'_>, exchange: bool) -> Result<f64> {
     let replaced = ground.inputs().workload.replaced.iter();
     let files = replaced.map(|&number| ground.root().join(&ground.inputs().workload.files[number].path));
     let all: Vec<PathBuf> = files.collect();
     let step = all.len().div_ceil(WATCHED).max(1);
-    // The first and the last of them are among those that are looked at.
+    // The first and the last changed file are among them.
     let watched: Vec<&PathBuf> = all.iter().step_by(step).chain(all.last()).collect();
     let options = if exchange { "--exchange opt/acme" } else { "" };
     let line = ground.promotion(&format!("--undo-format none {options}"));
@@ -39,7 +40,7 @@ pub(crate) fn seen(ground: &Ground<'_>, exchange: bool) -> Result<f64> {
     Ok(window)
 }
 
-/// Looks at files until all of them have another inode; seconds from the first to the last change.
+/// Watches files until all of them have another inode. Returns the seconds from the first to the last change.
 fn watch(files: &[&PathBuf], is_over: &AtomicBool) -> Result<f64> {
     let mut waiting: Vec<(&PathBuf, u64)> = Vec::new();
     for file in files {

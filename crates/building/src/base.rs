@@ -38,7 +38,7 @@ pub enum BuildBaseError {
     #[error("the base {} cannot be copied: {room}: free space, or specify another build_dir", .base.display())]
     NoRoom {
         base: PathBuf,
-        /// What is missing.
+        /// The shortage.
         room: RootError,
     },
 }
@@ -166,7 +166,7 @@ fn lay_out_layer(
 /// The most characters of a path that is too long for any call, in a note.
 const LONGEST_SHOWN: usize = 200;
 
-/// What a copy of a base needs and lacks.
+/// The needs of a copy of a base, and objects that may be in its way.
 #[derive(Default)]
 struct BaseSurvey {
     /// The bytes on the disk.

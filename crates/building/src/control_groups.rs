@@ -430,13 +430,13 @@ mod tests {
         GroupPlace { version, directory: directory.into(), controllers: controllers.to_vec() }
     }
 
-    /// A system with version 1 alone, as a machine of a continuous test has it.
+    /// A system with version 1 only, like a machine for continuous integration.
     const SEPARATE: &str = "31 23 0:28 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755\n\
         35 31 0:32 / /sys/fs/cgroup/memory rw,relatime shared:7 - cgroup cgroup rw,memory\n\
         39 31 0:36 / /sys/fs/cgroup/pids rw,relatime - cgroup cgroup rw,pids\n\
         41 31 0:38 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw\n";
 
-    /// A system with version 2 alone, as distributions have it.
+    /// A system with version 2 only, like those of distributions.
     const UNIFIED: &str = "30 23 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n";
 
     fn places(memberships: &str, mounts: &str, down: &[(&str, &str)]) -> Vec<GroupPlace> {

@@ -33,9 +33,9 @@ const MAGIC: std::ops::Range<usize> = 257..262;
 const LONGEST_NAME: u64 = 1 << 16;
 const LARGEST_HEADER: u64 = 1 << 20;
 
-/// The most bytes that are read to compare two results: some minutes of decompressing. A gibibyte takes seconds; more is
-/// read of results whose files have some part of it, because a build that compresses nothing but zeros gets a thousand
-/// times as much. What differs is read twice, from both results.
+/// Limits of the bytes that are read to compare two results. `MOST_READ` takes some minutes of decompressing,
+/// `LEAST_READ` some seconds. Between them, the limit is a multiple of the stored size, because a build that
+/// compresses nothing but zeros gets a thousand times as much. Differing contents are read twice, from both results.
 const MOST_READ: u64 = 32 << 30;
 const LEAST_READ: u64 = 1 << 30;
 const PER_STORED_BYTE: u64 = 64;
@@ -43,8 +43,8 @@ const PER_STORED_BYTE: u64 = 64;
 /// The maximum size of a content whose lines may vary. One is held at a time.
 const LARGEST_TEXT: u64 = 32 << 20;
 
-/// The first bytes of a content in which the difference is looked for. Those of [`MOST_TOLD`] contents of two files are
-/// held.
+/// How many first bytes of a content are searched for the difference. The searched bytes of [`MOST_TOLD`] contents of
+/// two files are held.
 const LARGEST_TOLD: u64 = 4 << 20;
 
 /// The maximum size of the names and attributes of all objects of a file, which are held: 128 bytes for each.
@@ -133,7 +133,7 @@ impl std::fmt::Display for ComparisonEnd {
     }
 }
 
-/// What a comparison may still read.
+/// The bytes and the time that a comparison has left.
 struct ComparisonBudget<'a> {
     limits: ComparisonLimits<'a>,
     began: Instant,
@@ -628,7 +628,7 @@ mod tests {
         let reported = "x.tgz: it was not compared: more than 1048576 bytes would be decompressed";
         assert_eq!(compare_within(&one, &other, &["*"], &small).unwrap(), [reported]);
         assert_eq!(compare_within(&one, &one, &[], &small).unwrap(), Vec::<String>::new(), "the same bytes");
-        // A result of some bytes gets a part of what a large one gets, and no result more than the most.
+        // The limit grows with the size of a result, up to a maximum.
         let most = |stored| ComparisonBudget::of(stored, UNLIMITED).most;
         assert_eq!([0, 1 << 26, u64::MAX].map(most), [LEAST_READ, PER_STORED_BYTE << 26, MOST_READ]);
     }

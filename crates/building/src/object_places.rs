@@ -57,7 +57,7 @@ pub(crate) const LARGEST_PLACES: usize = 256 << 20;
 /// The most bytes of the paths of a whole set, and of their places: some twenty million paths of forty bytes.
 pub(crate) const LARGEST_IN_ALL: usize = 2 << 30;
 
-/// What holds a path, in bytes.
+/// The memory that a path takes besides its own bytes.
 pub(crate) const PATH_BYTES: usize = 64;
 
 /// The paths of an owner are too long in all, as symbolic links of a package, of its dependencies or of the base may
@@ -68,8 +68,8 @@ pub(crate) const PATH_BYTES: usize = 64;
 )]
 pub(crate) struct OverlongPlaces;
 
-/// What owners hold, up to a sum of bytes. The largest one is left out first, of equal ones the last in byte order: nobody
-/// pushes out a smaller one.
+/// Items of owners, up to a sum of bytes. The largest owner is left out first, of equal ones the last in byte order:
+/// no owner displaces a smaller one.
 #[derive(Debug)]
 pub(crate) struct FairShares<T> {
     most: usize,
@@ -601,7 +601,7 @@ mod tests {
         let paths = ["/one/f", "/two/f"].map(|text| (path(text), PathKind::Other));
         assert_eq!(few.placed(2, &paths), Err(OverlongPlaces), "directories above count");
 
-        // So do the places of links, and nobody else suffers.
+        // So do the places of links. Others are not affected.
         let few =
             ObjectPlaces::up_to((15_000, LARGEST_IN_ALL), None, deliveries.iter().collect(), &never).unwrap();
         assert_eq!(few.placed(3, &[]), Err(OverlongPlaces));

@@ -425,7 +425,7 @@ const MOST_PRINTED: u64 = (16 << 20) + 1;
 /// Of the output of all locations, in bytes of memory, beyond the own room of each.
 const LARGEST_OF_TREE: u64 = 512 << 20;
 
-/// What a location has whatever others print: several times the usual output, which is 7 KiB with 170 words a package.
+/// The room that a location has in any case: several times the usual output, which is 7 KiB with 170 words a package.
 const OWN_ROOM: u64 = 256 << 10;
 
 /// A word may be the name of a file or a dependency that nobody else has: it takes many times its length.

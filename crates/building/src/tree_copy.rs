@@ -16,7 +16,7 @@ use rustix::io::Errno;
 
 use crate::space::RoomWatch;
 
-/// What belongs to a tree.
+/// The kind of a tree, which decides what belongs to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TreeKind {
     /// A base: everything on its file system, except what is in directories that everybody may write to, and where each
@@ -602,7 +602,7 @@ mod tests {
         let said = refused.to_string();
         assert!(said.starts_with("the list of names up to those in ") && said.contains("/z/z/z"), "{said}");
 
-        // What is left behind counts no more.
+        // Names in directories that the walk has left no longer count.
         for number in 0..50 {
             fs::create_dir(dir.path().join(format!("a{number}"))).unwrap();
             for file in 0..20 {

@@ -384,7 +384,7 @@ mod tests {
         result
     }
 
-    /// The error for a description in which somebody replaced one text by another.
+    /// Returns the error for a description in which one text was replaced by another.
     fn refused(was: &str, is: &str) -> String {
         let text = String::from_utf8(result().to_bytes().unwrap()).unwrap();
         assert!(text.contains(was), "{was} is not in {text}");

@@ -19,8 +19,8 @@ const SHOWN: usize = 64;
 /// Below this level, a removal moves directories up.
 const DEEPEST_IN_PLACE: usize = 256;
 
-/// The most bytes of names that a removal holds of all directories on the way down, and the most of one directory below
-/// full ones. What a directory has besides is listed later.
+/// The most bytes of names that a removal holds of all directories on the way down, and the most of one directory
+/// below full ones. Other names in a directory are listed later.
 const MOST_HELD: usize = 64 << 20;
 const LEAST_HELD: usize = 64 << 10;
 
@@ -95,7 +95,7 @@ struct Emptying<'a> {
     top: Option<Dir>,
     /// The mount and file system to stay on.
     on: (u64, (u32, u32)),
-    /// What is left in each directory.
+    /// The remaining names of each directory.
     rest: Vec<ListedPart>,
     /// The bytes of all names in `rest`.
     held: usize,

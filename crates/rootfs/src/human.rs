@@ -1,5 +1,5 @@
-//! Sizes for people: tenths of a binary unit, rounded to the nearest. Where two sizes are compared, free space is rounded
-//! down and needed space up, so that too little never looks like enough.
+//! Sizes for people: tenths of a binary unit, rounded to the nearest. In a comparison of two sizes, free space is
+//! rounded down and needed space up, so that too little never looks like enough.
 
 /// Returns a size in binary units.
 pub fn human(bytes: u64) -> String {

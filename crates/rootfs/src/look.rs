@@ -288,7 +288,7 @@ impl Dir {
         read: &mut dyn FnMut(&mut dyn Read) -> io::Result<Sums>,
     ) -> Result<Option<Live>> {
         let Some((mut file, _)) = optional(self.open_at_once(name))? else { return Ok(None) };
-        // What was opened is compared with what was seen only once it is read, so no read is endless.
+        // The open file is compared with `seen` only after it is read, so every read must be bounded.
         let sums = if seen.size.saturating_sub(seen.allocated) >= LARGE_HOLES {
             read(&mut WithoutHoles::of(&file, seen.size))
         } else {

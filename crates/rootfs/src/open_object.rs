@@ -167,7 +167,7 @@ impl OpenObject {
         if let Some((uid, gid)) = rights.other_owner(&seen) {
             let capability = self.capability(&seen)?;
             if let Some(value) = capability.as_ref().filter(|_| !is_written_by_others(&seen)) {
-                // It has this value already. Where the call is not permitted, nothing has been changed yet.
+                // Sets the current value again. If the call is not permitted, nothing has been changed yet.
                 self.set_xattr(CAPABILITY, value)?;
             }
             self.set_owner(uid, gid)?;

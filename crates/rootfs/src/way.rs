@@ -20,8 +20,8 @@ use crate::{
 
 const PROC: u64 = 0x9fa0;
 
-/// Requires links on the way to the root to be the superuser's, and the way still to lead there. That is the path as it
-/// was given, and the one that is shown, by which others find the root.
+/// Requires links on the way to the root to be the superuser's, and the way still to lead there. Checks the path as it
+/// was given, and the path that is shown, by which others find the root.
 pub(crate) fn look_at_links(root: &Root) -> Result<()> {
     look_at_links_of(root, root.way())?;
     if root.way() == root.prefix() { Ok(()) } else { look_at_links_of(root, root.prefix()) }

@@ -6,8 +6,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What opens a file or connection, starts a thread or program, asks a clock or the environment, prints, or ends the
-/// process.
+/// Code that opens a file or connection, starts a thread or program, asks a clock or the environment, prints, or ends
+/// the process.
 const DOINGS: [&str; 17] = [
     "std::fs",
     "fs::",

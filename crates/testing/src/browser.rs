@@ -18,7 +18,7 @@ pub fn browser(test: &str) -> Option<&'static str> {
     found.copied()
 }
 
-/// What the browser makes of a page: its document after its scripts, and what it said.
+/// Returns the document of a page after its scripts have run, and the messages on the console of the browser.
 pub fn shown(browser: &str, stage: &Scenario, page: &Path, options: &[&str]) -> (String, String) {
     let home = stage.beside("browser");
     let output = Command::new(browser)

@@ -1,6 +1,6 @@
 //! Patches that a test makes, in every form in which they can be delivered, and packages that it installs.
 //!
-//! What is delivered is always well formed; tests of bad input damage it afterwards.
+//! Deliveries are always well formed; tests of bad input damage them afterwards.
 
 use std::fs;
 use std::io::Write as _;
@@ -13,7 +13,7 @@ use zip::write::SimpleFileOptions;
 use crate::packages::{self, DELIVERED, Package};
 use crate::scenario::{Run, Scenario};
 
-/// A patch: sparse packages and what goes with them.
+/// A patch: sparse packages and the files beside them.
 #[derive(Clone)]
 pub struct Patch {
     id: String,
@@ -22,13 +22,13 @@ pub struct Patch {
 }
 
 impl Patch {
-    /// A patch without packages yet.
+    /// Returns a patch without packages.
     pub fn new(id: &str) -> Self {
         let readme = (format!("README.{id}"), format!("Patch-ID# {id}\n"));
         Self { id: id.to_owned(), packages: Vec::new(), files: vec![readme] }
     }
 
-    /// A patch of one package.
+    /// Returns a patch of one package.
     pub fn of(id: &str, package: Package) -> Self {
         Self::new(id).package(package)
     }
@@ -52,12 +52,12 @@ impl Patch {
         self
     }
 
-    /// Writes it as a directory beside the root; the path of that.
+    /// Writes it as a directory beside the root, and returns the path.
     pub fn directory(&self, stage: &Scenario) -> PathBuf {
         self.write(&stage.beside("delivered"))
     }
 
-    /// Writes it as a directory below another one; the path of that.
+    /// Writes it as a directory below another one, and returns the path.
     pub fn write(&self, into: &Path) -> PathBuf {
         let at = into.join(&self.id);
         fs::create_dir_all(&at).unwrap();
@@ -70,7 +70,7 @@ impl Patch {
         at
     }
 
-    /// Writes it as an archive in a directory, in the form that `suffix` names; the path of that.
+    /// Writes it as an archive in a directory, in the form that `suffix` names, and returns the path.
     pub fn pack(&self, into: &Path, suffix: &str) -> PathBuf {
         let directory = self.write(into);
         let archive = archive(&directory, suffix);
@@ -79,7 +79,7 @@ impl Patch {
     }
 }
 
-/// Makes a depot of these patches beside the root, each an archive, indexed in place; the path of that.
+/// Makes a depot of these patches beside the root, each an archive, indexed in place, and returns the path.
 pub fn indexed_depot(stage: &Scenario, patches: &[Patch]) -> PathBuf {
     let depot = stage.beside("delivered");
     for patch in patches {
@@ -89,7 +89,7 @@ pub fn indexed_depot(stage: &Scenario, patches: &[Patch]) -> PathBuf {
     depot
 }
 
-/// Packs the directory of a patch, in the form that `suffix` names, beside it; the path of that.
+/// Packs the directory of a patch, in the form that `suffix` names, beside it, and returns the path.
 pub fn archive(directory: &Path, suffix: &str) -> PathBuf {
     let at = PathBuf::from(format!("{}{suffix}", directory.display()));
     let bytes = match suffix {
@@ -113,7 +113,7 @@ pub fn archive(directory: &Path, suffix: &str) -> PathBuf {
     at
 }
 
-/// The package directories of a patch, sorted.
+/// Returns the package directories of a patch, sorted.
 fn package_directories(directory: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
     let mut found: Vec<_> = entries.filter(|path| path.join("pkgmap").exists()).collect();
@@ -121,7 +121,7 @@ fn package_directories(directory: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// The files of a directory, with their names as they are in an archive of it.
+/// Returns the files of a directory, with their names in an archive of it.
 fn members(directory: &Path) -> Vec<(String, Vec<u8>)> {
     let above = directory.parent().unwrap();
     packages::files(directory)
@@ -187,7 +187,7 @@ pub fn zstd(bytes: &[u8]) -> Vec<u8> {
 }
 
 impl Scenario {
-    /// The same root with these packages installed.
+    /// Installs these packages, and returns the root.
     #[must_use]
     #[track_caller]
     pub fn with(self, packages: &[Package]) -> Self {
@@ -210,7 +210,7 @@ impl Scenario {
         self.run(&format!("patchadd {options} -R @ROOT@ {}", patch.directory(self).display()))
     }
 
-    /// The bytes of a file of the root, as text.
+    /// Returns the content of a file of the root, as text.
     #[track_caller]
     pub fn text(&self, path: &str) -> String {
         fs::read_to_string(self.at(path)).unwrap_or_else(|error| panic!("{path}: {error}"))

@@ -1,7 +1,7 @@
-//! Running the program as somebody who is not root.
+//! Running the program as an ordinary user.
 //!
-//! A test that is not root itself runs it as it is. Otherwise the program runs under a user and group that nobody has,
-//! from a copy that they can reach, on directories that are given to them.
+//! If the test is not root, the program runs as it is. Otherwise it runs under an unused user and group, from a copy
+//! that they can reach, on directories that are given to them.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown};
@@ -12,10 +12,10 @@ use std::process::{Command, Stdio};
 use crate::programs::{PATCHADM, program_of, sibling};
 use crate::scenario::Scenario;
 
-/// User and group of the ordinary user, where the test is root.
+/// User and group of the ordinary user, if the test is root.
 pub const NOBODY: u32 = 54_321;
 
-/// The command, to be run by an ordinary user who owns `directories` with everything in them.
+/// Returns the command, to be run by an ordinary user who owns `directories` with everything in them.
 pub fn as_ordinary_user(stage: &Scenario, line: &str, directories: &[&Path]) -> Command {
     let command = stage.command(line);
     let home = stage.beside("");
@@ -40,7 +40,7 @@ pub fn as_ordinary_user(stage: &Scenario, line: &str, directories: &[&Path]) -> 
     theirs
 }
 
-/// Copies a program that lies beside `program` to where the ordinary user runs it.
+/// Copies the program `name` beside `program` to the place from which the ordinary user runs it.
 pub fn copy_program(stage: &Scenario, program: &Path, name: &str) {
     let copy = stage.beside(name);
     if copy.exists() {
@@ -53,18 +53,18 @@ pub fn copy_program(stage: &Scenario, program: &Path, name: &str) {
     fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
-/// The user and group that the ordinary user has.
+/// Returns the user and group of the ordinary user.
 pub fn ordinary_ids(stage: &Scenario) -> (u32, u32) {
     let own = fs::metadata(stage.beside("")).unwrap();
     if own.uid() == 0 { (NOBODY, NOBODY) } else { (own.uid(), own.gid()) }
 }
 
-/// Lets a command be run by the ordinary user, where the test is root.
+/// Makes the ordinary user run a command. Only for tests that are root.
 pub fn become_ordinary(command: &mut Command) {
     command.uid(NOBODY).gid(NOBODY);
 }
 
-/// Gives an object with all that is in it. What a killed command has left may go meanwhile.
+/// Gives an object with all that is in it. Objects that a killed command has left may disappear meanwhile.
 fn give(path: &Path) {
     let given = lchown(path, Some(NOBODY), Some(NOBODY)).and_then(|()| {
         if path.symlink_metadata()?.is_dir() {
@@ -76,7 +76,7 @@ fn give(path: &Path) {
     assert!(!given.as_ref().is_err_and(is_there), "{}: {given:?}", path.display());
 }
 
-/// A call of the same program by the same user, in the same environment, without arguments.
+/// Returns a call of the same program by the same user, in the same environment, without arguments.
 pub fn program_like(command: &Command) -> Command {
     let mut other = Command::new(command.get_program());
     other.env_clear().stdin(Stdio::null());

@@ -1,7 +1,7 @@
-//! The stage of the tests of the programs of patchadm: roots, packages and patches made by a test, and what is asserted of
+//! The test harness of the programs of patchadm: roots, packages and patches made by a test, and assertions about
 //! documents, trees and pages.
 //!
-//! Nothing here knows where cargo put a program: a test gives the path of its own, and the others lie beside it.
+//! Nothing here knows the path of a program: a test gives that of its own program, and the others are beside it.
 
 #![allow(missing_docs, reason = "used by our tests only, where a name says it all")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test that cannot go on ends by a panic
@@ -26,18 +26,18 @@ pub mod packages;
 pub mod processes;
 /// The programs of a build.
 pub mod programs;
-/// Numbers that look random.
+/// Pseudo-random numbers.
 pub mod random;
 /// The stage on which every test plays.
 pub mod scenario;
 /// The JSON documents that the suite sees, against `docs/schema`.
 pub mod schema;
-/// Tools that tests use where they are installed.
+/// Tools that tests use if they are installed.
 pub mod tools;
 /// Trees, to be compared attribute by attribute.
 pub mod tree;
 
-/// The directory of the repository.
+/// Returns the directory of the repository.
 pub fn checkout() -> &'static Path {
     let own = Path::new(env!("CARGO_MANIFEST_DIR"));
     own.ancestors().nth(2).unwrap_or(own)

@@ -1,8 +1,8 @@
 //! Packages and patches made by a test: a description becomes a package directory or a datastream, with every size,
 //! sum and pkgmap line computed.
 //!
-//! Objects belong to `root root` and were last modified on 1 January 2020 unless something else is said. What a test
-//! wants to be wrong it damages afterwards in the directory that was written.
+//! Objects belong to `root root` and were last modified on 1 January 2020 unless something else is said. If a test
+//! wants something to be wrong, it damages the written directory afterwards.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,10 +14,10 @@ use patchadm_svr4::format::datastream;
 use patchadm_svr4::package::PkgInst;
 use patchadm_svr4::package::checksum;
 
-/// When delivered objects were last modified, in seconds since 1970: 2020-01-01 00:00:00 UTC.
+/// The modification time of delivered objects, in seconds since 1970: 2020-01-01 00:00:00 UTC.
 pub const DELIVERED: i64 = 1_577_836_800;
 
-/// A package to be.
+/// A package to be made.
 #[derive(Clone, Debug)]
 pub struct Package {
     name: String,
@@ -31,7 +31,7 @@ pub struct Package {
 }
 
 impl Package {
-    /// A package without objects: version 1.0 for i386, BASEDIR `/opt/NAME`.
+    /// Returns a package without objects: version 1.0 for i386, BASEDIR `/opt/NAME`.
     pub fn new(name: &str) -> Self {
         let package = Self {
             name: name.to_owned(),
@@ -59,12 +59,12 @@ impl Package {
         self
     }
 
-    /// A regular file (`f`) of root.
+    /// Adds a regular file (`f`) of root.
     pub fn file(self, path: &str, mode: u32, content: impl AsRef<[u8]>) -> Self {
         self.content('f', path, mode, "root root", DELIVERED, content)
     }
 
-    /// A file of type `f`, `e` or `v` of class none; `owners` is owner and group.
+    /// Adds a file of type `f`, `e` or `v` of class none; `owners` is owner and group.
     pub fn content(
         mut self,
         ftype: char,
@@ -80,7 +80,7 @@ impl Package {
         self.line(path, &format!("{ftype} none {path} {mode:04o} {owners} {size} {sum} {mtime}"))
     }
 
-    /// A file of root of another class than none; `ftype` is `f`, `e` or `v`.
+    /// Adds a file of root of another class than none; `ftype` is `f`, `e` or `v`.
     pub fn of_class(
         mut self,
         class: &str,
@@ -95,44 +95,43 @@ impl Package {
         self.line(path, &format!("{ftype} {class} {path} {mode:04o} root root {size} {sum} {DELIVERED}"))
     }
 
-    /// A directory (`d`) of root, 0755.
+    /// Adds a directory (`d`) of root, 0755.
     pub fn directory(self, path: &str) -> Self {
         self.line(path, &format!("d none {path} 0755 root root"))
     }
 
-    /// A symbolic link.
+    /// Adds a symbolic link.
     pub fn symlink(self, path: &str, target: &str) -> Self {
         self.line(path, &format!("s none {path}={target}"))
     }
 
-    /// A hard link; a relative target is relative to the directory of the link.
+    /// Adds a hard link. A relative target is relative to the directory of the link.
     pub fn link(self, path: &str, target: &str) -> Self {
         self.line(path, &format!("l none {path}={target}"))
     }
 
-    /// Any line of the pkgmap, without the part number.
+    /// Adds any line of the pkgmap, without the part number.
     pub fn line(mut self, path: &str, line: &str) -> Self {
         self.lines.insert(path.to_owned(), line.to_owned());
         self
     }
 
-    /// A file of `install`: a script, `depend`, `copyright`, …
+    /// Adds a file of `install`: a script, `depend`, `copyright`, …
     pub fn information(mut self, name: &str, text: impl AsRef<[u8]>) -> Self {
         self.information.insert(name.to_owned(), text.as_ref().to_vec());
         self
     }
 
-    /// What it deletes.
+    /// Adds the file `deletes` with these paths.
     pub fn deletes(self, paths: &[&str]) -> Self {
         self.information("deletes", paths.iter().map(|path| format!("{path}\n")).collect::<String>())
     }
 
-    /// Its pkginfo.
     fn pkginfo(&self) -> String {
         lines_of(self.params.iter().map(|(name, value)| format!("{name}={value}")))
     }
 
-    /// Its pkgmap, in the order of pkgmk(1).
+    /// Returns its pkgmap, in the order of pkgmk(1).
     fn pkgmap(&self) -> String {
         let mut lines = self.lines.clone();
         let pkginfo = self.pkginfo().into_bytes();
@@ -144,7 +143,7 @@ impl Package {
         format!(": 1 {blocks}\n{}", lines_of(lines.values().map(|line| format!("1 {line}"))))
     }
 
-    /// Writes it as a directory in `spool`; the path of that directory.
+    /// Writes it as a directory in `spool`, and returns the path of that directory.
     pub fn write(&self, spool: &Path) -> PathBuf {
         let at = spool.join(&self.name);
         fs::create_dir_all(at.join("install")).unwrap();
@@ -165,7 +164,7 @@ impl Package {
     }
 }
 
-/// A text of these lines.
+/// Returns a text of these lines.
 fn lines_of(lines: impl Iterator<Item = String>) -> String {
     lines.flat_map(|line| [line, "\n".to_owned()]).collect()
 }
@@ -194,7 +193,7 @@ pub fn datastream(directories: &[PathBuf], to: &Path) {
     fs::File::create(to).unwrap().write_all(&stream).unwrap();
 }
 
-/// The regular files below a directory, sorted, pkginfo and pkgmap first.
+/// Returns the regular files below a directory, sorted, pkginfo and pkgmap first.
 pub fn files(directory: &Path) -> Vec<String> {
     let (mut found, mut open) = (Vec::new(), vec![directory.to_owned()]);
     while let Some(at) = open.pop() {

@@ -13,15 +13,15 @@ pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// Whether a process runs; one that only waits to be waited for does not.
+/// Returns true if the process runs and is not a zombie.
 pub fn runs(pid: &str) -> bool {
     let stat = fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
     stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
 }
 
-/// The most resident memory that a child has had, in bytes; `None` once it has ended.
+/// Returns the peak resident memory of a child, in bytes; `None` once it has ended.
 ///
-/// `spawn` may return while the child still has the memory of the test, so nothing counts before the kernel tells of
+/// `spawn` may return while the child still has the memory of the test, so nothing counts before the child runs
 /// another program.
 pub fn resident_peak(child: u32) -> Option<u64> {
     if fs::read_link(format!("/proc/{child}/exe")).ok()? == std::env::current_exe().ok()? {

@@ -1,4 +1,4 @@
-//! The programs of a build, which lie beside each other.
+//! The programs of a build, which are beside each other.
 
 use std::path::{Path, PathBuf};
 
@@ -18,7 +18,7 @@ const OTHERS: [(&str, &[&str]); 3] = [
     ("patchadm-report", &["report"]),
 ];
 
-/// Returns the program that lies beside another one.
+/// Returns the program beside another one.
 ///
 /// Cargo builds the programs of all packages before it runs tests of all of them; of the tests of a single package, only that
 /// of the package.

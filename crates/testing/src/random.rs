@@ -1,10 +1,10 @@
-//! Numbers that look random and are the same on every machine and in every run.
+//! Pseudo-random numbers that are the same on every machine and in every run.
 
-/// A stream of numbers that its seed decides: splitmix64.
+/// A stream of numbers that follows from a seed: splitmix64.
 pub struct Random(pub u64);
 
 impl Random {
-    /// A number below `bound`; 0 where that is 0.
+    /// Returns a number below `bound`; 0 if that is 0.
     pub fn below(&mut self, bound: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -13,12 +13,12 @@ impl Random {
         usize::try_from(wide >> 64).unwrap_or_default()
     }
 
-    /// One of these.
+    /// Returns one of these.
     pub fn one<'a, T>(&mut self, of: &'a [T]) -> &'a T {
         &of[self.below(of.len())]
     }
 
-    /// Whether something happens that happens once in `times`.
+    /// Returns true once in `times` calls, on average.
     pub fn once_in(&mut self, times: usize) -> bool {
         self.below(times) == 0
     }

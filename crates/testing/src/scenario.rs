@@ -1,8 +1,9 @@
 //! The stage of a test: a root of its own, and the program run on it in a clean environment.
 //!
-//! A scenario has a fixed clock (20 November 2026, 07:00:00 UTC), no environment but `PATH` and what the test sets, and
-//! accounts of its own: `root`, `bin` and `sys` are the caller, so that tests need no privilege and mean the same with
-//! and without it. Everything is gone with the value. Output has `@ROOT@` for the path of the root, as the goldens have.
+//! A scenario has a fixed clock (20 November 2026, 07:00:00 UTC), no environment but `PATH` and what the test sets,
+//! and accounts of its own: `root`, `bin` and `sys` are the caller, so that tests need no privilege and mean the same
+//! with and without it. Everything is removed when the value is dropped. Output has `@ROOT@` for the path of the root,
+//! as the goldens have.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -29,14 +30,14 @@ pub const ADMIN: &str = "mail=\ninstance=unique\npartial=nocheck\nrunlevel=noche
                                 rdepend=nocheck\nspace=quit\nsetuid=nocheck\nconflict=nocheck\naction=nocheck\n\
                                 basedir=default\n";
 
-/// A root, and how commands are run on it.
+/// A root, and the program and environment of commands on it.
 pub struct Scenario {
     program: PathBuf,
     dir: TempDir,
     environment: Vec<(String, String)>,
 }
 
-/// What a command did.
+/// The result of a command.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Run {
     pub code: i32,
@@ -45,13 +46,13 @@ pub struct Run {
 }
 
 impl Scenario {
-    /// A root with accounts and an empty package database. `program` is one of ours, which cargo built for the test;
-    /// commands are those of the `patchadm` beside it.
+    /// Returns a root with accounts and an empty package database. `program` is one of ours, which cargo built for the
+    /// test; commands are those of the `patchadm` beside it.
     pub fn new(program: &Path) -> Self {
         Self::in_directory(program, directory())
     }
 
-    /// The same on a disk, for tests of what only the file system of a disk does.
+    /// Like [`new`](Self::new), but on a disk, for tests that need the file system of a disk.
     pub fn on_disk(program: &Path) -> Self {
         Self::in_directory(program, directory_on_disk())
     }
@@ -69,13 +70,13 @@ impl Scenario {
         scenario
     }
 
-    /// A root with nothing in it at all, not even a package database; on a disk, whose listings have
-    /// the order of those of the classic tools.
+    /// Returns an empty root, without even a package database. It is on a disk, whose listings have the order of those
+    /// of the classic tools.
     pub fn bare(program: &Path) -> Self {
         Self::bare_in_directory(program, directory_on_disk())
     }
 
-    /// The same in memory, for tests to which the order of listings does not matter.
+    /// Like [`bare`](Self::bare), but in memory, for tests to which the order of listings does not matter.
     pub fn bare_in_memory(program: &Path) -> Self {
         Self::bare_in_directory(program, directory())
     }
@@ -88,17 +89,17 @@ impl Scenario {
         scenario
     }
 
-    /// The directory that `-R` names.
+    /// Returns the directory that `-R` names.
     pub fn root(&self) -> PathBuf {
         self.dir.path().join("root")
     }
 
-    /// A directory beside the root, for what commands read and are not to find in it.
+    /// Returns a path beside the root, for inputs of commands that must not be in the root.
     pub fn beside(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    /// Where a path of the root is on this machine.
+    /// Returns the path on this machine of a path in the root.
     pub fn at(&self, path: &str) -> PathBuf {
         self.root().join(path.trim_start_matches('/'))
     }
@@ -172,7 +173,7 @@ impl Scenario {
         Run { code, stdout: text(output.stdout), stderr: text(output.stderr) }
     }
 
-    /// Makes the root one whose patches a classic tool has applied: nothing of ours says anything of their undo data.
+    /// Removes our records of undo data, as if a classic tool had applied the patches of the root.
     pub fn forget_ledgers(&self) {
         let _ = fs::remove_dir_all(self.at("/var/sadm/patchadm/ledger"));
     }
@@ -190,7 +191,7 @@ impl Scenario {
     }
 
     /// Makes a package to be installed, in the directory `at` of the root: its pkginfo, and a pkgmap of these lines
-    /// and the one of the pkginfo. The objects are the test's to make.
+    /// and the one of the pkginfo. The test makes the objects.
     pub fn spooled(&self, at: &str, pkginfo: &str, pkgmap: &[&str]) {
         self.file(&format!("{at}/pkginfo"), pkginfo);
         let (size, sum) = (pkginfo.len(), checksum::sum(pkginfo.as_bytes()));
@@ -202,7 +203,7 @@ impl Scenario {
         );
     }
 
-    /// The program with these arguments, which are split at blanks; `@ROOT@` is the root.
+    /// Returns the program with these arguments, which are split at blanks; `@ROOT@` is the root.
     pub fn command(&self, line: &str) -> Command {
         let mut command = Command::new(&self.program);
         command
@@ -223,23 +224,23 @@ impl Scenario {
         command
     }
 
-    /// Everything in the root but what a refused change may leave: the lock file and our own directory.
+    /// Reads everything in the root but what a refused change may leave: the lock file and our own directory.
     pub fn everything(&self) -> Tree {
         Tree::of(&self.root(), &["var/sadm/install/.lockfile", "var/sadm/patchadm"])
     }
 
-    /// Everything outside the package database.
+    /// Reads everything outside the package database.
     pub fn tree(&self) -> Tree {
         Tree::of(&self.root(), &["var"])
     }
 
-    /// The lines of `contents` without the two that end it.
+    /// Returns the lines of `contents` without the two that end it.
     pub fn lines(&self) -> Vec<String> {
         let text = fs::read_to_string(self.at("/var/sadm/install/contents")).unwrap_or_default();
         text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
     }
 
-    /// Runs the program with these arguments. A document that was asked for is one of the schema.
+    /// Runs the program with these arguments. If they ask for a document, asserts that it conforms to its schema.
     #[track_caller]
     pub fn run(&self, line: &str) -> Run {
         let output = self.command(line).output().unwrap();
@@ -253,7 +254,7 @@ impl Scenario {
     }
 }
 
-/// Whoever is refused something is offered two commands at most.
+/// Asserts that each refusal suggests two commands at most.
 #[track_caller]
 fn assert_two_commands_at_most(line: &str, stderr: &str) {
     let refusals = stderr.split("ERROR: ").skip(1).chain(stderr.split("error: ").skip(1));
@@ -265,26 +266,26 @@ fn assert_two_commands_at_most(line: &str, stderr: &str) {
 }
 
 impl Run {
-    /// What was said on both streams.
+    /// Returns the text on both streams.
     pub fn said(&self) -> String {
         format!("{}{}", self.stdout, self.stderr)
     }
 
-    /// The text on standard output of a command that succeeded and had nothing to complain about.
+    /// Returns the text on standard output of a command that succeeded and had nothing to complain about.
     #[track_caller]
     pub fn ok(self) -> String {
         assert_eq!((self.code, self.stderr.as_str()), (0, ""), "stdout: {}", self.stdout);
         self.stdout
     }
 
-    /// The text of a command that succeeded, on both streams.
+    /// Returns the text of a command that succeeded, on both streams.
     #[track_caller]
     pub fn done(self) -> String {
         assert_eq!(self.code, 0, "stdout: {}stderr: {}", self.stdout, self.stderr);
         self.stdout + &self.stderr
     }
 
-    /// The text on standard error of a command that ended with `code`.
+    /// Returns the text on standard error of a command that ended with `code`.
     #[track_caller]
     pub fn fails(self, code: i32) -> String {
         assert_eq!(self.code, code, "stdout: {}stderr: {}", self.stdout, self.stderr);
@@ -292,7 +293,8 @@ impl Run {
     }
 }
 
-/// The rules to leave out, passed on from the environment of the test. Only a build for the suite `lies` reads them.
+/// Returns the rules to leave out, passed on from the environment of the test. Only a build for the suite `lies` reads
+/// them.
 fn rules_left_out() -> Option<(&'static str, String)> {
     const NAME: &str = "PATCHADM_RULES_LEFT_OUT";
     Some((NAME, std::env::var(NAME).ok()?))
@@ -308,12 +310,13 @@ pub fn code_of(line: &str, classic: i32, verb: i32) -> i32 {
     if CLASSIC.contains(&command) { classic } else { verb }
 }
 
-/// Whether the test is run by the superuser.
+/// Returns true if the superuser runs the test.
 pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// A file of the material that is shared between projects; says so and gives none where it is not here.
+/// Returns a file of the material that is shared between projects. If there is no such material, says so and returns
+/// `None`.
 pub fn shared(test: &str, path: &str) -> Option<PathBuf> {
     let shared = checkout().join("../shared");
     if !shared.exists() {
@@ -331,32 +334,32 @@ macro_rules! stage {
         /// The program under test.
         pub(crate) const PROGRAM: &str = $program;
 
-        /// A root, and how commands are run on it.
+        /// A root, and the program and environment of commands on it.
         pub(crate) struct Scenario($crate::scenario::Scenario);
 
         #[allow(dead_code)] // not every program needs all of them
         impl Scenario {
-            /// A root with accounts and an empty package database.
+            /// Returns a root with accounts and an empty package database.
             pub(crate) fn new() -> Self {
                 Self($crate::scenario::Scenario::new(PROGRAM.as_ref()))
             }
 
-            /// The same on a disk, for tests of what only the file system of a disk does.
+            /// Like `new`, but on a disk, for tests that need the file system of a disk.
             pub(crate) fn on_disk() -> Self {
                 Self($crate::scenario::Scenario::on_disk(PROGRAM.as_ref()))
             }
 
-            /// A root with nothing in it at all, not even a package database; on a disk.
+            /// Returns an empty root, without even a package database; on a disk.
             pub(crate) fn bare() -> Self {
                 Self($crate::scenario::Scenario::bare(PROGRAM.as_ref()))
             }
 
-            /// The same in memory, for tests to which the order of listings does not matter.
+            /// Like `bare`, but in memory, for tests to which the order of listings does not matter.
             pub(crate) fn bare_in_memory() -> Self {
                 Self($crate::scenario::Scenario::bare_in_memory(PROGRAM.as_ref()))
             }
 
-            /// A root on which these packages are installed.
+            /// Returns a root on which these packages are installed.
             #[track_caller]
             pub(crate) fn with(packages: &[$crate::packages::Package]) -> Self {
                 Self($crate::scenario::Scenario::new(PROGRAM.as_ref()).with(packages))

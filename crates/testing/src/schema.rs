@@ -1,8 +1,8 @@
-//! Every JSON document that the suite sees is one of `docs/schema`, to the last field, and its exit is one that
-//! `patchadm help` knows.
+//! Checks of JSON documents: every document that the suite sees conforms to `docs/schema`, to the last field, and
+//! `patchadm help` knows its exit.
 //!
-//! `assert_document` is called where the program is run with `--json`. The validator knows the keywords that our
-//! schemas use and no others, so that nothing in them is there without being looked at.
+//! `assert_document` is called where the program is run with `--json`. The validator knows only the keywords that our
+//! schemas use, so that no keyword goes unchecked.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
@@ -17,7 +17,7 @@ use crate::programs::{PATCHADM, sibling};
 
 pub mod official;
 
-/// The schemas by the names of their files.
+/// Returns the schemas by the names of their files.
 pub fn schemas() -> &'static BTreeMap<String, Value> {
     static SCHEMAS: OnceLock<BTreeMap<String, Value>> = OnceLock::new();
     SCHEMAS.get_or_init(|| {
@@ -36,7 +36,7 @@ pub fn schemas() -> &'static BTreeMap<String, Value> {
 /// Schemas that are parts of others.
 pub const PARTS: [&str; 2] = ["common.json", "patches.json"];
 
-/// A place in a schema: its file and the whole of that, so that references lead somewhere, and the part of it.
+/// A place in a schema: the file, the whole schema, in which references are resolved, and the part of it.
 #[derive(Clone, Copy)]
 struct Rule<'s> {
     file: &'s str,
@@ -45,7 +45,7 @@ struct Rule<'s> {
 }
 
 impl<'s> Rule<'s> {
-    /// The schema of a command; the name of an action of a verb has a hyphen in that of its file.
+    /// Returns the schema of a command. The name of its file has hyphens for blanks.
     fn of_command(command: &str) -> Option<Rule<'static>> {
         let (file, whole) = schemas().get_key_value(&format!("{}.json", command.replace(' ', "-")))?;
         Some(Rule { file, whole, part: whole })
@@ -62,7 +62,7 @@ impl<'s> Rule<'s> {
         Rule { file, whole, part }
     }
 
-    /// What is wrong with a value, with the place in it.
+    /// Returns the faults of a value, each with its place in the document.
     fn faults(self, at: &str, value: &Value) -> Vec<String> {
         let rules = self.part.as_object().unwrap();
         rules.iter().flat_map(|(keyword, rule)| self.faults_by(keyword, rule, at, value)).collect()
@@ -118,21 +118,21 @@ impl<'s> Rule<'s> {
         }
     }
 
-    /// Nothing where one of several fits; else what is wrong with the nearest.
+    /// Returns nothing if one of several rules fits, else the faults by the nearest one.
     fn faults_of_any(self, rules: &'s Value, at: &str, value: &Value) -> Vec<String> {
         let each = rules.as_array().unwrap().iter().map(|rule| self.at(rule).faults(at, value));
         each.min_by_key(Vec::len).unwrap_or_default()
     }
 }
 
-/// A schema of a file, with its name.
+/// Returns the schema of a file, with its name.
 fn known(file: &str) -> (&'static str, &'static Value) {
     let known = schemas().get_key_value(file).or_else(|| official::published().get_key_value(file));
     let (file, whole) = known.unwrap_or_else(|| panic!("no schema {file}"));
     (file, whole)
 }
 
-/// What is wrong with a document by a schema that refers to no file.
+/// Returns the faults of a document by a schema that refers to no file.
 pub fn faults_of(schema: &Value, document: &Value) -> Vec<String> {
     Rule { file: "the schema", whole: schema, part: schema }.faults("document", document)
 }
@@ -151,7 +151,7 @@ fn is_of_type(value: &Value, types: &Value) -> bool {
     types.as_array().map_or_else(|| is(types), |types| types.iter().any(is))
 }
 
-/// The kinds of documents that a command prints: the name of its schema and of the alternative in it.
+/// Returns the kinds of documents that a command prints: the name of its schema and of the alternative in it.
 pub fn kinds(command: &str) -> Vec<(String, &'static Value)> {
     let rule = Rule::of_command(command).unwrap_or_else(|| panic!("docs/schema has nothing for {command}"));
     let alternatives = rule.part["anyOf"].as_array().unwrap();
@@ -162,8 +162,8 @@ pub fn kinds(command: &str) -> Vec<(String, &'static Value)> {
     alternatives.iter().map(|part| (name(part), part)).collect()
 }
 
-/// Asserts that what a command printed with `--json` is one document of its schema, and that `help` of the
-/// `patchadm` beside this program knows its causes. Gives the kind.
+/// Asserts that the output of a command with `--json` is one document of its schema, and that `help` of the `patchadm`
+/// beside this program knows its causes. Returns the kind.
 #[track_caller]
 pub fn assert_document(program: &Path, line: &str, printed: &[u8]) -> String {
     let text = String::from_utf8_lossy(printed);
@@ -192,7 +192,7 @@ pub fn assert_document(program: &Path, line: &str, printed: &[u8]) -> String {
     kinds(command).into_iter().find(|(_, part)| fits(part)).unwrap().0
 }
 
-/// Asserts the same of a command that was run, where it was asked for a document.
+/// Like [`assert_document`], but only if the command was asked for a document.
 #[track_caller]
 pub fn assert_document_if_asked(program: &Path, line: &str, printed: &[u8]) {
     let words = || line.split_ascii_whitespace();
@@ -202,7 +202,7 @@ pub fn assert_document_if_asked(program: &Path, line: &str, printed: &[u8]) {
     }
 }
 
-/// A document, and those of roots in it.
+/// Returns a document, and the documents of roots in it.
 fn documents_in(document: &Value) -> Vec<&Value> {
     let roots = document["roots"].as_array().into_iter().flatten();
     std::iter::once(document).chain(roots).collect()
@@ -211,7 +211,7 @@ fn documents_in(document: &Value) -> Vec<&Value> {
 /// The causes by code and command.
 type KnownCauses = HashMap<(u64, String), BTreeSet<String>>;
 
-/// The causes that a code has in a command, as `help` tells.
+/// Returns the causes that a code has in a command, according to `help`.
 fn causes(program: &Path, code: u64, command: &str) -> BTreeSet<String> {
     static KNOWN: Mutex<Option<KnownCauses>> = Mutex::new(None);
     let mut known = KNOWN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -265,7 +265,7 @@ mod tests {
         }
     }
 
-    /// Every description of an object says what it does not have: anything more.
+    /// Asserts that every description of an object excludes further fields.
     fn assert_closed(at: &str, schema: &Value) {
         match schema {
             Value::Object(fields) => {

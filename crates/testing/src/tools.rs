@@ -1,5 +1,5 @@
-//! Tools that tests use where they are installed. `.ci/tools` installs all of them, so in a run of `.ci/run` a test that lacks one
-//! fails by name; elsewhere it is left out by name.
+//! Tools that tests use if they are installed. `.ci/tools` installs all of them, so in a run of `.ci/run` a test that
+//! lacks one fails by name; elsewhere it is left out by name.
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 /// The script that installs them.
 const SCRIPT: &str = include_str!("../../../.ci/tools");
 
-/// The variable that says with `required` that no tool may be missing.
+/// The variable whose value `required` means that no tool may be missing.
 const TOOLS: &str = "PATCHADM_TEST_TOOLS";
 
 /// The names of the tools that the script installs.
@@ -19,7 +19,8 @@ static INSTALLED: LazyLock<BTreeSet<&str>> = LazyLock::new(|| {
     list.lines().map(|line| line.split(' ').next().unwrap()).collect()
 });
 
-/// Leaves a test out, or a part of it, for want of a tool. Where all tools that the checks install must be there, the test fails.
+/// Leaves out a test, or a part of it, because a tool is missing. If all tools that the checks install are required,
+/// the test fails.
 #[track_caller]
 pub fn missing(tool: &str, test: &str) {
     let tool = tool.rsplit('/').next().unwrap_or(tool);
@@ -32,7 +33,7 @@ pub fn missing(tool: &str, test: &str) {
     skipped(&said);
 }
 
-/// Returns true if a tool can be called; leaves the test out, or a part of it, where it cannot.
+/// Returns true if a tool can be called. Otherwise leaves out the test, or a part of it.
 #[track_caller]
 pub fn has(tool: &str, test: &str) -> bool {
     let has = Command::new(tool).arg("--version").output().is_ok();

@@ -21,7 +21,7 @@ pub const COLUMNS: [&str; 9] = ["type", "mode", "uid", "gid", "size", "bytes", "
 pub struct Tree(BTreeMap<String, Vec<String>>);
 
 impl Tree {
-    /// What is below a directory now, but for what is at or below one of `without`.
+    /// Reads everything below a directory, except what is at or below one of `without`.
     pub fn of(root: &Path, without: &[&str]) -> Self {
         let mut tree = Self::default();
         let mut links: BTreeMap<(u64, u64), Vec<String>> = BTreeMap::new();
@@ -61,28 +61,28 @@ impl Tree {
         Self(text.lines().map(line).collect())
     }
 
-    /// The same without owners and groups, which only root can set.
+    /// Removes owners and groups, which only root can set.
     pub fn without_owners(mut self) -> Self {
         self.0.values_mut().for_each(|columns| columns[2..4].fill("-".to_owned()));
         self
     }
 
-    /// Each path with its columns.
+    /// Returns each path with its columns.
     pub fn objects(&self) -> &BTreeMap<String, Vec<String>> {
         &self.0
     }
 
-    /// The line of a path; empty where nothing is there.
+    /// Returns the line of a path; empty if nothing is there.
     pub fn line(&self, path: &str) -> String {
         self.0.get(path).map(|columns| columns.join("\t")).unwrap_or_default()
     }
 
-    /// The paths, separated by blanks.
+    /// Returns the paths, separated by blanks.
     pub fn paths(&self) -> String {
         self.0.keys().map(String::as_str).collect::<Vec<_>>().join(" ")
     }
 
-    /// The lines in which two trees differ: `-` those of this one, `+` those of the other.
+    /// Returns the lines in which two trees differ: `-` those of this one, `+` those of the other.
     pub fn difference(&self, other: &Self) -> String {
         let mut text = String::new();
         for (sign, one, another) in [('-', self, other), ('+', other, self)] {
@@ -96,14 +96,14 @@ impl Tree {
     }
 }
 
-/// Asserts that two trees are the same, and prints what differs if not.
+/// Asserts that two trees are the same, and prints the difference if not.
 #[track_caller]
 pub fn assert_same(found: &Tree, expected: &Tree) {
     let difference = expected.difference(found);
     assert!(difference.is_empty(), "- expected, + found\n{difference}");
 }
 
-/// A path as text: as it is where that is possible, else with escapes.
+/// Returns a path as text: as it is if possible, else with escapes.
 fn shown(path: &Path) -> String {
     let is_plain = |text: &&str| !text.chars().any(char::is_control);
     let escaped = || path.as_os_str().as_bytes().escape_ascii().to_string();
@@ -138,7 +138,7 @@ fn columns(path: &Path, seen: &fs::Metadata) -> Vec<String> {
     ]
 }
 
-/// `name=hexadecimal value`, sorted, separated by commas; `-` where there are none or the file system has none.
+/// Returns `name=hexadecimal value`, sorted, separated by commas; `-` if there are none or the file system has none.
 fn xattrs(path: &Path) -> String {
     let mut names = vec![0u8; 1 << 16];
     let length = rustix::fs::llistxattr(path, names.as_mut_slice()).unwrap_or(0);

@@ -1,4 +1,4 @@
-//! The integration tests of `patchadm-bulk` by itself. What it builds is tested beside `patchadm`, in `tests/bulk`.
+//! The integration tests of `patchadm-bulk` by itself. Its builds are tested beside `patchadm`, in `tests/bulk`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test that cannot go on ends by a panic
 #![allow(clippy::disallowed_methods)] // a test makes its own trees, beside the door
@@ -9,7 +9,7 @@ use std::process::Command;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_patchadm-bulk");
 
-/// Runs the program: its code, and what it said on both streams.
+/// Runs the program. Returns its exit code, and the text on both streams.
 fn run(program: &str, line: &str) -> (i32, String) {
     let output = Command::new(program).args(line.split_ascii_whitespace()).output().unwrap();
     let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();

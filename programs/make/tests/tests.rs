@@ -1,4 +1,4 @@
-//! The integration tests of `patchadm-make` by itself. What its verbs do is tested beside `patchadm`, in `tests`.
+//! The integration tests of `patchadm-make` by itself. Its verbs are tested beside `patchadm`, in `tests`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test that cannot go on ends by a panic
 #![allow(clippy::disallowed_methods)] // a test makes its own trees, beside the door
@@ -13,7 +13,7 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_patchadm-make");
 
 const VERBS: [&str; 8] = ["build", "delta", "depot", "keygen", "lint", "order", "publish", "sign"];
 
-/// Runs the program: its code, and what it said on both streams.
+/// Runs the program. Returns its exit code, and the text on both streams.
 fn run(line: &str) -> (i32, String) {
     let output = Command::new(PROGRAM).args(line.split_ascii_whitespace()).output().unwrap();
     let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
@@ -58,8 +58,8 @@ fn a_shell_is_told_verbs_and_options() {
     assert_eq!(run("__complete bash 2 patchadm-make lint --str").1.split('\t').next(), Some("--strict"));
 }
 
-/// The files of packages that the demonstration embeds, by the day of their modification, counted from 1 January 2020; those
-/// that are not named are of that day.
+/// The files of packages that the demonstration embeds, by the day of their modification, counted from 1 January 2020.
+/// Files that are not named are of that day.
 const MODIFIED: [(u64, &[&str]); 4] = [
     (30, &["404.txt", "100001-01/acmed", "libacme.so.2"]),
     (60, &["500.txt", "100001-02/acmed"]),
@@ -118,7 +118,7 @@ fn what_the_demonstration_embeds_is_made_of_its_sources() {
     }
 }
 
-/// The files below a directory, by their paths, but for those about a patch that are written by hand.
+/// Returns the files below a directory, by their paths, except those about a patch that are written by hand.
 fn files(top: &Path) -> BTreeMap<PathBuf, String> {
     let (mut found, mut open) = (BTreeMap::new(), vec![top.to_owned()]);
     while let Some(at) = open.pop() {

@@ -11,7 +11,7 @@ use crate::scenario::Scenario;
 pub(crate) struct Inventory(pub(crate) Value);
 
 impl Inventory {
-    /// A host with the package `ACMEweb` in version 1 and without patches.
+    /// Returns a host with the package `ACMEweb` in version 1 and without patches.
     pub(crate) fn of(machine: &str) -> Self {
         Self(json!({
             "schema": "patchadm/1", "command": "list", "root": "/", "exit_code": 0, "classic_code": 0, "cause": "ok",
@@ -21,12 +21,12 @@ impl Inventory {
         }))
     }
 
-    /// The same with a patch of `ACMEweb` in force.
+    /// Adds a patch of `ACMEweb` in force.
     pub(crate) fn with(self, id: &str) -> Self {
         self.with_state(id, "effective")
     }
 
-    /// The same with a patch of `ACMEweb` in a state.
+    /// Adds a patch of `ACMEweb` in a state.
     pub(crate) fn with_state(mut self, id: &str, state: &str) -> Self {
         let patch = json!({
             "id": id, "state": [state], "date": "2026-11-19T07:00:00+00:00", "date_text": "Nov 19 2026",
@@ -39,19 +39,19 @@ impl Inventory {
         self
     }
 
-    /// The same with a field of the last patch.
+    /// Sets a field of the last patch.
     pub(crate) fn patch_field(mut self, name: &str, value: Value) -> Self {
         self.patches().last_mut().unwrap()[name] = value;
         self
     }
 
-    /// The same with a field.
+    /// Sets a field.
     pub(crate) fn field(mut self, name: &str, value: Value) -> Self {
         self.0[name] = value;
         self
     }
 
-    /// The same without a field.
+    /// Removes a field.
     pub(crate) fn without(mut self, name: &str) -> Self {
         self.0.as_object_mut().unwrap().remove(name);
         self
@@ -61,7 +61,7 @@ impl Inventory {
         self.0["patches"].as_array_mut().unwrap()
     }
 
-    /// Writes it to a file beside the root; its path.
+    /// Writes it to a file beside the root, and returns the path.
     pub(crate) fn write(&self, stage: &Scenario, name: &str) -> PathBuf {
         let path = stage.beside(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -70,8 +70,8 @@ impl Inventory {
     }
 }
 
-/// Four hosts: one has everything, one lacks a revision, one lacks a patch, and one has another version of the package, for
-/// which nothing is.
+/// Writes the inventories of four hosts: one has everything, one lacks a revision, one lacks a patch, and one has
+/// another version of the package, for which there is no patch.
 pub(crate) fn four_hosts(stage: &Scenario) {
     let newest = Inventory::of("db1").with("100-02").with("200-01");
     newest.write(stage, "lists/db1.json");

@@ -16,14 +16,15 @@ use crate::inventories::{Inventory, four_hosts};
 use crate::packages::Package;
 use crate::scenario::Scenario;
 
-/// The address at which a listener waits for requests that no page may make; a port takes its place.
+/// The address of a listener for requests that no page may make. `PORT` stands for the port.
 const ADDRESS: &str = "http://127.0.0.1:PORT";
 
-/// A hostile text: it would end the script, the style, an attribute and a table, ask for something, and turn the direction.
+/// A hostile text. It tries to end the script, the style, an attribute and a table, to request something, and to turn
+/// the direction.
 const HOSTILE: &str = "</script></style></table><script>document.title='taken'</script>\"'><img id=made src=http://127.0.0.1:PORT/a \
     onerror=\"document.title='taken'\"><b id=made>\u{202e}gnp.exe\u{7}\u{1b}[2J\n";
 
-/// Hosts whose every text is hostile, and a report of before of the same kind; `page.html` is about them.
+/// Writes hosts whose every text is hostile, and an earlier report of the same kind; `page.html` is about them.
 fn hostile(stage: &Scenario, port: u16) {
     let text = HOSTILE.replace("PORT", &port.to_string());
     let text = text.as_str();
@@ -78,7 +79,7 @@ fn hostile_hosts_make_no_element_and_no_request_leaves_the_page() {
         "script", "section", "select", "style", "summary", "table", "tbody", "td", "th", "thead", "time",
         "title", "tr", "ul",
     ];
-    // What stands in the script is no element.
+    // The script contains no elements.
     let (before, script) = document.split_once("<script>").unwrap();
     let (_, after) = script.split_once("</script>").unwrap();
     for found in elements.captures_iter(before).chain(elements.captures_iter(after)) {
@@ -121,7 +122,7 @@ fn the_page_says_the_same_without_its_script() {
     }
 }
 
-/// Runs steps in a page whose policy is taken away, for it allows no script but its own; what they leave as the title.
+/// Runs steps in a page without its policy, which allows no script but its own. Returns the title that they leave.
 fn played(browser: &str, stage: &Scenario, page: &str, steps: &str) -> String {
     let (before, rest) = page.split_once("<meta http-equiv").unwrap();
     let (_, after) = rest.split_once('>').unwrap();
@@ -162,7 +163,7 @@ fn tables_are_sorted_and_filtered_and_lists_open_by_the_keyboard() {
     assert_eq!(played(browser, &stage, &page, &format!("{table}{opened}")), "true,false true true");
 }
 
-/// Finds what keeps people with other senses out: the rules that matter here of those that checkers of pages have.
+/// Finds barriers for people with disabilities, by those rules of accessibility checkers that matter here.
 const ACCESS: &str = "const bad=[];const all=q=>[...document.querySelectorAll(q)];\
     const name=e=>(e.getAttribute('aria-label')||e.textContent||'').trim();\
     if(!document.documentElement.lang)bad.push('lang');\
@@ -202,12 +203,12 @@ fn people_with_other_senses_find_everything_on_every_page() {
     }
 }
 
-/// A root with one package.
+/// Returns a root with one package.
 fn stage_of_one() -> Scenario {
     Scenario::with(&[Package::new("ACMEweb").file("bin/httpd", 0o755, "one\n")])
 }
 
-/// The pages of one host: `list.html`, `history.html`, `run.html` and `plan.html`.
+/// Writes the pages of one host: `list.html`, `history.html`, `run.html` and `plan.html`.
 fn pages_of_one(stage: &Scenario) {
     let patch = |id: &str| {
         let patch = Patch::of(id, Package::new("ACMEweb").file("bin/httpd", 0o755, id));
@@ -303,7 +304,7 @@ fn a_document_about_several_roots_is_one_page() {
     assert!(page.contains(": Patches</h2>") && page.contains("100-01"), "{page}");
 }
 
-/// Says in the title of the frame around it how wide the window of the page is, and how wide the page.
+/// Writes the widths of the window and of the page into the title of the surrounding frame.
 const MEASURE: &str = "for(const d of document.querySelectorAll('details'))d.open=true;\
     parent.document.title='narrow '+document.documentElement.clientWidth+' '+document.documentElement.scrollWidth";
 

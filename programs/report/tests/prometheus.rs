@@ -13,7 +13,8 @@ fn patch(id: &str) -> Patch {
     Patch::of(id, Package::new("ACMEweb").file("bin/httpd", 0o755, id))
 }
 
-/// A root with a patch that is superseded, one in force, and a run that was undone; its node name is that of this machine.
+/// Returns a root with a patch that is superseded, one in force, and a run that was undone; its node name is that of
+/// this machine.
 fn stage() -> Scenario {
     let stage = Scenario::with(&[Package::new("ACMEweb").file("bin/httpd", 0o755, "one\n")]);
     for id in ["100-01", "100-02", "100-03"] {
@@ -44,7 +45,7 @@ fn metrics(text: &str) -> BTreeMap<String, (String, BTreeMap<String, f64>)> {
     metrics
 }
 
-/// Asserts that promtool has nothing against a text; it says so where there is none.
+/// Asserts that promtool accepts a text; says so if there is no promtool.
 fn assert_promtool(text: &str) {
     let tool = Command::new("promtool")
         .args(["check", "metrics"])

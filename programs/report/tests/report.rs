@@ -120,7 +120,7 @@ fn without_an_inventory_the_root_itself_is_listed() {
     assert_eq!(report["hosts"][0]["patches"], json!(["100-01"]));
     assert!(report["hosts"][0]["host"].as_str().unwrap().ends_with(":@ROOT@"), "{report:#}");
     assert_eq!(stage.everything(), before);
-    // What list prints is read as the same, also of many roots and from standard input.
+    // The output of list is read as the same, also of many roots and from standard input.
     for line in ["list --json -R @ROOT@", "list --json --roots @ROOT@"] {
         fs::write(stage.beside("own.json"), stage.run(line).ok()).unwrap();
         let read = document(&stage, "report --json own.json", 0);
@@ -237,7 +237,7 @@ fn an_inventory_of_a_hundred_megabytes_is_refused_before_it_is_read() {
         run.stderr
     );
     assert!(run.stdout.starts_with("4 hosts, "));
-    // What is small and means much is refused as well: more patches than a root has.
+    // A small file with too many entries is refused as well: more patches than a root has.
     let patch = r#"{"id":"1-1","state":[],"packages":[],"undo":[],"removable":{"now":true}}"#;
     let patches = vec![patch; 20_001].join(",");
     let text = format!(r#"{{"schema":"patchadm/1","command":"list","root":"/","patches":[{patches}]}}"#);

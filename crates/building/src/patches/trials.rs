@@ -677,7 +677,7 @@ impl SandboxTrial<'_> {
             (Ok(result), _) => Ok(result),
             (Err(TrialStop::Failed(failure)), _) => Err(failure),
             (Err(_), Some(signal)) => Err(TrialFailure::Interrupted(signal)),
-            // What released packages do depends on those beside them.
+            // Released packages depend on those beside them, so the patch is to blame.
             (Err(TrialStop::Step(StepError::Package(failure))), None) => {
                 Err(TrialFailure::Patch(failure.detail))
             }
@@ -1042,10 +1042,10 @@ mod tests {
     use super::*;
     use crate::patches::packages::made_up::{library, package, set};
 
-    /// Returns the unit that fails, if one does, and those that have changed what is not their own before that.
+    /// Returns the unit that fails, if one does, and the units that changed objects of others before that.
     type Play = fn(&dyn Fn(&str) -> bool) -> (Option<&'static str>, &'static [&'static str]);
 
-    /// Units as scripts play them that see all patches. Those without scripts begin with `plain`.
+    /// Units as played by scripts that see all patches. Names of units without scripts begin with `plain`.
     struct Played(Play);
 
     impl Played {
@@ -1078,7 +1078,7 @@ mod tests {
         }
     }
 
-    /// Returns the guilty one of these, and the one that it keeps from passing. Each need is that of one source for another.
+    /// Returns the guilty source, and the one that it keeps from passing. Each need is that of one source for another.
     fn guilty<const N: usize>(
         sources: [&str; N],
         needs: &[(&str, &str)],

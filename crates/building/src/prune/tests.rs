@@ -47,7 +47,7 @@ impl Bulk {
         (1..10).filter(|version| self.entry(*version).exists()).collect()
     }
 
-    /// Lets a result of the package `a` enter the pool.
+    /// Adds a result of the package `a` to the pool.
     fn build(&self, work: &BulkWork, run: u64, version: u64) {
         let mut result = BuildResult::new(NewResult {
             pkgname: format!("a-{version}"),
@@ -257,7 +257,7 @@ fn of_the_copies_of_a_base_the_one_that_was_used_last_stays_while_the_base_is_a_
     for name in ["copy-1", "copy-2", "copy-3.new"] {
         fs::create_dir_all(build.join("bases").join(name).join("usr")).unwrap();
     }
-    // Layers that earlier versions left to everybody are used no more.
+    // Layers that earlier versions left open to everybody are no longer used.
     for name in ["base-0", "copy-0"] {
         fs::create_dir_all(build.join(name).join("usr")).unwrap();
     }

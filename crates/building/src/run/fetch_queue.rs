@@ -77,8 +77,8 @@ impl FetchQueue {
         Some((fetch, gives_way))
     }
 
-    /// Asks one of too many long fetches to give way. Those of a location that has used several turns wait longer before
-    /// others have to give way to them, so that large distfiles do not displace each other forever.
+    /// Asks one of too many long fetches to give way. Fetches of a location that has used several turns wait longer
+    /// before others have to give way to them, so that large distfiles do not displace each other forever.
     pub(super) fn make_way(&self, now: Instant) {
         if self.running.len() < MOST_AT_A_TIME {
             return;

@@ -332,7 +332,7 @@ impl RunMessages {
 mod tests {
     use super::*;
 
-    /// Starts a shell script that gets `line`; returns it and what it printed beside numbers.
+    /// Starts a shell script that gets `line`. Returns it, and the numbers and the other text that it prints.
     fn start(script: &str, line: &str, most: u64) -> (SlotCommand, Receiver<Result<u32, String>>) {
         let words = ["/bin/sh", "-c", script].map(OsString::from);
         let (command, output) = SlotCommand::start(&words, line.as_bytes().to_vec()).unwrap();

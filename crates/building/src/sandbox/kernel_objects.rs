@@ -52,7 +52,7 @@ pub(super) struct ObjectLooks {
 
 impl ObjectLooks {
     pub(super) fn begin(now: Instant) -> Self {
-        // Those of this process, and the one of the sandbox.
+        // The filters of this process, and the one of the sandbox.
         let own_filters = filters_in(&text_of(Path::new("/proc/self/status"))).saturating_add(1);
         Self { next: now, rest: Vec::new(), locks: 0, filters: 0, own_filters }
     }
@@ -98,8 +98,8 @@ impl ObjectLooks {
     }
 }
 
-/// Counts the further filters of all tasks of a process: each may have filters of its own. Those that a task has from its
-/// maker count for both.
+/// Counts the further filters of all tasks of a process: each may have filters of its own. Inherited filters count for
+/// both tasks.
 fn filters_of(process: u32, own: u64) -> u64 {
     let of_task = |task: u32| {
         let status = text_of(Path::new(&format!("/proc/{process}/task/{task}/status")));

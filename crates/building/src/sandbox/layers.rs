@@ -60,7 +60,7 @@ impl BuildRoot {
         if let Some(below) = below
             && upper.names()?.is_empty()
         {
-            // What packages have installed belongs to the layer, and the lowest one may be a base.
+            // Objects that packages have installed belong to the layer, and the lowest layer may be a base.
             let kind = if self.lower.len() == 1 { TreeKind::Base } else { TreeKind::Layer };
             copy_tree((below, &self.upper), kind, None, interrupt)?;
         }
@@ -507,7 +507,7 @@ mod tests {
 
     #[test]
     fn what_anybody_has_put_into_a_temporary_directory_of_the_base_is_hidden() {
-        // Where the file system has attributes.
+        // On a file system that has extended attributes.
         let dir = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
         let path = |name: &str| dir.path().join(name);
         for name in ["base/tmp", "base/var/tmp", "set", "upper"] {

@@ -473,7 +473,8 @@ impl<'a> SandboxWatcher<'a> {
         self.look_at_disk(&usage.processes, (subject, during))
     }
 
-    /// Looks at open files. Those of the last look may be in sockets now. Returns true if some have been there for long.
+    /// Looks at open files. Files of the last look may be in sockets now. Returns true if some have been there for
+    /// long.
     fn look_at_files(
         &mut self,
         processes: &[u32],
@@ -623,7 +624,7 @@ impl DiskLooks {
     }
 
     /// Records a check that took this long. `free` is the space before it. Returns the command's growth while space is
-    /// scarce, and once more after that. What hides files counts as what grew most.
+    /// scarce, and once more after that. A command that hides files counts as the one that grew most.
     fn looked(
         &mut self,
         now: Instant,

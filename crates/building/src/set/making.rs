@@ -348,7 +348,7 @@ impl DisputedPlaces {
             }
             disputed.in_set.insert(file.location.clone());
             let before = match delivery_of(&set.path.join(path)) {
-                // What cannot be used any more holds nothing.
+                // A package that cannot be used any more holds nothing.
                 Err(error) if is_of_content(&error.problem) => continue,
                 before => before?,
             };

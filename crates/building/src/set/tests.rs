@@ -193,7 +193,7 @@ fn failed<'a>(package: &'a str, location: &'a str) -> SetPackage<'a> {
     SetPackage { package, location, state: BuildState::Failed, entry: None, is_restricted: false }
 }
 
-/// Compiles a library or program; `None`, with a line, where there is no compiler.
+/// Compiles a library or program. Without a compiler, prints a line and returns `None`.
 fn compiled(bulk: &Bulk, name: &str, options: &[&str]) -> Option<Vec<u8>> {
     let (source, out) = (bulk.dir.path().join("source.c"), bulk.dir.path().join(name));
     fs::write(&source, "int _start(void) { return 0; }\n").unwrap();
@@ -237,7 +237,7 @@ fn a_set_has_the_results_of_its_run_and_what_failed_is_that_of_the_set_before() 
     let text = fs::read_to_string(bulk.path("sets/2/MANIFEST")).unwrap();
     assert!(text.contains(&format!("# from 1 {} b-1 x/b packages/b.pkg\n", b.result.key)), "{text}");
     assert!(text.ends_with("# restricted files/go-1/go.tgz\n"), "{text}");
-    // What stays, stays with the run that built it.
+    // Kept packages stay with the run that built them.
     assert_eq!(bulk.make(3, &packages).unwrap().kept, ["b-1 (run 1)", "go-1 (run 1)"]);
     let sums = Command::new("sha256sum").arg("-c").arg("MANIFEST").current_dir(bulk.path("sets/3")).output();
     assert!(sums.is_ok_and(|output| output.status.success()));
@@ -255,7 +255,7 @@ fn a_run_that_was_interrupted_behind_its_set_makes_the_same_again() {
     bulk.make(1, &packages).unwrap();
     assert_eq!(fs::metadata(bulk.path("sets/1")).unwrap().ino(), before);
     assert_eq!(bulk.names("sets"), ["1", "current"]);
-    // With another result it is another set, and nobody sees a half one.
+    // With another result it is another set, and no partial one is visible.
     let other = bulk.result("a", "2", &[("/opt/a", b"b")]);
     bulk.make(1, &[done("a-2", "x/a", &other)]).unwrap();
     assert_eq!(bulk.names("sets"), ["1", "current"]);
@@ -274,7 +274,7 @@ fn a_package_that_lacks_a_library_is_left_out_of_the_set_and_keeps_no_other_out(
     let report = bulk.make(1, &[done("x-1", "x/x", &x), done("y-1", "x/y", &y)]).unwrap();
     assert_eq!(report.packages, 2);
 
-    // What needs the one that was left out lacks its library then.
+    // A package that needs the one that was left out then lacks its library.
     let needs = ["-shared", "-Wl,-soname,libz.so", "-L.", "-l:liby.so", "-Wl,-rpath,/opt/lib"];
     let z = compiled(&bulk, "libz.so", &needs).unwrap();
     let z = bulk.result("z", "1", &[("/opt/lib/libz.so", &z)]);
@@ -290,12 +290,12 @@ fn a_package_that_lacks_a_library_is_left_out_of_the_set_and_keeps_no_other_out(
     assert_eq!((left_out, report.packages), (expected.to_vec(), 1));
     assert_eq!(bulk.names("sets/2/packages"), ["other.pkg"]);
 
-    // A set of nothing is none.
+    // An empty set is refused.
     assert_eq!(bulk.make(3, &[done("y-1", "x/y", &y)]).unwrap_err(), SetRefusal::Empty);
     assert_eq!(set_of_link(&bulk.work, CURRENT).unwrap(), Some(2), "the set before stays");
     assert_eq!(bulk.names("sets"), ["1", "2", "current"]);
 
-    // Where no loader would look it does not count, unless the settings lead there.
+    // A library where no loader looks does not count, unless the settings lead there.
     let elsewhere = bulk.result("x", "2", &[("/opt/other/libx.so.1", &library)]);
     let packages = [done("x-2", "x/x", &elsewhere), done("y-1", "x/y", &y)];
     let report = bulk.make(3, &packages).unwrap();
@@ -306,7 +306,7 @@ fn a_package_that_lacks_a_library_is_left_out_of_the_set_and_keeps_no_other_out(
     let report = bulk.make(4, &[done("x-3", "x/x", &found), done("y-1", "x/y", &y)]).unwrap();
     assert_eq!((report.packages, report.left_out), (2, Vec::new()));
 
-    // What the base has, it need not have itself.
+    // The set does not need a library that the base has.
     fs::create_dir_all(bulk.dir.path().join("base/usr/lib")).unwrap();
     std::os::unix::fs::symlink("usr/lib", bulk.dir.path().join("base/lib")).unwrap();
     fs::write(bulk.dir.path().join("base/usr/lib/libx.so.1"), &library).unwrap();
@@ -319,7 +319,7 @@ fn a_signal_ends_the_search_for_the_libraries_of_a_set() {
     let Some(library) = compiled(&bulk, "libx.so.1", &["-shared", "-Wl,-soname,libx.so.1"]) else { return };
     let x = bulk.result("x", "1", &[("/opt/lib/libx.so.1", &library)]);
     let packages = [done("x-1", "x/x", &x)];
-    // It is asked so often while a set is made, the last time behind the last library.
+    // Counts the questions while a set is made. The last one comes after the last library.
     let asked = std::sync::atomic::AtomicUsize::new(0);
     let count = || asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1;
     let make = |run: u64, interrupt: &(dyn Fn() -> Option<i32> + Sync)| {
@@ -369,7 +369,7 @@ fn a_link_in_the_place_of_a_directory_throws_nothing_out_of_the_set_but_its_own_
         bulk.make(1, &[y()]).unwrap();
     }
 
-    // A link that leads nobody else elsewhere is none of their business.
+    // A link that leads no other package elsewhere does not matter.
     let link = bulk.result("zlink", "1", &[("/opt/zz -> yvictim", b"")]);
     assert_eq!(left_out(3, &[done("zlink-1", "x/zlink", &link), y()]), Vec::<String>::new());
 }
@@ -393,14 +393,15 @@ fn a_package_that_is_kept_brings_along_what_it_was_built_with() {
     ];
     bulk.make(1, &first).unwrap();
 
-    // Three locations are gone. One of them is what nothing that stays was built with.
+    // Three locations are gone. No package that stays was built with `unused`.
     let newer = bulk.result("alpha", "2", &[("/opt/alpha", b"new")]);
     let report = bulk.make(2, &[done("alpha-2", "x/alpha", &newer), failed("beta-2", "x/beta")]).unwrap();
     assert_eq!(report.kept, ["beta-1 (run 1)", "deep-1 (run 1)", "dep-1 (run 1)"]);
     assert_eq!(report.left_out, []);
     assert_eq!(bulk.names("sets/2/packages"), ["alpha.pkg", "beta.pkg", "deep.pkg", "dep.pkg"]);
 
-    // So it is again, from the set in which they are kept themselves; and a package that was removed is not missed for good.
+    // The same again, from the set in which they are kept themselves. A package that was removed is not missed
+    // forever.
     let report = bulk.make(3, &[done("alpha-2", "x/alpha", &newer), failed("beta-2", "x/beta")]).unwrap();
     assert_eq!(report.kept.len(), 3);
     let report = bulk.make(4, &[done("alpha-2", "x/alpha", &newer)]).unwrap();
@@ -512,7 +513,7 @@ fn a_set_whose_manifest_nobody_would_read_is_not_made_and_the_next_one_is() {
     assert_eq!(bulk.names("sets"), ["1", "2", "3", "current"]);
 }
 
-/// Package and reason of what was left out.
+/// Returns the packages that were left out, each with its reason.
 fn reasons(report: &ReportedSet) -> Vec<(&str, LeftOutReason)> {
     report.left_out.iter().map(|left| (&*left.package, left.reason)).collect()
 }
@@ -567,7 +568,7 @@ fn the_location_with_the_largest_share_of_a_manifest_that_is_too_large_is_left_o
     let report = bulk.make_within(6, &packages, of_few - 1);
     assert_eq!((report.packages, report.left_out.len()), (1, 3));
     assert_eq!(bulk.names("sets/6/packages"), ["a.pkg"]);
-    // Of two with the same share, the first location stays.
+    // Of two packages with the same share, that of the first location stays.
     let twin = bulk.many("ten", "1", 30);
     few.push(done("ten-1", "x/ten", &twin));
     assert_eq!(reasons(&bulk.make_within(7, &few, of_few)), [("ten-1", LeftOutReason::TooLarge)]);
@@ -617,7 +618,7 @@ fn a_package_that_does_not_fit_into_the_manifest_keeps_its_version_of_the_set_be
         let report = bulk.make_within(2, &packages, length);
         assert_eq!((&report.kept, report.left_out.len()), (&kept, 1), "{lines}");
         assert_eq!(report.left_out[0].package, "big-2");
-        // That version has no room either.
+        // The kept version has no room either.
         let report = bulk.make_within(3, &packages, length - 1);
         assert_eq!((report.packages, report.left_out.len()), (1, 1), "{lines}");
         assert_eq!(bulk.names("sets/3/packages"), ["a.pkg"]);
@@ -673,7 +674,7 @@ fn who_reads_the_current_set_again_and_again_sees_whole_sets_only() {
     assert!(seen.len() > 1, "{seen:?}");
 }
 
-/// What is found in the base: the paths of programs and libraries.
+/// Returns the paths of programs and libraries in the base.
 fn found_in_base(bulk: &Bulk) -> Vec<String> {
     let base = BaseLibraries::new(&bulk.work, &|| None);
     base.get().unwrap().tree.files().map(|(path, _)| path.to_string()).collect()
@@ -687,7 +688,7 @@ fn a_file_of_the_base_that_has_not_changed_since_the_last_scan_is_not_read_again
     fs::create_dir_all(&bulk.work.conf.build_dir).unwrap();
     assert_eq!(found_in_base(&bulk), ["/true"]);
 
-    // The facts of a scan that took the file for no program.
+    // The facts of a scan that did not take the file for a program.
     let facts = bulk.work.conf.build_dir.join("base.facts");
     let top = Root::open(&base).unwrap().dir(&ObjectPath::root()).unwrap();
     let mount = (ObjectPath::root(), format!("{:x}", top.file_system_magic().unwrap()));
@@ -705,7 +706,7 @@ fn a_file_of_the_base_that_has_not_changed_since_the_last_scan_is_not_read_again
     assert_eq!(found_in_base(&bulk), ["/true"], "another content");
 }
 
-/// Package, path and holder of what was left out.
+/// Returns package, path and holder of each package that was left out.
 fn left_out(report: &ReportedSet) -> Vec<(&str, &str, Option<&str>)> {
     report.left_out.iter().map(|left| (&*left.package, &*left.name, left.holder.as_deref())).collect()
 }
@@ -724,7 +725,7 @@ fn a_package_that_is_left_out_for_a_path_keeps_its_version_of_the_set_before() {
         assert_eq!(report.kept, ["victim-1 (run 1)"]);
         assert_eq!(bulk.names("sets/current/packages"), ["evil.pkg", "victim.pkg"]);
     }
-    // One that would be in the way of another package is not kept.
+    // A package that would be in the way of another one is not kept.
     let part = bulk.result("part", "1", &[("/opt/victim/f", b"part")]);
     let packages = [
         done("evil-1", "x/evil", &evil),
@@ -753,7 +754,7 @@ fn whoever_alone_had_a_directory_has_what_is_new_in_it() {
     let report = bulk.make(2, &packages).unwrap();
     assert_eq!(left_out(&report), [("evil-2", "/opt/victim/new/g", Some("victim-2"))]);
     assert_eq!(report.kept, ["evil-1 (run 1)"]);
-    // Of two that had the directory the first location has it.
+    // Of two packages that had the directory, that of the first location gets it.
     let packages = [
         done("evil-3", "a/evil", &evil("3", &[("/opt/x", b"3")])),
         done("victim-3", "x/victim", &victim("3", &[("/opt/x", b"3")])),

@@ -533,7 +533,7 @@ mod tests {
         }
     }
 
-    /// What a package does to a layer, and what is said of it.
+    /// A change that a package makes to a layer, and the expected complaint.
     type Forgery = (fn(&Path) -> std::io::Result<()>, Option<&'static str>);
 
     #[test]

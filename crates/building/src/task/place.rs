@@ -312,7 +312,7 @@ pub(super) fn remove_all_until(above: &Dir, name: &[u8], interrupt: Interrupt<'_
     match above.remove_tree_until(name, interrupt) {
         Err(error) if error.is_refused_access() => {
             match open_all(above, name, interrupt) {
-                // What is still closed after too many names is refused below.
+                // Directories that are still closed after too many names are refused below.
                 Err(RootError::TooLarge { .. }) => {}
                 opened => opened?,
             }
@@ -416,7 +416,7 @@ mod tests {
         fs::write(first.part("work").join("file"), "").unwrap();
         let path = first.path.clone();
         first.leave(dir.path(), "id").unwrap();
-        // Nobody else takes it, and cleaning for another build leaves it there.
+        // No other task takes it, and cleaning for another build leaves it there.
         let other = TaskPlace::make(dir.path(), "other").unwrap();
         remove_abandoned(dir.path(), "other", &never).unwrap();
         other.remove().unwrap();

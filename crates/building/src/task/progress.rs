@@ -258,7 +258,7 @@ mod tests {
         assert!(!finds.has_sign() && !fails.has_sign());
         finds.give().unwrap();
         assert!(fails.has_sign());
-        // What was found before it began is nothing to one that begins now.
+        // Signs from before a task began do not concern it.
         let later = SpaceSigns::begin(&build_dir);
         assert!(!later.has_sign());
         fails.give().unwrap();

@@ -1,4 +1,4 @@
-//! The scan cache is written and read back, and believed only where nothing has changed.
+//! The scan cache is written and read back, and believed only if nothing has changed.
 
 use proptest::prelude::*;
 

@@ -207,7 +207,7 @@ fn a_long_match_asks_the_caller_every_65536_comparisons_and_ends_when_told() {
     assert_eq!(short, Ok(false));
 }
 
-/// What a shell pattern of `*`, `?` and letters means, told by trying everything.
+/// Matches a shell pattern of `*`, `?` and letters by its definition: tries everything.
 fn by_definition(pattern: &[u8], name: &[u8]) -> bool {
     match (pattern.split_first(), name.split_first()) {
         (None, None) => true,

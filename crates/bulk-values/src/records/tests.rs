@@ -1,4 +1,4 @@
-//! Records as recipes print them, and as strangers do.
+//! Records as recipes print them, and as foreign programs do.
 
 use proptest::prelude::*;
 
@@ -259,7 +259,7 @@ fn of_records_of_one_location_with_one_pkgname_the_first_counts() {
     assert_eq!(records.get(0).unwrap().maintainer(), "first");
     let repeated = (location("c/a"), records.get(0).unwrap().pkgname().clone());
     assert_eq!(records.repeated(), [repeated.clone(), repeated]);
-    // The same where the records come from elsewhere.
+    // The same for records from elsewhere.
     let foreign =
         "PKGNAME=a-1\nPKG_LOCATION=c/a\nPKGNAME=a-1\nPKG_LOCATION=c/a\nPKGNAME=a-1\nPKG_LOCATION=c/b\n";
     let imported = Records::import(foreign.as_bytes()).unwrap();

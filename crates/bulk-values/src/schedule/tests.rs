@@ -7,8 +7,8 @@ use foldhash::HashMap;
 
 use super::*;
 
-/// How many times as long as the shortest possible run this one takes, in thousandths; and work ÷ slots as a multiple of
-/// the longest way.
+/// Returns the length of this run in thousandths of the shortest possible one, and work ÷ slots as a multiple of the
+/// longest path.
 fn ratio(graph: &Graph, names: &[&str], planned: &[u64], real: &[u64], slots: u64) -> (u64, f64) {
     let schedule = Schedule::new(graph, planned, names, |_| true);
     let played = simulate(&schedule, real, usize::try_from(slots).unwrap());
@@ -21,7 +21,7 @@ fn ratio(graph: &Graph, names: &[&str], planned: &[u64], real: &[u64], slots: u6
     (played.makespan * 1000 / way.max(share), relative)
 }
 
-/// Numbers that look random, the same for each seed.
+/// Pseudo-random numbers, the same for each seed.
 struct Numbers(u64);
 
 impl Numbers {
@@ -89,7 +89,7 @@ fn a_comb_is_built_along_its_back_first() {
     }
 }
 
-/// The packages of a real bulk build with what each needs, and their work; `None` where these data are absent.
+/// The packages of a real bulk build with their needs, and their work; `None` if these data are absent.
 fn real() -> Option<(Graph, Vec<String>, Vec<Option<u64>>)> {
     let text = |name: &str| {
         let shared = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/realdata/bulk");

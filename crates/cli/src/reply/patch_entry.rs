@@ -70,7 +70,7 @@ pub struct PatchEntry {
     /// Locally modified objects that it replaces or deletes, as they are shown.
     #[serde(skip)]
     pub replaced_edits: Vec<String>,
-    /// Those whose old version only the undo data of the patch has.
+    /// Edited objects whose old version only the undo data of the patch has.
     #[serde(skip)]
     pub saved_edits: Vec<String>,
     /// Objects that undo data of later patches restores from now on.

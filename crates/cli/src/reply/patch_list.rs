@@ -482,7 +482,7 @@ pub struct RemovableEntry {
     /// True if undo data and objects were read for the answer; otherwise it relies on records and sizes.
     #[serde(skip)]
     pub checked: bool,
-    /// What to do first, without a root; usually empty.
+    /// The first step to take, without a root; usually empty.
     #[serde(skip)]
     pub hint: String,
 }

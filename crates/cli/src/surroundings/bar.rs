@@ -29,7 +29,7 @@ struct BarState {
     drawn: Option<ProgressBar>,
 }
 
-/// What a phase counts.
+/// The amount that a phase counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BarAmount {
     Bytes(u64, Option<u64>),
@@ -287,7 +287,7 @@ mod tests {
                 assert!(before < position() && position() <= LENGTH, "{doing:?}");
                 before = position();
             }
-            // More than was announced is no way out of the phase.
+            // Progress beyond the announced amount does not leave the phase.
             run.show(ProgressEvent::Advances(9));
             assert_eq!(position(), before, "{doing:?}");
         }

@@ -167,7 +167,8 @@ pub fn with_signals<T>(work: impl FnOnce(&(dyn Fn() -> Option<i32> + Sync)) -> T
     with_counted_signals(|interrupt, _| work(interrupt))
 }
 
-/// Like [`with_signals`], with a second function: how many signals came. Those that come between two calls are one.
+/// Like [`with_signals`], with a second function that returns how many signals came. Signals between two calls count
+/// as one.
 pub fn with_counted_signals<T>(
     work: impl FnOnce(&(dyn Fn() -> Option<i32> + Sync), &(dyn Fn() -> usize + Sync)) -> T,
 ) -> anyhow::Result<T> {

@@ -50,7 +50,7 @@ pub const AS_OWNER: &str = "PATCHADM_AS_OWNER";
 /// The beginning of its value if the superuser can be asked.
 pub const ASKS: &str = "asks ";
 
-/// Where temporary directories are made unless `TMPDIR` names a place.
+/// The place of temporary directories unless `TMPDIR` names one.
 const TEMPORARY: &str = "/var/tmp";
 
 /// The surroundings of a command when it begins.
@@ -62,7 +62,7 @@ pub struct Surroundings {
     pub install_root: Option<PathBuf>,
     /// The root below which `DPKG_ADMINDIR` is, the directory of the records of the dpkg that calls its hook.
     pub dpkg_root: Option<PathBuf>,
-    /// Whether `DPKG_FRONTEND_LOCKED` is set: the program that calls holds the frontend lock of dpkg.
+    /// True if `DPKG_FRONTEND_LOCKED` is set: the calling program holds the frontend lock of dpkg.
     pub is_dpkg_locked: bool,
     /// `PATCHADM_NATIVE_UPGRADE`: counts in the place of `native_upgrade` in the policy.
     pub native_upgrade: Option<String>,
@@ -93,11 +93,11 @@ pub struct Surroundings {
     pub temporary: PathBuf,
     /// The home directory of the caller.
     pub home: Option<PathBuf>,
-    /// Whether standard output is a terminal.
+    /// True if standard output is a terminal.
     pub stdout_is_terminal: bool,
-    /// Whether standard input is a terminal, so that the user can be asked.
+    /// True if standard input is a terminal, so that the user can be asked.
     pub stdin_is_terminal: bool,
-    /// Whether standard error is a terminal.
+    /// True if standard error is a terminal.
     pub stderr_is_terminal: bool,
     /// How wide help is: as the terminal of standard output, 100 columns at most and without one.
     pub width: usize,
@@ -107,7 +107,7 @@ pub struct Surroundings {
     pub policy: Option<(PathBuf, Vec<u8>)>,
     /// The command line without secrets, as the history keeps it; known once the command is chosen.
     pub typed: Option<String>,
-    /// Whether only errors are to be said; known once the arguments are read.
+    /// True if only errors are printed; known once the arguments are read.
     pub is_quiet: bool,
     /// The variables that say in which language and time zone the command runs: LANG, `LC_*`, TZ.
     pub locale: Vec<(String, OsString)>,
@@ -156,7 +156,7 @@ pub enum SurroundingsError {
     NoTemporary {
         /// The directory.
         path: String,
-        /// What is wrong, as a clause.
+        /// The problem, as a clause.
         reason: String,
     },
     /// `-R` and `PKG_INSTALL_ROOT` name different roots.

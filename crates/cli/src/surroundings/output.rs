@@ -255,7 +255,7 @@ impl Output {
     }
 
     /// Prints `PROGRAM: error: TEXT`. Further lines are indented by four blanks, except hints, which begin with
-    /// [`HINT`]. Classic commands print `ERROR`, and treat hints like other lines. What was done before comes first.
+    /// [`HINT`]. Classic commands print `ERROR`, and treat hints like other lines. Lines about a recovery come first.
     pub fn error(&mut self, text: &str) -> io::Result<()> {
         self.tell_recovery()?;
         let text = &self.recovery.corrected(text);

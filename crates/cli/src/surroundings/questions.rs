@@ -55,7 +55,7 @@ impl Confirmation<'_> {
         })
     }
 
-    /// Answers the question of the process of a root's owner, once. That process never reads what is typed.
+    /// Answers the question of the process of a root's owner, once. The process itself never reads what is typed.
     pub fn pass_on(mut owner: UnixStream) -> anyhow::Result<()> {
         let mut default = [NO];
         owner.read_exact(&mut default)?;

@@ -1,5 +1,5 @@
-//! What a command did to the root before its own work: each line is printed once, by the command's report or by
-//! [`Output`](super::Output).
+//! Changes of the root before a command's own work. Each line about them is printed once, by the command's report or
+//! by [`Output`](super::Output).
 
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -312,7 +312,7 @@ fn version_of(release: &str) -> (u32, u32) {
 
 const SETTINGS: &str = "/proc/sys";
 
-/// Settings that can forbid namespaces, each with the value that does. Those about user namespaces count for
+/// Settings that can forbid namespaces, each with the value that does. Settings of user namespaces apply to
 /// unprivileged users only.
 const FORBIDDING: [(&str, &str, bool); 5] = [
     ("kernel.unprivileged_userns_clone", "0", true),

@@ -74,7 +74,7 @@ pub struct Caller<'a> {
     pub exchanges: Vec<ObjectPath>,
 }
 
-/// What happened to a root before a command's own work.
+/// Changes of a root before a command's own work.
 #[derive(Clone, Copy, Debug)]
 pub enum FirstWork<'n> {
     Recovery(&'n Recovered),

@@ -409,7 +409,7 @@ mod tests {
                 must_agree(&RecordView::live(&root), 1, &interrupt, |_| false)
             };
             after(usize::MAX).unwrap();
-            // By pieces of 64 KiB, and line by line in portions of 256 KiB, of 1.2 MiB.
+            // A file of 1.2 MiB has a question for each piece of 64 KiB or, read line by line, for each 256 KiB.
             let questions = asked.load(Ordering::Relaxed);
             assert!(questions > 5, "sorted {is_sorted}: {questions}");
             for number in 0..questions {

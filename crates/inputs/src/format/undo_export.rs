@@ -344,7 +344,7 @@ mod tests {
         Ok((table, found.into_iter().map(Option::unwrap).collect()))
     }
 
-    /// Counts what is read.
+    /// Counts the bytes that are read.
     struct Counting<R>(R, Rc<Cell<u64>>);
 
     impl<R: Read> Read for Counting<R> {
@@ -489,7 +489,7 @@ mod tests {
         }
     }
 
-    /// Ones after the start.
+    /// Input that starts with `start` and continues with ones, without end.
     struct CountingInput {
         start: Vec<u8>,
         count: Rc<Cell<u64>>,

@@ -1,6 +1,6 @@
-//! Bundles: directories and archives of several patches, such as recommended sets and clusters of vendors. Patches of a
-//! directory are used in place. Those of an archive are unpacked once into a private directory: reading in place would
-//! decompress the whole archive for each.
+//! Bundles: directories and archives of several patches, such as recommended sets and clusters of vendors. Patches of
+//! a directory are used in place. Patches of an archive are unpacked once into a private directory: reading in place
+//! would decompress the whole archive for each.
 //!
 //! ```text
 //! 10_Recommended/patch_order        the ids, one a line; without it all patches in the bundle count
@@ -99,9 +99,8 @@ impl Bundle {
         &self.texts
     }
 
-    /// Returns the patches. Those of an archive are unpacked into a private directory below `place`, if they fit beside its
-    /// reserve.
-    /// A signal ends it and leaves nothing there.
+    /// Returns the patches. Patches of an archive are unpacked into a private directory below `place`, if they fit
+    /// beside its reserve. A signal ends this and leaves nothing there.
     pub fn patches(self, place: &Dir, interrupt: Interrupt<'_>) -> Result<BundlePatches, SourceError> {
         let path = self.source.path.clone();
         if self.source.form == Form::Directory {

@@ -20,7 +20,7 @@ const NAMES: [&str; 8] =
 
 const SEARCHED: [&str; 5] = ["/opt/a", "/opt/b:/lib", "$ORIGIN", "$ORIGIN/../a", "/nowhere"];
 
-/// Numbers that a seed decides.
+/// Pseudo-random numbers that follow from a seed.
 struct Random(u64);
 
 impl Random {
@@ -123,7 +123,7 @@ impl Random {
     }
 }
 
-/// A file exports what its first flag says, and wants it of others.
+/// Every file exports `s0`, and `s1` if its lowest flag is set. It wants both of others.
 struct Symbols;
 
 impl SymbolSource for Symbols {

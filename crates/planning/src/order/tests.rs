@@ -16,7 +16,7 @@ fn edge(from: &str, to: &str) -> NeedEdge {
     }
 }
 
-/// Returns a graph of `a>b`, which is that a needs b, and of names that nothing is known of.
+/// Returns a graph of needs `a>b` (a needs b) and of names without needs.
 fn graph(words: &str) -> (Vec<String>, DependencyGraph) {
     let (mut names, mut edges) = (Vec::new(), Vec::new());
     for word in words.split_whitespace() {
@@ -116,7 +116,7 @@ fn ten_thousand_packages_that_need_each_other_at_random_are_put_in_order() {
     assert_eq!(order.groups.iter().map(Vec::len).sum::<usize>(), 10_000);
 }
 
-/// Returns which name is reached from which, by trying until nothing is added.
+/// Returns the names that are reached from each name, by trying until nothing is added.
 fn reachability(names: &[String], edges: &[NeedEdge]) -> BTreeMap<String, BTreeSet<String>> {
     let mut reached: BTreeMap<String, BTreeSet<String>> =
         names.iter().map(|name| (name.clone(), BTreeSet::from([name.clone()]))).collect();
@@ -134,7 +134,7 @@ fn reachability(names: &[String], edges: &[NeedEdge]) -> BTreeMap<String, BTreeS
     }
 }
 
-/// Returns the first of the groups that remain which need nothing of the others, again and again.
+/// Takes the first of the remaining groups that needs none of the others, again and again.
 fn naive_order(names: &BTreeSet<String>, reached: &BTreeMap<String, BTreeSet<String>>) -> Vec<Vec<String>> {
     let mut groups: Vec<Vec<String>> = Vec::new();
     for name in names.iter().filter(|name| !groups.concat().contains(name)).collect::<Vec<_>>() {

@@ -132,7 +132,7 @@ pub(super) fn enough(needs: &[SpaceNeed]) -> Result<(), Reason> {
 /// An upper bound: data may not compress.
 fn archive_size(archive: &UndoArchive) -> u64 {
     let objects: u64 = match archive.format {
-        // They stay in place. Those with other names are copied, as far as is known.
+        // The old files stay in place. Files with other names are copied, as far as is known.
         UndoFormat::Files => 0,
         _ => archive.saved.iter().filter_map(|(entry, _)| entry.object.content.size).sum(),
     };

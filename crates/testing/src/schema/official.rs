@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::Rule;
 use crate::checkout;
 
-/// The published schemas by the names of their files.
+/// Returns the published schemas by the names of their files.
 pub(super) fn published() -> &'static BTreeMap<String, Value> {
     static SCHEMAS: OnceLock<BTreeMap<String, Value>> = OnceLock::new();
     SCHEMAS.get_or_init(|| {
@@ -26,13 +26,14 @@ pub(super) fn published() -> &'static BTreeMap<String, Value> {
     })
 }
 
-/// What is wrong with a document by the published schema in this file.
+/// Returns the faults of a document by the published schema in this file.
 pub fn faults_of_published(file: &str, document: &Value) -> Vec<String> {
     let (file, whole) = published().get_key_value(file).unwrap_or_else(|| panic!("no schema {file}"));
     Rule { file, whole, part: whole }.faults("document", document)
 }
 
-/// What is wrong with a value by a keyword that our own schemas do not use; `None` for one that is not known here, either.
+/// Returns the faults of a value by a keyword that our own schemas do not use; `None` if the keyword is unknown here,
+/// too.
 pub(super) fn faults_by(
     rule: Rule<'_>,
     (keyword, part): (&str, &Value),
@@ -77,7 +78,7 @@ pub(super) fn faults_by(
     })
 }
 
-/// Tells whether a text has a form: a coarse look, for what may be in our documents.
+/// Returns true if a text has a form. The check is coarse, but sufficient for our documents.
 fn has_format(format: &str, value: &Value) -> bool {
     let Some(text) = value.as_str() else { return true };
     let is_of_url = |letter: char| letter.is_ascii_graphic() && !"<>\"{}|\\^`".contains(letter);

@@ -250,7 +250,7 @@ mod tests {
     use super::*;
     use patchadm_svr4::package::PkgInst;
 
-    /// The encoder is given bytes that are no datastream.
+    /// Gives the encoder bytes that are not a datastream.
     #[test]
     fn what_does_not_read_back_is_found_before_it_counts() {
         for (_, format) in UndoFormat::ARCHIVES.into_iter().filter(|(_, format)| format.is_written()) {

@@ -29,7 +29,7 @@ const REPLACED: [(&str, &str); 2] = [("/opt/web/bin/httpd", "bin/httpd"), ("/opt
 /// The usual files, some of which lie in an undo directory.
 struct Source {
     stored: BTreeMap<PackagePath, StoredFile>,
-    /// How often the others were asked for.
+    /// How often other files were requested.
     streams: usize,
 }
 

@@ -370,7 +370,7 @@ pub fn path_runs<'a>(root: &Root, past: &'a PastRuns, owners: &PathOwners) -> Re
     let overtaken = overtaken_patches(root, &marker(root)?.unwrap_or_default())?.patches;
     let packages = owners.line.iter().flat_map(|line| &line.owners);
     let packages: HashSet<&str> = packages.map(|owner| owner.package.as_str()).collect();
-    // The newest patch is the first. What a patch added did not come with a package.
+    // The newest patch is the first. An object that a patch added did not come with a package.
     let is_added = owners.patches.last().is_some_and(|patch| patch.action == Some(ObjectAction::Added));
     let patches = owners.patches.iter().filter(|patch| patch.action != Some(ObjectAction::Unchanged));
     let patches: HashSet<&str> = patches.map(|patch| patch.id.as_str()).collect();

@@ -34,7 +34,7 @@ pub(in crate::operation) fn begin_change_beside<'a>(
 
 /// Waits while the probe of another command decides on a run, as for a lock.
 fn wait_for_probe(root: &Root, caller: &Caller<'_>, undone: Option<&str>) -> Result<(), Failure> {
-    // What cannot be read is reported by the command itself.
+    // The command itself reports records that it cannot read.
     while is_probed(root).unwrap_or(false) {
         let record = trial(&RecordView::live(root)).ok().flatten();
         let Some(record) = record.filter(|record| Some(record.run.as_str()) != undone) else { return Ok(()) };

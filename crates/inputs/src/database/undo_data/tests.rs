@@ -67,7 +67,7 @@ fn line(path: &str, bytes: &[u8]) -> String {
     format!("{path} f none 0644 root root {size} {sum} 1577836800 X")
 }
 
-/// Returns the archive of such a patch, not compressed; `manifest` is left out of that of another program.
+/// Returns the archive of such a patch, not compressed. An archive of another program has no `manifest`.
 fn plain(manifest: Option<&UndoManifest>, objects: &[Replaced<'_>]) -> Vec<u8> {
     let mut pkgmap = String::from(": 1 9\n");
     let mut members: Vec<(Vec<u8>, Vec<u8>)> = vec![(b"pkginfo".to_vec(), b"PKG=X\n".to_vec())];

@@ -53,7 +53,7 @@ const LARGEST: u64 = 1 << 30;
 /// Copies before a database counts as one that never rests.
 const TRIES: usize = 5;
 
-/// Where temporary files that may be large belong.
+/// Directories for temporary files that may be large.
 const PLACES: [&str; 2] = ["/var/tmp", "/tmp"];
 
 const PROGRAM: &str = "patchadm-rpm";

@@ -7,8 +7,8 @@ use patchadm_svr4::format::datastream::{DatastreamPackage, DatastreamWriter};
 
 use super::*;
 
-/// Returns an archive whose information is in members of its own, ended by a flush; the bytes, and how many of them that
-/// takes.
+/// Returns an archive whose information is in members of its own, ended by a flush, and the number of bytes that these
+/// take.
 fn archive(information: &[(&str, &[u8])]) -> (Vec<u8>, usize) {
     let pkginfo = b"PKG=SUNWa\nNAME=x\nARCH=all\nVERSION=1\nCATEGORY=application\n".to_vec();
     let object = b"0123456".repeat(10_000);

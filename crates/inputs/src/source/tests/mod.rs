@@ -1,4 +1,4 @@
-//! One patch in every form must be one image; `refusals` has what must not be accepted.
+//! One patch in every form must be one image; `refusals` has sources that must be refused.
 
 mod descriptions;
 mod refusals;
@@ -90,7 +90,7 @@ fn zip(tree: &Tree, top: &str) -> Vec<u8> {
     writer.finish().unwrap().into_inner()
 }
 
-/// Only the packages; a datastream has nothing beside them.
+/// Writes only the packages; a datastream has nothing beside them.
 fn stream(tree: &Tree) -> Vec<u8> {
     let packages: Vec<_> = ["SUNWb.p1", "SUNWa"]
         .map(|name| datastream::DatastreamPackage {

@@ -15,7 +15,7 @@ use patchadm_releases::ReleaseObject;
 use patchadm_rootfs::{WorkMeter, WorkUnit};
 use patchadm_svr4::package::ObjectPath;
 
-/// Opens a release, and has its steps counted by nobody.
+/// Opens a release without a count of its steps.
 fn open(operand: &OsStr, cores: usize) -> Result<Release, ReleaseError> {
     super::open(operand, cores, &WorkMeter::default())
 }
@@ -25,7 +25,7 @@ fn opened(path: &Path) -> Release {
     open(path.as_os_str(), 2).unwrap()
 }
 
-/// Compares what packages say of themselves with what opening them finds.
+/// Checks that identifying packages finds the same as opening them.
 fn assert_identified(path: &Path) {
     let said = identify(path).unwrap().into_iter();
     let said: Vec<_> = said.map(|one| (one.name, one.arch, one.version, one.source).into()).collect();

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::*;
 use patchadm_releases::{ReleaseObject, ReleaseObjectKind, Upkeep};
 
-/// Returns the shared test data, or none with a word about the test that goes without.
+/// Returns the shared test data. If they are absent, reports the test that runs without them.
 fn cases(test: &str, path: &str) -> Option<PathBuf> {
     let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/cases").join(path);
     if !cases.exists() {
@@ -117,7 +117,7 @@ fn what_differs_between_two_releases_of_debian_is_what_dpkg_deb_found() {
     assert!(nginx.scripts.contains(&"postinst".to_owned()), "{:?}", nginx.scripts);
 }
 
-/// Returns the paths whose objects are not the same but for their times.
+/// Returns the paths whose objects differ in more than their times.
 fn differing(old: &ReleasePackage, new: &ReleasePackage) -> BTreeSet<String> {
     let timeless = |package: &ReleasePackage| -> BTreeMap<String, ReleaseObject> {
         let without = |object: &ReleaseObject| ReleaseObject {

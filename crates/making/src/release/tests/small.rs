@@ -58,7 +58,7 @@ fn written(bytes: &[u8]) -> (tempfile::TempDir, PathBuf) {
     (dir, path)
 }
 
-/// Returns the unit of the last step of reading a release, what is done of it, and how much there is.
+/// Returns the unit of the last step of reading a release, the amount done, and the total.
 fn counted(path: &Path) -> (WorkUnit, u64, u64) {
     let meter = WorkMeter::default();
     super::super::open(path.as_os_str(), 2, &meter).unwrap();

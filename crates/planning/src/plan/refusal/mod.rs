@@ -219,7 +219,7 @@ pub enum Reason {
     Edited {
         /// With other bytes.
         paths: Vec<ObjectPath>,
-        /// Those of `paths` that no package owns.
+        /// The members of `paths` that no package owns.
         unowned: Vec<ObjectPath>,
         /// Only in packages adopted from another package manager.
         attributes: Vec<EditedAttribute>,

@@ -17,7 +17,7 @@ use patchadm_svr4::package::Mode;
 
 const PATHS: [&str; 9] = ["a", "b", "d", "d/x", "d/y", "d/sub", "d/sub/z", "e", "e/x"];
 
-/// Where links lead: to the paths, and beyond them.
+/// Targets of links: the paths, and beyond them.
 const TARGETS: [&str; 10] =
     ["a", "b", "d", "d/x", "d/sub", "e", "e/x", "../web/d/../e", "/opt/web/d/y", "nowhere/x"];
 
@@ -140,8 +140,8 @@ impl Done {
     }
 }
 
-/// Gives an object other attributes. Where it is root who does this in the tree of a user, a file becomes a
-/// program that runs as another user.
+/// Gives an object other attributes. If root does this in the tree of a user, a file becomes a program that runs as
+/// another user.
 fn give_attributes(world: &mut World, at: &ObjectPath) {
     let is_privileged = world.inventory.privileged;
     let live = world.inventory.live.get_mut(at).unwrap();
@@ -157,7 +157,7 @@ fn put_device(world: &mut World, at: &ObjectPath) {
     (live.uid, live.gid) = (0, 0);
 }
 
-/// A package, its patches, and what is done before each of them: how many were applied, which path, what.
+/// A package, its patches, and the actions before each of them: number of applied patches, path, action.
 #[derive(Debug)]
 struct Story {
     base: Vec<Said>,
@@ -230,7 +230,7 @@ fn play(story: &Story, seen: &mut Seen) -> Result<(), String> {
     take_back(&mut world, &applied, edits, seen)
 }
 
-/// Applies a patch, unless it is refused; whether it is there.
+/// Applies a patch, unless it is refused. Returns true if it is there.
 fn add(world: &mut World, (id, said): (&str, &[Said]), seen: &mut Seen) -> Result<bool, String> {
     let parcel = parcel_of(id, &format!("SUNW_PATCHID={id}"), said);
     let plan = match world.plan(&parcel) {
@@ -255,7 +255,7 @@ fn add(world: &mut World, (id, said): (&str, &[Said]), seen: &mut Seen) -> Resul
     Ok(true)
 }
 
-/// Backs all patches out, the last one first. One that a manual change blocks stays, and those before it are
+/// Backs all patches out, the last one first. A patch that a manual change blocks stays, and those before it are
 /// tried.
 fn take_back(
     world: &mut World,
@@ -287,14 +287,14 @@ fn take_back(
     Ok(())
 }
 
-/// How many stories are played, and how many in the whole suite.
+/// The number of stories in a sample, and in the whole suite.
 const STORIES: (u32, u32) = (400, 100_000);
 
-/// The same of stories without privileges.
+/// The same for stories without privileges.
 const UNPRIVILEGED: (u32, u32) = (200, 20_000);
 
 impl Seen {
-    /// Tells how often what was done; a story that differs has failed before.
+    /// Prints how often each action was done. A story that differs has failed before.
     fn tell(&self, about: &str, stories: u32) {
         println!("{self:?}");
         let (applied, backed_out) = (self.applied.into(), self.backed_out.into());

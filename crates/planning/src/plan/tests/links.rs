@@ -64,7 +64,7 @@ fn a_name_goes_with_the_file_that_the_patch_says_not_with_the_one_on_record() {
     assert_eq!(linked(&plan), ["/opt/web/c -> /opt/web/b"]);
 }
 
-/// The numbers of files are those of two archives, and say nothing.
+/// The numbers of files come from two archives, and cannot be compared.
 #[test]
 fn names_that_a_later_patch_makes_as_they_were_are_as_found_once_the_earlier_one_is_gone() {
     let base = Parcel::empty("base").package("ACMEweb", "BASEDIR=/opt/web");
@@ -148,7 +148,7 @@ fn nothing_comes_by_a_way_that_the_same_patch_turns() {
     assert_eq!(world.tree(), before);
 }
 
-/// The other name of a file is planned last: what comes by way of it may be there already.
+/// The other name of a file is planned last: an object that is reached through it may be there already.
 #[test]
 fn nothing_comes_by_way_of_another_name_of_a_link_that_the_same_patch_makes_a_file() {
     let base = Parcel::empty("base").package("ACMEweb", "").directory("d").directory("d/x").file("d/y", "y");
@@ -218,12 +218,12 @@ fn a_new_file_goes_beside_an_edited_one_only_where_the_caller_has_the_directory(
     assert_eq!(changed, ["/opt/web/d/x.patch-900-01"]);
 }
 
-/// The same place under two paths: what is delivered by one of them counts, as with one path.
+/// The same place under two paths: a delivery to one of them counts, as with one path.
 #[test]
 fn what_a_patch_deletes_by_one_path_and_delivers_by_another_is_delivered() {
     let base = Parcel::empty("base").package("ACMEweb", "").directory("e").symlink("d", "e");
     let mut world = World::new().following_links().with(&base.file("e/x", "old"));
-    // What is at the path that the patch delivers is not what is recorded there, which is nothing.
+    // Nothing is recorded at the path that the patch delivers, so the object there counts as edited.
     world.options.edits.general = patchadm_inputs::policy::Edited::Replace;
     let before = world.tree();
     let new = patch("900-01", "").file("d/x", "new").deletes("e/x");
@@ -236,7 +236,7 @@ fn what_a_patch_deletes_by_one_path_and_delivers_by_another_is_delivered() {
     assert_eq!(world.tree(), before);
 }
 
-/// The first patch that goes had parted the names; the later one found one of them as a file of its own.
+/// The first patch that is removed had separated the names; the later one found one of them as a separate file.
 #[test]
 fn names_that_a_middle_patch_parted_come_back_as_one_file_with_the_later_one() {
     let base = Parcel::empty("base").package("ACMEweb", "");

@@ -8,8 +8,8 @@ use proptest::prelude::*;
 use super::apply::acme_web;
 use super::*;
 
-/// What a patch says: `WORD`, `Patch_label`, `SUNW_REQUIRES`, what it obsoletes, a class of its own and the
-/// text of an information file.
+/// Parameters of a patch: `WORD`, `Patch_label`, `SUNW_REQUIRES`, the patches that it obsoletes, a class of its own
+/// and the text of an information file.
 #[derive(Clone, Copy, Debug)]
 struct Says {
     word: Option<u8>,

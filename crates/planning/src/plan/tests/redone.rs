@@ -143,7 +143,7 @@ fn done() -> BoxedStrategy<Vec<Edit>> {
     prop::collection::vec(edit, 0..4).boxed()
 }
 
-/// Patches over one package, what is edited between them, and in which order they go.
+/// Patches over one package, the edits between them, and the order in which the patches are removed.
 #[derive(Debug)]
 struct Story {
     edits: Vec<Edit>,
@@ -177,8 +177,7 @@ impl Story {
         named.collect()
     }
 
-    /// Writes into files what is written there before the patch with this place, as far as it stays where
-    /// only `ids` are applied.
+    /// Makes the edits that come before the patch with this place, as far as they stay if only `ids` are applied.
     fn edit(&self, world: &mut World, place: usize, (ids, makers): (&[&str], &[Makers])) {
         for (number, edit) in self.edits.iter().enumerate() {
             let stays = makers.get(number).is_none_or(|makers| makers.are_among(ids));
@@ -325,10 +324,10 @@ fn with(story: &Story, ids: &[&str], makers: &[Makers]) -> Option<World> {
     Some(world)
 }
 
-/// How many stories of each kind are played, and how many in the whole suite.
+/// The number of stories of each kind in a sample, and in the whole suite.
 const STORIES: (u32, u32) = (400, 100_000);
 
-/// The same of stories without privileges.
+/// The same for stories without privileges.
 const UNPRIVILEGED: (u32, u32) = (100, 20_000);
 
 /// The counts over all stories.
@@ -341,7 +340,7 @@ struct Seen {
 }
 
 impl Seen {
-    /// Tells how often what was done; a story that differs has failed before.
+    /// Prints how often each action was done. A story that differs has failed before.
     fn tell(&self, about: &str, stories: u32) {
         println!("{self:?}");
         let of_the_middle = self.gone as u64;

@@ -237,6 +237,6 @@ fn what_scripts_of_a_backout_may_touch_is_copied_twice_and_needs_the_room() {
         world.removal.scripts.engine = engine;
         world.plan_removal("900-01").unwrap().space[0].bytes
     });
-    // Each file once for a rollback, and once to be put back when the scripts have had their turn.
+    // Each file counts once for a rollback, and once to be restored after the scripts.
     assert!(by_scripts > by_program + 4 * (3 << 20), "{by_scripts} {by_program}");
 }

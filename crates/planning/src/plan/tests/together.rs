@@ -40,7 +40,7 @@ impl Both {
         Self { ahead, begin: world.clone(), single: world, taken: Vec::new() }
     }
 
-    /// One that takes all patches.
+    /// Returns one that has taken all patches.
     fn taken(world: World, patches: &[&Parcel]) -> Self {
         let mut both = Self::of(world, patches);
         for parcel in patches {
@@ -49,7 +49,7 @@ impl Both {
         both
     }
 
-    /// Plans a patch both ways; whether it can be part of the run. What is refused is refused both ways.
+    /// Plans a patch both ways. Returns true if it can be part of the run. Both ways must refuse the same patches.
     fn take(&mut self, parcel: &Parcel) -> bool {
         let mut touched = touched_by_patch(&parcel.image, "x", &self.ahead.inventory.packages);
         touched.paths.remove(&path("/var/sadm/patch/x"));
@@ -148,7 +148,7 @@ fn records_of(world: &World) -> Vec<String> {
     record.collect()
 }
 
-/// Compares two values line by line of what they look like, and shows where they begin to differ.
+/// Compares the debug output of two values line by line, and shows the first difference.
 #[track_caller]
 fn assert_same<T: std::fmt::Debug>(one: &T, other: &T) {
     let [one, other] = [one, other].map(|value| format!("{value:#?}").replace("\\n", "\n"));

@@ -140,7 +140,7 @@ impl World {
         self
     }
 
-    /// Returns the same where a planner lets the package in.
+    /// Like [`with`](Self::with), but returns `None` if a planner refuses the package.
     pub(super) fn if_installed(self, parcel: &Parcel) -> Option<Self> {
         let admin = Admin { conflict: ConflictAnswer::NoCheck, ..Admin::delivered() };
         let options = InstallOptions { admin, ..InstallOptions::default() };
@@ -156,7 +156,7 @@ impl World {
         self.inventory.live.insert(path(at), live);
     }
 
-    /// Writes a file by hand: what an administrator does.
+    /// Writes a file by hand, as an administrator does.
     pub(super) fn write(&mut self, at: &str, bytes: &str) {
         self.put(at, regular(bytes.as_bytes()), 0o600);
         self.bytes.insert(path(at), bytes.as_bytes().to_vec());
@@ -200,7 +200,7 @@ impl World {
         planned
     }
 
-    /// Returns whether a signal is there, each time anew.
+    /// Returns a new check for a signal, which comes after `patience` questions.
     fn interrupt(&self) -> impl Fn() -> Option<i32> + Sync {
         let (asked, patience) = (AtomicUsize::new(0), self.patience);
         move || (asked.fetch_add(1, Ordering::Relaxed) >= patience).then_some(15)
@@ -236,7 +236,7 @@ impl World {
         back_out(&going, sources, inventory, policy, options, &now, &interrupt)
     }
 
-    /// Plans a patch and carries it out; the exit code.
+    /// Plans a patch and carries it out. Returns the exit code.
     pub(super) fn patchadd(&mut self, parcel: &Parcel) -> u8 {
         match self.plan(parcel) {
             Ok(plan) => {
@@ -328,7 +328,7 @@ impl World {
         self.patchrm_all(&[id])
     }
 
-    /// Backs patches out in one run, the last applied first; the exit code.
+    /// Backs patches out in one run, the last applied first. Returns the exit code.
     pub(super) fn patchrm_all(&mut self, ids: &[&str]) -> u8 {
         match self.plan_removals(ids) {
             Ok(plan) => {
@@ -435,7 +435,7 @@ impl World {
         }
     }
 
-    /// Does what a plan says.
+    /// Carries out a plan.
     pub(super) fn carry_out(&mut self, plan: &Plan, parcel: &Parcel) {
         let before = self.clone();
         self.archive(plan, parcel);

@@ -57,8 +57,8 @@ impl World {
         self.inventory.linked_directories = directories;
     }
 
-    /// Returns where a path is when the links among its parents are followed, as `path_resolution(7)` says;
-    /// as it is written where they lead in a circle.
+    /// Returns the place of a path after following the links among its parents, as `path_resolution(7)` says; the path
+    /// as it is written if the links form a circle.
     fn place_of(&self, path: &ObjectPath) -> ObjectPath {
         let names = |text: &[u8]| -> Vec<Vec<u8>> {
             let names = text.split(|byte| *byte == b'/').rev();
@@ -147,7 +147,7 @@ impl World {
         all
     }
 
-    /// Moves a directory away and puts a link in its place: what an administrator does who needs room.
+    /// Moves a directory away and puts a link in its place, as an administrator does who needs room.
     pub(super) fn move_away(&mut self, from: &ObjectPath, to: &ObjectPath) {
         let within = |at: &ObjectPath| at == from || at.is_below(from);
         let moved = |at: &ObjectPath| {

@@ -175,7 +175,7 @@ fn is_installed(offer: &Offer) -> bool {
     offer.packages.iter().any(|package| package.pkg != "X")
 }
 
-/// Returns true if it was named, and then whether with its revision.
+/// Returns true if it was named with its revision, false if without, and `None` if it was not named.
 fn named(world: &World, offer: &Offer) -> Option<bool> {
     let is_excluded = |offer: &Offer| is_excluded(world, offer);
     let is_current = || {

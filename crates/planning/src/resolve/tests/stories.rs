@@ -365,7 +365,7 @@ fn all_or_nothing_names_the_one_that_cannot_go_in_and_tries_no_other() {
     assert_eq!(world.lines().last().unwrap().split(':').next(), Some("200-01"));
     world.request.all_or_nothing = true;
     assert_eq!(world.lines(), ["400-01: planned: required by 100-01", "100-01: planned", "200-01: planned",]);
-    // One that another of them contains need not be able to go in itself.
+    // A patch that another of them contains need not be able to go in itself.
     let contained = ["200-01 obsoletes 500-01 incompat 300-01", "500-01 requires 999-01"];
     let offered = [offered[0], contained[0], "300-01", "400-01", contained[1]];
     let mut world = World::of(&[], &offered, Some("100-01 200-01 500-01"));

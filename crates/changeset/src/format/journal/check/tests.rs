@@ -155,7 +155,7 @@ fn the_truth_passes() {
         let mut journal = truth();
         truth_too(&mut journal);
         if index == 0 {
-            // The stages are those of another run then.
+            // The stages then belong to another run.
             assert_eq!(head(&journal.head), Ok(()));
         } else {
             assert_eq!(checked(&journal), Ok(()), "{index}");

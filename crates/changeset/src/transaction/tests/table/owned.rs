@@ -8,7 +8,7 @@ use crate::transaction::settings::PackageManagers;
 use crate::transaction::{ForeseenRecovery, foresee_recovery, recover_with};
 use patchadm_svr4::package::{ObjectPath, PkgInst};
 
-/// A package manager that says this of every object of the package.
+/// A package manager that gives the same answer for every object of the package.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Manager {
     /// It has always owned it, and changed nothing.

@@ -742,7 +742,7 @@ const LONGEST_LINE: usize = 200;
 #[derive(Debug, Default)]
 pub(super) struct PatchOutput {
     said: Vec<u8>,
-    /// Where the output of the last script begins in `said`.
+    /// The start of the last script's output in `said`.
     last: usize,
     /// Problems that are not failures.
     pub(super) notes: Vec<String>,
