@@ -32,7 +32,10 @@ pub(crate) fn patched_on(stage: Scenario) -> Scenario {
 
 #[test]
 fn a_file_whose_size_and_time_an_editor_put_back_is_seen_to_be_edited() {
-    let stage = patched();
+    let stage = patched_on(Scenario::on_disk());
+    if !stage.at(LIST).exists() {
+        return crate::skipped("a_file_whose_size_and_time…: the file system of the tests has no list");
+    }
     let path = stage.at("/opt/ACMEweb/f07");
     let before = fs::metadata(&path).unwrap();
     fs::write(&path, "FILE 07 2\n").unwrap();
@@ -49,11 +52,10 @@ fn a_file_whose_size_and_time_an_editor_put_back_is_seen_to_be_edited() {
 #[test]
 fn a_copied_root_a_damaged_list_and_none_are_backed_out_alike() {
     for damage in ["", "copied", "damaged", "gone", "a directory"] {
-        let stage = patched();
+        let stage = patched_on(Scenario::on_disk());
         let list = stage.at(LIST);
         if !list.exists() {
-            // The file system of the tests does not keep such times reliably.
-            return;
+            return crate::skipped("a_copied_root_a_damaged_list…: the file system of the tests has no list");
         }
         let listed = DeliveredObjects::parse(&fs::read(&list).unwrap()).unwrap();
         assert!(listed.0.len() <= 40);

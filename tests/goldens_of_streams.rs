@@ -155,7 +155,9 @@ fn goes_round(stream: &Path) {
     let (packages, parts) = read_stream(&fs::read(stream).unwrap());
     let (packages_again, parts_again) = read_stream(&second);
     assert_eq!(packages, packages_again);
+    assert_eq!(parts.len(), parts_again.len());
     for (part, part_again) in parts.iter().zip(&parts_again) {
+        assert!(part.keys().eq(part_again.keys()), "{:?}, {:?}", part.keys(), part_again.keys());
         for (name, (mode, mtime, data)) in part.iter().filter(|(_, (.., data))| data.is_some()) {
             let (mode_again, mtime_again, data_again) = &part_again[name];
             assert_eq!((mode & 0o777, mtime), (mode_again & 0o777, mtime_again), "{name}");

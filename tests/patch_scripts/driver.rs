@@ -179,12 +179,12 @@ impl<'s> ScriptDriver<'s> {
     /// Installs a sparse package over the installed one, like pkgadd under patchadd; ends at the first script that
     /// fails.
     pub(super) fn apply(&self, package: &Path, response: &str) -> ScriptRun {
-        self.install(package, response, None)
+        self.install(package, response, true)
     }
 
-    /// As `apply`, but without the script of this name and everything after it.
-    pub(super) fn apply_until(&self, package: &Path, response: &str, last: &str) {
-        self.install(package, response, Some(last)).expect_end(0);
+    /// As `apply`, but without postinstall and everything after it.
+    pub(super) fn apply_without_postinstall(&self, package: &Path, response: &str) {
+        self.install(package, response, false).expect_end(0);
     }
 
     /// Installs the undo package of a patch, like pkgadd under patchrm.
@@ -192,7 +192,7 @@ impl<'s> ScriptDriver<'s> {
         let package = self.unpack(id);
         let (list, counts) = (self.parameter("PATCHLIST"), self.parameter("PATCH_OBSOLETES"));
         let response = format!("OLDLIST=\"{list}\"\nPATCH_OBSOLETES=\"{counts}\"\n");
-        self.install(&package, &response, None)
+        self.install(&package, &response, true)
     }
 
     /// Unpacks the undo package of a patch into a directory.
@@ -237,7 +237,7 @@ impl<'s> ScriptDriver<'s> {
         fs::write(at, lines + &comments).unwrap();
     }
 
-    fn install(&self, package: &Path, response: &str, until: Option<&str>) -> ScriptRun {
+    fn install(&self, package: &Path, response: &str, has_postinstall: bool) -> ScriptRun {
         let checked = self.check(package, response);
         if checked.code != 0 {
             return checked;
@@ -262,7 +262,7 @@ impl<'s> ScriptDriver<'s> {
             return prepared;
         }
         let placed = self.place_objects(package, &kept, &environment);
-        if placed.code != 0 || until == Some("postinstall") {
+        if placed.code != 0 || !has_postinstall {
             return placed;
         }
         let ended = call("postinstall");

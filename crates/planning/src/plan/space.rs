@@ -1,7 +1,10 @@
 //! The needs of a run on each file system: all new objects (old ones stay until the commit), an upper bound of the undo
 //! archives, the records, and the ballast that the transaction reserves for its rollback.
 
+use std::collections::HashMap;
+
 use patchadm_inputs::inventory::{FileSystem, Inventory};
+use patchadm_rootfs::Inode;
 use patchadm_svr4::package::ObjectPath;
 
 use super::refusal::Reason;
@@ -51,11 +54,12 @@ pub fn needs(
     }
     let is_here =
         |archive: &&UndoArchive| !matches!(archive.place, UndoPlace::Remote(_) | UndoPlace::Beside(_));
+    let has_files = undo.iter().any(|archive| archive.format == UndoFormat::Files);
+    let moved = if has_files { moved_names(inventory, changes) } else { HashMap::new() };
     for archive in undo.iter().copied().filter(is_here) {
-        let before = bytes_of(&needs, inventory.records_on);
-        add(inventory, &mut needs, inventory.records_on, archive_size(archive), 2);
-        if let Some(need) = needs.get_mut(inventory.records_on) {
-            need.undo = need.undo.saturating_add(need.bytes.saturating_sub(before));
+        add_undo(inventory, &mut needs, inventory.records_on, archive_size(archive), 2);
+        for (path, size) in copied_files(inventory, &moved, archive) {
+            add_undo(inventory, &mut needs, inventory.file_system_of(path), size, 1);
         }
     }
     for (path, bytes, inodes) in extra {
@@ -129,10 +133,39 @@ pub(super) fn enough(needs: &[SpaceNeed]) -> Result<(), Reason> {
     Ok(())
 }
 
+/// Counts the names that a run moves away, for each file.
+fn moved_names(inventory: &Inventory, changes: &[Box<Change>]) -> HashMap<Inode, u64> {
+    let mut moved = HashMap::new();
+    for change in changes.iter().filter(|change| matches!(change.action, Action::Replace(_) | Action::Delete))
+    {
+        if let Some(old) = inventory.live.get(&change.path) {
+            *moved.entry(old.inode).or_default() += 1;
+        }
+    }
+    moved
+}
+
+/// Returns the old files that undo data as files must copy: the run does not move them, or they have names elsewhere.
+/// The copy is in the file system of the file.
+fn copied_files<'a>(
+    inventory: &'a Inventory,
+    moved: &'a HashMap<Inode, u64>,
+    archive: &'a UndoArchive,
+) -> impl Iterator<Item = (&'a ObjectPath, u64)> {
+    let is_files = archive.format == UndoFormat::Files;
+    let saved = archive.saved.iter().filter(move |(_, path)| is_files && !archive.passing.contains_key(path));
+    saved.filter_map(|(_, path)| {
+        let old = inventory.live.get(path)?;
+        let size = old.size()?;
+        let is_kept = moved.get(&old.inode).is_some_and(|names| old.links <= *names);
+        (!is_kept).then_some((path, size))
+    })
+}
+
 /// An upper bound: data may not compress.
 fn archive_size(archive: &UndoArchive) -> u64 {
     let objects: u64 = match archive.format {
-        // The old files stay in place. Files with other names are copied, as far as is known.
+        // The old files are kept themselves, see `copied_files`.
         UndoFormat::Files => 0,
         _ => archive.saved.iter().filter_map(|(entry, _)| entry.object.content.size).sum(),
     };
@@ -183,6 +216,15 @@ fn record_size(record: &RecordChange) -> (u64, u64) {
 
 fn bytes_of(needs: &[Need], index: usize) -> u64 {
     needs.get(index).map_or(0, |need| need.bytes)
+}
+
+fn add_undo(inventory: &Inventory, needs: &mut [Need], index: usize, bytes: u64, inodes: u64) {
+    let before = bytes_of(needs, index);
+    add(inventory, needs, index, bytes, inodes);
+    let added = bytes_of(needs, index).saturating_sub(before);
+    if let Some(need) = needs.get_mut(index) {
+        need.undo = need.undo.saturating_add(added);
+    }
 }
 
 fn add(inventory: &Inventory, needs: &mut [Need], index: usize, bytes: u64, inodes: u64) {

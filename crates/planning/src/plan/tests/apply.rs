@@ -415,6 +415,28 @@ fn an_undo_archive_elsewhere_leaves_a_pointer() {
 }
 
 #[test]
+fn old_files_that_undo_data_as_files_must_copy_need_the_room() {
+    let large = "old".repeat(1 << 20);
+    let base =
+        Parcel::empty("base").package("ACMEweb", "").file("bin/httpd", &large).file("bin/more", &large);
+    let needed = |changed: &Parcel, links: u64| {
+        let mut world = World::new().with(&base);
+        world.options.undo_format = UndoFormat::Files;
+        let path = path("/opt/web/bin/httpd");
+        world.inventory.live.get_mut(&path).unwrap().links = links;
+        world.plan(changed).unwrap().space[0].bytes
+    };
+    let replaced = patch("900-01", "").file("bin/httpd", "new");
+    let kept = needed(&replaced, 1);
+    assert!(kept < 3 << 20, "{kept}");
+    let copied = needed(&replaced, 2);
+    assert!(copied >= kept + (3 << 20) && copied < kept + (4 << 20), "another name: {copied}, {kept}");
+    let same = patch("900-01", "").object("bin/httpd", "f 0700 root bin", Some(&large), None);
+    let only_attributes = needed(&same, 1);
+    assert!(only_attributes >= 3 << 20, "attributes: {only_attributes}");
+}
+
+#[test]
 fn a_patch_of_two_packages_is_one_plan() {
     let other = Parcel::empty("base").package("ACMEdoc", "").file("man/a", "a");
     let mut world = acme_web().with(&other);
