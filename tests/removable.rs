@@ -1,4 +1,4 @@
-//! Patches that can be backed out: `list` and `show` agree with `verify`, which plans each backout.
+//! Patches that can be backed out: `list` and `show` agree with `check --contents`, which plans each backout.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -2,8 +2,8 @@
 //!
 //! A cell is one command on one root with one damaged record. Its answer is an error that names the record and
 //! changes nothing, or a note that names it, or the answer on the whole root without a word about the record. No
-//! command panics, and `verify` is never content if a record that somebody needs is damaged. The test runs the
-//! commands that the answers advise; afterwards `verify` is content, or names what was lost.
+//! command panics, and `check` is never content if a record that somebody needs is damaged. The test runs the
+//! commands that the answers advise; afterwards `check` is content, or names what was lost.
 //!
 //! The table of all cells is printed by
 //!

@@ -399,7 +399,7 @@ mod records;
 mod refusals;
 /// The program broken at every step.
 mod reliability;
-/// Patches that can be backed out, according to list, show and verify.
+/// Patches that can be backed out, according to list, show and check.
 mod removable;
 /// pkgrm runs the scripts of packages.
 mod removal_scripts;

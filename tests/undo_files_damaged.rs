@@ -44,7 +44,7 @@ fn stored(stage: &Scenario, bytes: &str) -> PathBuf {
     files.find(|file| fs::read_to_string(file).is_ok_and(|text| text == bytes)).unwrap()
 }
 
-/// Asserts that the backout and `verify` name the fault in one line with these words, and change nothing.
+/// Asserts that the backout and `check --contents` name the fault in one line with these words, and change nothing.
 #[track_caller]
 fn assert_named(stage: &Scenario, what: &str, words: &str) {
     let before = stage.everything();

@@ -1,5 +1,5 @@
 //! Records with missing parts: every command that needs them notices, although each is still a valid file. Changes
-//! that another tool may have made are no damage, and `verify` names them.
+//! that another tool may have made are no damage, and `check --contents` names them.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -31,7 +31,7 @@ fn without_lines(stage: &Scenario, path: &str, is_gone: impl Fn(&str) -> bool) {
     fs::write(stage.at(path), kept).unwrap();
 }
 
-/// Asserts that `verify` finds no damage, and no changes by other programs.
+/// Asserts that `check --contents` finds no damage, and no changes by other programs.
 #[track_caller]
 fn assert_unchanged(stage: &Scenario, after: &str) {
     let run = stage.run("check --contents --json -R @ROOT@");

@@ -210,8 +210,8 @@ impl Play {
         self.compare(step, &output);
     }
 
-    /// Plays a step whose scripts trace every command, which each shell prints in its own way. Compares the output of
-    /// the installer itself, and the number of scripts that traced their end.
+    /// Plays a step whose scripts trace every command to standard output, which each shell prints in its own way.
+    /// Compares everything else, and the number of scripts that traced their end.
     pub(super) fn traced(&mut self, step: &str) {
         let mut output = self.command(&self.recorded(step)).output().unwrap();
         let ends = |text: &str| text.lines().filter(|line| line.trim_end() == "+ exit 0").count();
