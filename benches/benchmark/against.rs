@@ -46,7 +46,8 @@ pub(crate) fn run(disk: &Disk, inputs: &Inputs, other: &Path, options: &Options)
     println!("{}", table.0.markdown());
     println!(
         "The difference is taken within each pair, in per cent of the other build's figure: negative where this build \
-         needs less. The interval comes from order statistics; one that contains 0 shows no difference.\n",
+         needs less. If the other build has 0 where this one has not, differences are in the unit of the figures. The interval \
+         comes from order statistics; one that contains 0 shows no difference.\n",
     );
     Ok(())
 }
@@ -185,19 +186,28 @@ impl Comparison {
     /// Adds a row: both medians, the median difference within a pair, and its interval.
     fn row(&mut self, name: &str, figures: &[Vec<f64>; 2], form: fn(f64) -> String) {
         let [this, other] = figures;
-        let pairs = this.iter().zip(other);
-        // Both may be 0: flushes, and windows too short for the clock.
-        let apart = |(this, other): (&f64, &f64)| (this - other) / other.max(f64::MIN_POSITIVE);
-        let differences: Vec<f64> = pairs.map(apart).collect();
-        let per_cent = |part: f64| format!("{:+.1} %", part * 100.0);
+        let pairs = || this.iter().zip(other);
+        // Either may be 0: flushes, and windows too short for the clock.
+        let is_relative = pairs().all(|(this, other)| *other > 0.0 || *this <= 0.0);
+        let apart = |(this, other): (&f64, &f64)| match (is_relative, *other > 0.0) {
+            (true, true) => (this - other) / other * 100.0,
+            (true, false) => 0.0,
+            (false, _) => this - other,
+        };
+        let differences: Vec<f64> = pairs().map(apart).collect();
+        let signed = |difference: f64| match (is_relative, difference < 0.0) {
+            (true, _) => format!("{difference:+.1} %"),
+            (false, true) => format!("-{}", form(-difference)),
+            (false, false) => format!("+{}", form(difference)),
+        };
         let interval = interval::of_median(&differences);
         let [mine, its] = figures.each_ref().map(|figures| form(Spread::of(figures.iter().copied()).median));
         self.0.row([
             name.to_owned(),
             mine,
             its,
-            per_cent(Spread::of(differences.iter().copied()).median),
-            interval.map_or_else(|| "–".to_owned(), |ends| ends.map(per_cent).join(" … ")),
+            signed(Spread::of(differences.iter().copied()).median),
+            interval.map_or_else(|| "–".to_owned(), |ends| ends.map(signed).join(" … ")),
             differences.len().to_string(),
         ]);
     }

@@ -14,7 +14,7 @@ use crate::measure::{Costs, measure};
 use crate::options::Options;
 use crate::reader::list;
 use crate::report::Report;
-use crate::tree::{Tree, switch_window};
+use crate::tree::{Clock, Tree, switch_window};
 use crate::workload::Version;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,8 +128,17 @@ impl Contender {
         measured.back_out.0.push(measure(disk, &self.back_out)?);
         let workload = &inputs.workload;
         let back = workload.replaced.iter().chain(&workload.deleted).map(|&number| &workload.files[number]);
-        measured.windows_back.push(switch_window(&self.root, back, disk.clock())?);
+        measured.windows_back.push(switch_window(&self.root, back, self.clock_back(disk))?);
         Ok(())
+    }
+
+    /// What tells when the way back has changed a path. Where old files come back as links to the undo data, its removal
+    /// after the switch changes their inodes once more.
+    fn clock_back(&self, disk: &Disk) -> Clock {
+        match self.role {
+            Role::LinkFloor | Role::Files => Clock::Directory,
+            _ => disk.clock(),
+        }
     }
 }
 

@@ -17,7 +17,7 @@ use crate::patch::report_flushes;
 use crate::releases;
 use crate::report::{Report, Row};
 use crate::table::{grouped, mebibytes, spread};
-use crate::transition::WINDOW;
+use crate::transition::{WINDOW, report_clocks};
 use crate::workload::{File, NEW, OLD, Scale, Version, Workload};
 
 /// The directory of the packages in the trees; see [`releases::workload`].
@@ -144,6 +144,7 @@ impl Update {
         contender::clear(&contenders)?;
         let count = grouped(self.names.len());
         report.say(&format!("Of {count} packages: {}.", self.inputs.in_short()));
+        report_clocks(disk, report);
         for (role, floor, form, limits) in [
             (Role::Patchadm, Role::Floor, "archive", Some([ADD, REMOVE])),
             (Role::Files, Role::LinkFloor, "files", None),

@@ -40,9 +40,10 @@ pub(crate) fn run(disk: &Disk, options: &Options, report: &mut Report) -> Result
     report.row(Row::wall("plan of a patch without programs", text));
     report.row(Row::wall("plan, first search", planned));
     let added = beyond(planned, text);
-    let row = Row::new("of it the search", spread(added)).floor(spread(opened.wall()), ratio(added, opened));
+    let row =
+        Row::new("of it the first search", spread(added)).floor(spread(opened.wall()), ratio(added, opened));
     report.row(row.at_most(FIRST, added, " s"));
-    report.row(memory("memory of the search", planned, text));
+    report.row(memory("memory of the first search", planned, text));
 
     std::thread::sleep(options.pick(QUIET, Duration::ZERO));
     ground.make_cache()?;
@@ -52,9 +53,10 @@ pub(crate) fn run(disk: &Disk, options: &Options, report: &mut Report) -> Result
     let [walked, text, planned] = &in_turns(disk, options.runs(), lines.each_ref())?;
     report.row(Row::wall("plan, later search", planned));
     let added = beyond(planned, text);
-    let row = Row::new("of it the search", spread(added)).floor(spread(walked.wall()), ratio(added, walked));
+    let row =
+        Row::new("of it the later search", spread(added)).floor(spread(walked.wall()), ratio(added, walked));
     report.row(row.at_most(LATER, added, " s"));
-    report.row(memory("memory of the search", planned, text));
+    report.row(memory("memory of the later search", planned, text));
 
     let lines = [ground.plan_of_text(false), ground.plan_of_text(true)];
     let [here, empty] = &in_turns(disk, options.many_runs(), lines.each_ref())?;

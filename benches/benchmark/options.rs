@@ -34,7 +34,8 @@ pub(crate) struct Options {
     #[arg(long, value_name = "TYPE")]
     pub(crate) only: Option<String>,
 
-    /// Nothing but this build beside another one, in pairs: apply and back out, wall and processor time.
+    /// Only compare this build with another one, in pairs: applying and backing out, queries, and packages. Compares
+    /// wall and processor time, of most also peak memory, and of applying and backing out flushes and switch windows.
     #[arg(long, value_name = "OTHER_BINARY", conflicts_with_all = ["sections", "write_docs"])]
     pub(crate) against: Option<PathBuf>,
 

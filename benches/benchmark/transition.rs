@@ -36,12 +36,7 @@ pub(crate) fn run(disk: &Disk, inputs: &Inputs, options: &Options, report: &mut 
             report.row(row.at_most(WINDOW, ours, " s"));
         }
     }
-    if disk.clock() == Clock::Directory {
-        report.say(
-            "On xfs an exchange of two names leaves the times of files alone; the windows are those of the directories that \
-             were changed.",
-        );
-    }
+    report_clocks(disk, report);
     let ground = Ground::new(disk, inputs)?;
     ground.stage().run()?;
     ground.change()?;
@@ -54,4 +49,18 @@ pub(crate) fn run(disk: &Disk, inputs: &Inputs, options: &Options, report: &mut 
         report.row(Row::new(name, spread(windows)).at_most(limit, windows, " s"));
     }
     ground.clear()
+}
+
+/// Says which windows are those of directories.
+pub(crate) fn report_clocks(disk: &Disk, report: &mut Report) {
+    report.say(
+        "Where old files come back as links (`remove, files`, the link floor), the windows are those of the directories that \
+         were changed: the removal of the undo data renews the times of the files.",
+    );
+    if disk.clock() == Clock::Directory {
+        report.say(
+            "On xfs an exchange of two names leaves the times of files alone; the windows are those of the directories that \
+             were changed.",
+        );
+    }
 }

@@ -68,9 +68,9 @@ impl Tree {
 pub(crate) enum Clock {
     /// The last change (ctime) of the inode that rename(2) has put in its place.
     Inode,
-    /// The last change of its directory, for file systems on which an exchange of two names leaves the inodes as they
-    /// are (xfs). The real window may be a little longer: of the directory that is changed first, only the last change
-    /// is known.
+    /// The last change of its directory, for inodes that do not tell: an exchange of two names leaves them as they are
+    /// (xfs), and the removal of a second name changes them later. The real window may be a little longer: of the
+    /// directory that is changed first, only the last change is known.
     Directory,
 }
 

@@ -1,7 +1,7 @@
 //! The data of most measurements: a tree of files, and a patch that changes it.
 //!
 //! A file is generated from a number ([`slices`](crate::slices)), or is a real one. Sizes of generated files are
-//! log-normal. A new version of a generated file has about a tenth of its blocks rewritten, at least one. Everything
+//! log-normal. A new version of a generated file has up to a tenth of its blocks rewritten, at least one. Everything
 //! generated or picked follows from one fixed seed.
 
 use std::collections::BTreeSet;
@@ -115,7 +115,8 @@ fn made(material: Material, key: u64, size: usize, version: Version) -> Vec<u8> 
     content
 }
 
-/// Returns the blocks of a file of this size in which its new version differs.
+/// Returns the blocks of a file of this size in which its new version differs. A tenth of their number, rounded down
+/// and at least one, are drawn with replacement: of many blocks about 9.5 % differ.
 fn rewritten(key: u64, size: usize) -> BTreeSet<usize> {
     let blocks = size.div_ceil(BLOCK);
     let mut random = Random::seeded(&[1, key]);

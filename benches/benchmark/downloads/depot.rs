@@ -1,5 +1,6 @@
-//! A depot of 10,000 patches: indexed, indexed again, compared with a root, and 500 of its patches resolved for one.
+//! A depot of 10,000 patches: indexed, indexed again, compared with a root, and a plan for one from 500 patch ids.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::Result;
@@ -29,14 +30,23 @@ pub(super) fn run(disk: &Disk, options: &Options, report: &mut Report) -> Result
     synthetic::write(&root, Records { packages, patches: packages * 2, lines: packages * 40 })?;
     let index = Line::patchadm().words("depot index").arg(&depot);
     let on_root = |words: &str| Line::patchadm().arg("-R").arg(&root).words(words).arg("-M").arg(&depot);
-    let named = named(extent, options.pick(500, 5));
+    let count = options.pick(500, 5);
+    let named = named(extent, count);
+    let distinct: BTreeSet<&(usize, usize)> = named.iter().collect();
+    let bases: BTreeSet<usize> = named.iter().map(|(base, _)| *base).collect();
+    report.say(&format!(
+        "The plan of {count} named patches is of {} different ones, revisions of {} bases.",
+        distinct.len(),
+        bases.len()
+    ));
+    let ids = named.iter().map(|&(base, revision)| Extent::id(base, revision));
     let works = [
-        Work { name: "depot index", line: index.clone(), limit: INDEX, is_first: true },
-        Work { name: "depot index, nothing changed", line: index, limit: OTHERS, is_first: false },
-        Work { name: "missing all", line: on_root("missing all"), limit: OTHERS, is_first: false },
+        Work { name: "depot index".to_owned(), line: index.clone(), limit: INDEX, is_first: true },
+        Work { name: "depot index, nothing changed".to_owned(), line: index, limit: OTHERS, is_first: false },
+        Work { name: "missing all".to_owned(), line: on_root("missing all"), limit: OTHERS, is_first: false },
         Work {
-            name: "plan of 500 named patches",
-            line: named.into_iter().fold(on_root("plan"), Line::arg),
+            name: format!("plan of {count} named patches"),
+            line: ids.fold(on_root("plan"), Line::arg),
             limit: OTHERS,
             is_first: false,
         },
@@ -50,7 +60,7 @@ pub(super) fn run(disk: &Disk, options: &Options, report: &mut Report) -> Result
 
 /// A command on the depot.
 struct Work {
-    name: &'static str,
+    name: String,
     line: Line,
     /// Seconds.
     limit: f64,
@@ -83,10 +93,9 @@ impl Work {
     }
 }
 
-/// Returns `count` random ids of patches, each with its revision.
-fn named(extent: Extent, count: usize) -> Vec<String> {
+/// Returns bases and revisions of `count` patches. They are drawn with replacement, so some are the same, and some are
+/// revisions of the same base.
+fn named(extent: Extent, count: usize) -> Vec<(usize, usize)> {
     let mut random = Random::seeded(&[18]);
-    let any =
-        |random: &mut Random| Extent::id(random.below(extent.bases), 1 + random.below(extent.revisions));
-    (0..count).map(|_| any(&mut random)).collect()
+    (0..count).map(|_| (random.below(extent.bases), 1 + random.below(extent.revisions))).collect()
 }

@@ -98,7 +98,7 @@ impl<'a> Ground<'a> {
 
     /// Undoes the newest promotion.
     pub(crate) fn back_out(&self, options: &str) -> Result<Cost> {
-        measure(self.disk, &self.patchadm("undo").words(&options.replace("-or-stop", "")))
+        measure(self.disk, &self.patchadm("undo").words(options))
     }
 
     /// Measures rsync from the stage to the copy, and restores the copy unmeasured.
