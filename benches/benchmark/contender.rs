@@ -132,8 +132,8 @@ impl Contender {
         Ok(())
     }
 
-    /// What tells when the way back has changed a path. Where old files come back as links to the undo data, its removal
-    /// after the switch changes their inodes once more.
+    /// Returns the clock of the windows of backouts. If old files come back as links to the undo data, its removal after
+    /// the switch changes their inodes once more.
     fn clock_back(&self, disk: &Disk) -> Clock {
         match self.role {
             Role::LinkFloor | Role::Files => Clock::Directory,
