@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use crate::delivery::Patch;
 use crate::packages::Package;
 use crate::procedure_scripts::NOCHECK;
+use crate::random::Random;
 use crate::reliability::canary::Canary;
 use crate::reliability::{figures, is_whole, sample_or_whole};
 use crate::sandbox::Sandbox;
@@ -351,36 +352,27 @@ pub(crate) fn can_trace() -> bool {
     tried.is_ok_and(|status| status.success())
 }
 
-/// True for one in `of` numbers. They are scattered: a choice that is made by turns never falls in step with them.
-pub(crate) fn is_one_in(of: u64, number: usize) -> bool {
-    ((number as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32).is_multiple_of(of)
-}
-
 /// Tries commands on every hostile root: all of `lines` on each, or `each` of them in turn, of which a part of a sample
 /// plays its own share. One in `traced` commands is traced.
 fn try_all(
     arena: &mut Arena,
     lines: &[&str],
     (each, step): (usize, usize),
-    traced: Option<u64>,
+    traced: Option<usize>,
     share: (usize, usize),
 ) {
     let (part, parts) = share;
     let directories = DIRECTORIES.iter().flat_map(|path| OF_DIRECTORIES.map(|form| (*path, form)));
     let files = FILES.iter().flat_map(|path| OF_FILES.map(|form| (*path, form)));
-    let mut turn = 0;
+    let (mut turn, mut dice) = (0, Random(1));
     for (number, (path, form)) in directories.chain(files).enumerate() {
         if number % step != 0 || (form == Form::Device && !is_root()) {
             continue;
         }
         for _ in 0..each {
+            let is_traced = traced.is_some_and(|of| dice.once_in(of));
             if number / step % parts == part {
-                arena.trial(
-                    path,
-                    form,
-                    lines[turn % lines.len()],
-                    traced.is_some_and(|of| is_one_in(of, turn)),
-                );
+                arena.trial(path, form, lines[turn % lines.len()], is_traced);
             }
             turn += 1;
         }

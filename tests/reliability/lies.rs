@@ -32,7 +32,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use self::arena::{Arena, Attempt};
 use self::records::{Field, Form, Record, Told};
 use self::roots::State;
-use crate::reliability::hostile_roots::{can_trace, is_one_in};
+use crate::random::Random;
+use crate::reliability::hostile_roots::can_trace;
 use crate::reliability::stories::is_name_asked_for;
 use crate::reliability::{figures, is_whole, sample_or_whole};
 use crate::sandbox::Sandbox;
@@ -94,6 +95,8 @@ struct Case {
     lie: usize,
     command: &'static str,
     is_traced: bool,
+    /// True if it is also told to a program that does not trust the owner.
+    is_told_to_both: bool,
     /// True if more than one value is told: a lie of somebody who knows the program.
     is_plot: bool,
 }
@@ -118,9 +121,10 @@ struct Player {
 }
 
 /// Everything that can be told on the roots of an arena, in the same order in every arena. A lie is told to the root of
-/// one owner, in turn to that of a user and to that of uid 0; a plot is told to both.
+/// one owner, a user or uid 0; a plot is told to both. Choices are drawn, because turns would fall in step with those of
+/// the commands.
 fn cases(arena: &Arena) -> Vec<Case> {
-    let mut cases = Vec::new();
+    let (mut cases, mut dice) = (Vec::new(), Random(1));
     let root = arena.stage.root();
     for state in State::ALL {
         let own = arena.templates.iter().enumerate().filter(|(_, template)| template.state == state);
@@ -136,13 +140,14 @@ fn cases(arena: &Arena) -> Vec<Case> {
                     let is_plot = told.0.len() > 1 || field.name() == "script";
                     let turn = cases.len();
                     let commands = commands_for(state, record.kind);
-                    let roots = if is_plot { &own[..] } else { &own[turn % own.len()..][..1] };
+                    let roots = if is_plot { &own[..] } else { &own[dice.below(own.len())..][..1] };
+                    let is_chosen = dice.once_in(16);
+                    let is_told_to_both = dice.once_in(8);
                     cases.extend(roots.iter().map(|&template| {
                         let (field, command) = (field.clone(), commands[turn % commands.len()]);
                         // strace would wait for the watcher of the trial that this recovery lets go on.
-                        let is_traced =
-                            is_one_in(16, turn) && (state, command) != (State::OverTrial, OF_TRIALS[2]);
-                        Case { template, field, lie, command, is_traced, is_plot }
+                        let is_traced = is_chosen && (state, command) != (State::OverTrial, OF_TRIALS[2]);
+                        Case { template, field, lie, command, is_traced, is_told_to_both, is_plot }
                     }));
                 }
             }
@@ -285,7 +290,7 @@ fn share(part: usize, parts: usize) -> Player {
             player.tell_the_truth(case);
         }
         player.play(case, true);
-        if is_one_in(8, number) && player.arena.is_asked(case.template) {
+        if case.is_told_to_both && player.arena.is_asked(case.template) {
             player.play(case, false);
         }
     }
