@@ -126,7 +126,7 @@ impl Spread {
         self.least.to_bits() == self.most.to_bits()
     }
 
-    /// Returns the spread of figures, of which there must be at least one.
+    /// Returns the spread of `figures`, which must not be empty.
     pub(crate) fn of(figures: impl IntoIterator<Item = f64>) -> Self {
         let mut figures: Vec<f64> = figures.into_iter().collect();
         figures.sort_by(f64::total_cmp);

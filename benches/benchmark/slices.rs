@@ -39,8 +39,8 @@ impl Material {
     }
 }
 
-/// Returns the length of the longest stretch of noise in `content`: bytes of which any 64 in a row have 53 or more
-/// different values. 64 random bytes have 57 on average.
+/// Returns the length of the longest stretch of noise in `content`. In noise, any 64 bytes in a row have at least 53
+/// different values; 64 random bytes have 57 on average.
 pub(crate) fn longest_noise(content: &[u8]) -> usize {
     const WINDOW: usize = 64;
     let (mut counts, mut different) = ([0_u8; 256], 0);

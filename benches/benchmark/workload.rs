@@ -156,7 +156,7 @@ impl Workload {
         Self::of(files, added, scale)
     }
 
-    /// Returns the workload of these files, of which as many are replaced and deleted as the scale says.
+    /// Returns the workload of these files. The scale says how many of them are replaced and deleted.
     fn of(files: Vec<File>, added: Vec<File>, scale: Scale) -> Self {
         let (replaced, rest) = pick(&files, scale.replaced);
         let step = (rest.len() / scale.deleted.max(1)).max(1);

@@ -107,7 +107,7 @@ fn a_bad_recipe_takes_out_itself_and_what_needs_it_and_the_rest_is_built() {
     let good = build.run("user-of-good").ends(0);
     assert_eq!(good.states(), ["good-1.0 done", "user-of-good-1.0 done"]);
     assert_eq!(good.package("good-1.0")["location"], "good");
-    // Without `again`, `good` provides the package in a full run, too.
+    // Without `again`, a full run takes the package from `good` as well.
     fs::remove_dir_all(build.tree().join("again")).unwrap();
     let run = build.run("").ends(5);
     assert_eq!(run.in_state("up-to-date"), ["good", "user-of-good"]);

@@ -1,5 +1,5 @@
 //! Limits of memory and processes, enforced by a control group where one can be created, and by polling elsewhere.
-//! The causes are the same, and nothing is left.
+//! Both report the same causes, and leave no process behind.
 
 use std::process::Command;
 use std::time::{Duration, Instant};

@@ -30,7 +30,7 @@ pub(super) fn make_system(at: &Path) {
         }
         put(&program, &format!("/bin/{name}"));
     }
-    // The program that installs packages in the sandbox runs there, too.
+    // The sandbox also runs the program that installs packages.
     for library in libraries_of(Path::new(env!("CARGO_BIN_EXE_patchadm"))) {
         put(Path::new(&library), &library);
     }

@@ -49,7 +49,7 @@ fn played(points: &[Point], sample: usize) -> Vec<Point> {
     spread(points.len(), most).into_iter().map(|number| points[number + middle].clone()).collect()
 }
 
-/// The users who run the builds, true for an ordinary one; the whole suite has root, too.
+/// The users who run the builds: true is an ordinary user, false is root. A sample has only the current one.
 fn players() -> Vec<bool> {
     if is_whole() { everybody() } else { vec![!is_root()] }
 }

@@ -1,5 +1,5 @@
-//! Builds of many packages without dependencies, each of which writes one file; the cost of their sandboxes; and a run
-//! that finds all packages up to date.
+//! Builds of many small packages without dependencies, the cost of their sandboxes, and a run that finds all packages
+//! up to date. Each build writes one file.
 
 use anyhow::Result;
 

@@ -45,8 +45,8 @@ impl Fleet {
         Self { patches: known, packages: (0..PACKAGES).map(package).collect() }
     }
 
-    /// Writes the inventories of `hosts` hosts, each of which has each patch with probability `chance`. Returns their
-    /// mean size in bytes.
+    /// Writes the inventories of `hosts` hosts. A host has a patch with probability `chance`. Returns the mean size of
+    /// an inventory in bytes.
     pub(super) fn write(&self, directory: &Path, hosts: usize, chance: f64) -> Result<f64> {
         fresh(directory)?;
         let mut bytes = 0;

@@ -38,7 +38,7 @@ pub enum BuildBaseError {
     #[error("the base {} cannot be copied: {room}: free space, or specify another build_dir", .base.display())]
     NoRoom {
         base: PathBuf,
-        /// The shortage.
+        /// Says how much space is missing.
         room: RootError,
     },
 }

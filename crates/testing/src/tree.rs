@@ -96,7 +96,7 @@ impl Tree {
     }
 }
 
-/// Asserts that two trees are the same, and prints the difference if not.
+/// Asserts that two trees are equal. Prints the difference on failure.
 #[track_caller]
 pub fn assert_same(found: &Tree, expected: &Tree) {
     let difference = expected.difference(found);
