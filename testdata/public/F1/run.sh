@@ -2,6 +2,7 @@
 # A run over the whole tree does not end with 0 if a recipe has a dependency that nothing matches, or is no record at all; a
 # package that is kept from the set before does not stand in a set without what it needs.
 . "$(dirname "$(readlink -f "$0")")/../lib.sh"
+unshare -U true 2>/dev/null || skip "needs user namespaces"
 chmod 755 .; [ "$(id -u)" != 0 ] || need_root "builds by another user"; mkdir tree driver
 printf '#!/bin/sh\nif [ $# = 0 ]; then exec find . -mindepth 1 -type d -printf "%%P\\n"; fi\nexec cat "$1/record"\n' >driver/scan; printf '#!/bin/sh\nset -eu\nmkdir -p "$DESTDIR"\n. "$TREE/$PKG_LOCATION/build"\n' >driver/build; chmod +x driver/*
 bulk init "$W/work" --tree "$W/tree" >/dev/null || exit 2; printf 'base_id=echo base\nbuild_user=nobody\ndriver=%s\n' "$W/driver" >>work/bulk.conf
