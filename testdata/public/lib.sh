@@ -49,6 +49,6 @@ liveroot() {
   local l; for l in $(ldd "$PATCHADM" "$W/holds" "$1/bin/busybox" 2>/dev/null | grep -o '/[^ ]*\.so[^ ]*' | sort -u); do mkdir -p "$1$(dirname "$l")"; cp -L "$l" "$1$l"; done
 }
 lib() { echo "int v(void){return $1;}" >"$W/l.c"; cc -shared -fPIC -Wl,-soname,libacme.so.1 -o "$2" "$W/l.c"; }
-# live DIR SCRIPT
+# live DIR SCRIPT: with a /dev/shm of its own, because the search for libraries would read what other tests have there
 # shellcheck disable=SC2016 # expanded by the shell that is called
-live() { unshare -mpf --propagation private --kill-child sh -c '[ -n "$NOBIND" ] || mount --bind "$1" "$1"; mount -t proc proc "$1/proc" && mount --rbind /dev "$1/dev" && mount -t tmpfs none "$1/dev/shm" && cd "$1" && pivot_root . .old && exec chroot . /bin/sh -c "cd /; /bin/umount -l /.old; export PATH=/bin:/usr/bin; . $2"' x "$1" "$2"; }
+live() { unshare -mpf --propagation private --kill-child sh -c '[ -n "$NOBIND" ] || mount --bind "$1" "$1"; mount -t proc proc "$1/proc" && mount --rbind /dev "$1/dev" && { [ ! -d "$1/dev/shm" ] || mount -t tmpfs none "$1/dev/shm"; } && cd "$1" && pivot_root . .old && exec chroot . /bin/sh -c "cd /; /bin/umount -l /.old; export PATH=/bin:/usr/bin; . $2"' x "$1" "$2"; }

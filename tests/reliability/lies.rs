@@ -120,9 +120,9 @@ struct Player {
     wrong: Vec<String>,
 }
 
-/// Everything that can be told on the roots of an arena, in the same order in every arena. A lie is told to the root of
-/// one owner, a user or uid 0; a plot is told to both. Choices are drawn, because turns would fall in step with those of
-/// the commands.
+/// Returns all lies and plots for the roots of an arena, in the same order for every arena. Each lie goes to one root,
+/// owned by a user or by uid 0; each plot goes to both. A random generator with a fixed seed chooses: alternating would
+/// fall in step with the choice of commands.
 fn cases(arena: &Arena) -> Vec<Case> {
     let (mut cases, mut dice) = (Vec::new(), Random(1));
     let root = arena.stage.root();

@@ -93,8 +93,8 @@ impl Work {
     }
 }
 
-/// Returns bases and revisions of `count` patches. They are drawn with replacement, so some are the same, and some are
-/// revisions of the same base.
+/// Picks the bases and revisions of `count` patches at random. A patch may occur twice, and some patches are revisions
+/// of the same base.
 fn named(extent: Extent, count: usize) -> Vec<(usize, usize)> {
     let mut random = Random::seeded(&[18]);
     (0..count).map(|_| (random.below(extent.bases), 1 + random.below(extent.revisions))).collect()
