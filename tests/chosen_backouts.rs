@@ -89,6 +89,25 @@ fn all_go_in_one_transaction_or_none() {
 }
 
 #[test]
+fn patches_that_change_the_same_hard_link_cannot_be_removed_in_one_run_and_the_reason_says_so() {
+    let web = |text: &str| Package::new("ACMEweb").file("a", 0o644, text).link("b", "a");
+    let stage = Scenario::with(&[web("0\n")]);
+    for (id, text) in [("100-01", "1\n"), ("200-01", "2\n")] {
+        let patch = Patch::of(id, web(text)).directory(&stage);
+        stage.run(&format!("patchadd -R @ROOT@ {}", patch.display())).ok();
+    }
+    let before = stage.everything();
+    let said = document(&stage, "remove --all-or-nothing 100-01 200-01");
+    let reasons = said["patches"].as_array().unwrap().iter().filter_map(|patch| patch["reason"].as_str());
+    let reasons: Vec<&str> = reasons.collect();
+    assert!(
+        reasons.iter().any(|reason| reason.contains("two of them change the same hard link")),
+        "{reasons:?}"
+    );
+    assert!(before.difference(&stage.everything()).is_empty());
+}
+
+#[test]
 fn each_patch_of_one_run_says_the_bytes_that_its_plan_says() {
     let file = |name: &str, text: &str| Package::new("ACMEweb").file(name, 0o755, text);
     let stage = Scenario::with(&[file("bin/httpd", "base\n").file("bin/tool", 0o755, "a tool\n")]);

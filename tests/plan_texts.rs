@@ -1,4 +1,4 @@
-//! `--diff`: a plan shows the lines that would change in text files that everybody may read.
+//! Texts of plans. With `--diff`, a plan shows the lines that would change in text files that everybody may read.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -307,4 +307,14 @@ fn a_file_that_is_delivered_as_it_is_recorded_is_named_to_the_maker() {
     let plan = stage.run(&format!("plan -R @ROOT@ {}", patch.directory(&stage).display())).ok();
     let note = "package ACMEweb: delivered as recorded, without a change: @ROOT@/opt/ACMEweb/bin/tool\n";
     assert!(plan.contains(note), "{plan}");
+}
+
+#[test]
+fn a_plan_says_so_if_only_the_records_of_a_package_change() {
+    let lib = || Package::new("ACMElib").file("a", 0o644, "a\n");
+    let stage = Scenario::with(&[web().file("conf", 0o644, "one\n"), lib()]);
+    let patch = Patch::of("100-01", web().file("conf", 0o644, "two\n")).package(lib());
+    let said = stage.run(&format!("plan -R @ROOT@ {}", delivered(&stage, &patch))).ok();
+    assert!(said.contains("\nPackage ACMElib: only its records change.\n"), "{said}");
+    assert!(said.contains("\nPackage ACMEweb:\n  replace "), "{said}");
 }

@@ -124,7 +124,8 @@ impl Demonstration<'_> {
             .stdin(Stdio::null())
             .stdout(end.try_clone()?)
             .stderr(end)
-            .spawn()?;
+            .spawn()
+            .map_err(|error| anyhow::anyhow!("cannot run `{typed}`, which needs /proc and /dev: {error}"))?;
         let mut text = Vec::new();
         let read = printed.read_to_end(&mut text);
         let ended = child.wait()?;

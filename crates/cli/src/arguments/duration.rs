@@ -1,7 +1,7 @@
 //! Options about durations and days.
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Utc};
-use patchadm_inputs::duration::{DAY, duration};
+use patchadm_inputs::duration::{DAY, DurationError, duration};
 use patchadm_inputs::trial::TrialDuration;
 
 use crate::surroundings::Zone;
@@ -22,12 +22,15 @@ pub fn trial(text: &str) -> Result<TrialDuration, String> {
     if is_number { TrialDuration::parse(&format!("{text}s")) } else { TrialDuration::parse(text) }
 }
 
+/// Reads a duration of whole days.
 pub fn days(text: &str) -> Result<u32, String> {
-    let seconds = age(text)?;
-    if !seconds.is_multiple_of(DAY) {
-        return Err("not a number of whole days: write 7d or 2w".to_owned());
+    match duration(text) {
+        Ok(seconds) if seconds.is_multiple_of(DAY) => {
+            u32::try_from(seconds / DAY).map_err(|_| DurationError::TooLong.to_string())
+        }
+        Err(DurationError::TooLong) => Err(DurationError::TooLong.to_string()),
+        Ok(_) | Err(DurationError::Form) => Err("not a number of whole days: write 7d, 2w, or 1y".to_owned()),
     }
-    u32::try_from(seconds / DAY).map_err(|_| "the duration is too long".to_owned())
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,7 +86,10 @@ mod tests {
         assert!(trial("9").is_err() && trial("").is_err() && trial("-20").is_err());
         assert!(age("90").is_err() && seconds("-1").is_err() && seconds("soon").is_err());
         assert_eq!((days("7d"), days("2w"), days("48h")), (Ok(7), Ok(14), Ok(2)));
-        assert!(days("36h").is_err() && days("7").is_err());
+        for bad in ["36h", "7", "soon"] {
+            assert_eq!(days(bad), Err("not a number of whole days: write 7d, 2w, or 1y".to_owned()), "{bad}");
+        }
+        assert_eq!(days("9999999999w"), Err("the duration is too long".to_owned()));
     }
 
     #[test]

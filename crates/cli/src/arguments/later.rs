@@ -36,6 +36,25 @@ const OF_FEW_VERBS: [(&str, &str); 21] = [
     ("--probe", "add, update and stage promote"),
 ];
 
+/// Options of patchadm 0.1: the commands that had them, the option, its successor.
+const OF_0_1: [(&[&str], &str, &str); 13] = [
+    (SETS, "--shlibs", "`--libs WORD`"),
+    (SETS, "--keep-shlibs", "`--libs keep`"),
+    (SETS, "--engine", "`--scripts WORD`"),
+    (SETS, "--no-scripts", "`--scripts refuse`"),
+    (ADDS, "--override", "`--replace-edited PATH`"),
+    (ADDS, "--preserve", "`--keep-edited PATH`"),
+    (ADDS, "--withdrawn", "`--allow-withdrawn`"),
+    (&["add", "remove", "undo"], "--exchange-or-stop", "`--exchange DIR`"),
+    (&["add", "update", "stage promote"], "--probe-timeout", "`timeout SECONDS COMMAND` as the probe"),
+    (&["list"], "--lacking", "`--missing ID`"),
+    (&["list", "plan", "missing", "history"], "--html", "`--json`, and then `patchadm report page`"),
+    (&["undo-data repack"], "--format", "`--undo-format FORM`"),
+    (&["undo-data repack"], "--cold", "`--older-than AGE`"),
+];
+
+const ADDS: &[&str] = &["add", "plan", "update"];
+const SETS: &[&str] = &["add", "plan", "remove", "undo", "update"];
 const CHANGES: &str = "add, remove and other verbs that change a root";
 const ASKING: &str = "add, remove, undo, update, stage promote and undo-data drop";
 const WITH_DEPOT: &str = "add, missing, plan, show, undo and update";
@@ -120,6 +139,9 @@ pub(super) fn later_option(command: &str, is_verb: bool, queries: &[&str], optio
     if let Some((_, _, what, instead)) = known {
         return Some(format!("{what}\nhint: {instead}"));
     }
+    if let Some((_, _, new)) = OF_0_1.iter().find(|(of, name, _)| of.contains(&command) && *name == option) {
+        return Some(format!("{option} was an option of patchadm 0.1\nhint: use {new}"));
+    }
     if option == "--roots" && is_about_stages(command) {
         return Some(ONE_ROOT.to_owned());
     }
@@ -180,6 +202,16 @@ mod tests {
             );
         }
         assert_eq!(later_option("pkginfo", false, &[], "--roots"), None);
+    }
+
+    #[test]
+    fn an_option_of_0_1_is_answered_with_its_successor() {
+        let told = |command, option| later_option(command, true, &[], option);
+        assert_eq!(
+            told("add", "--override").as_deref(),
+            Some("--override was an option of patchadm 0.1\nhint: use `--replace-edited PATH`")
+        );
+        assert_eq!(told("status", "--override"), None);
     }
 
     #[test]

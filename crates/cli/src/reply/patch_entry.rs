@@ -359,11 +359,12 @@ fn saved_bytes(plan: &Plan) -> u64 {
 pub fn plan_text(root: &Root, entry: &PatchEntry) -> String {
     let mut text = String::new();
     for package in &entry.packages {
-        let _ = writeln!(text, "Package {package}:");
         let changes = entry.changes.iter().flatten().filter(|change| change.package.as_str() == package);
-        for change in changes {
-            text.push_str(&change_lines(root, change));
-        }
+        let lines: String = changes.map(|change| change_lines(root, change)).collect();
+        let _ = match lines.as_str() {
+            "" => writeln!(text, "Package {package}: only its records change."),
+            lines => write!(text, "Package {package}:\n{lines}"),
+        };
     }
     let _ = writeln!(text, "Objects: {}.", entry.files);
     if !entry.privileged.is_empty() {

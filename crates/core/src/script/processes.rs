@@ -251,8 +251,10 @@ impl ProcessStat {
         let group = fields.next()?.parse().ok()?;
         let start_time = fields.nth(16)?.parse().ok()?;
         let memory = fields.next()?.parse().ok()?;
-        let (from, to): (u64, u64) = (fields.nth(26)?.parse().ok()?, fields.next()?.parse().ok()?);
-        let environment = to.checked_sub(from).filter(|_| to > 0);
+        let start_of_code: u64 = fields.nth(2)?.parse().ok()?;
+        let (from, to): (u64, u64) = (fields.nth(23)?.parse().ok()?, fields.next()?.parse().ok()?);
+        // The kernel sets the start of the code after the environment, which seems to be empty for a moment.
+        let environment = to.checked_sub(from).filter(|_| start_of_code > 0 && to > 0);
         Some(Self { state, parent, group, start_time, memory, environment })
     }
 

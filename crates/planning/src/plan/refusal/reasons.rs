@@ -161,8 +161,10 @@ pub enum SetReason {
     /// The patch depends on the result of the patches before it.
     #[error("it can be planned only after the patches before it are applied")]
     PlannedAfterwards,
-    /// Its undo data is that of another tool, or others have its paths in other packages.
-    #[error("it cannot be removed in one run with the others")]
+    #[error(
+        "it cannot be removed in one run with the others: two of them change the same hard link, or one has undo data of \
+         another tool or files in several packages"
+    )]
     NotTogether,
     #[error("it is excluded with --exclude")]
     ExcludedByOption,
