@@ -310,11 +310,11 @@ fn a_file_that_is_delivered_as_it_is_recorded_is_named_to_the_maker() {
 }
 
 #[test]
-fn a_plan_says_so_if_only_the_records_of_a_package_change() {
+fn a_plan_says_so_if_no_object_of_a_package_changes() {
     let lib = || Package::new("ACMElib").file("a", 0o644, "a\n");
     let stage = Scenario::with(&[web().file("conf", 0o644, "one\n"), lib()]);
     let patch = Patch::of("100-01", web().file("conf", 0o644, "two\n")).package(lib());
     let said = stage.run(&format!("plan -R @ROOT@ {}", delivered(&stage, &patch))).ok();
-    assert!(said.contains("\nPackage ACMElib: only its records change.\n"), "{said}");
+    assert!(said.contains("\nPackage ACMElib: no changed objects.\n"), "{said}");
     assert!(said.contains("\nPackage ACMEweb:\n  replace "), "{said}");
 }

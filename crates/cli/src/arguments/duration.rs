@@ -22,7 +22,7 @@ pub fn trial(text: &str) -> Result<TrialDuration, String> {
     if is_number { TrialDuration::parse(&format!("{text}s")) } else { TrialDuration::parse(text) }
 }
 
-/// Reads a duration of whole days.
+/// Reads a duration of whole days, in days.
 pub fn days(text: &str) -> Result<u32, String> {
     match duration(text) {
         Ok(seconds) if seconds.is_multiple_of(DAY) => {

@@ -362,7 +362,7 @@ pub fn plan_text(root: &Root, entry: &PatchEntry) -> String {
         let changes = entry.changes.iter().flatten().filter(|change| change.package.as_str() == package);
         let lines: String = changes.map(|change| change_lines(root, change)).collect();
         let _ = match lines.as_str() {
-            "" => writeln!(text, "Package {package}: only its records change."),
+            "" => writeln!(text, "Package {package}: no changed objects."),
             lines => write!(text, "Package {package}:\n{lines}"),
         };
     }
